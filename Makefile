@@ -1,0 +1,40 @@
+# `make help` lists the targets; every target first builds .venv when it is missing or out of date.
+PYTHON  ?= python3
+VENV    ?= .venv
+PROFILE ?= nano
+ARGS    ?=
+
+PYVER       := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
+CONSTRAINTS := $(wildcard constraints/$(PYVER).txt)
+ARMS        := $(subst _,-,$(basename $(notdir $(wildcard ablations/*.yaml))))
+BIN         := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install test format
+
+help: ## list targets and arms
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@echo "arms (PROFILE=$(PROFILE)):"
+	@for arm in $(ARMS); do echo "  make ablation-$$arm"; done
+
+$(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
+	touch $@
+
+install: $(VENV)/.stamp ## create .venv and install unimm, with exact versions where constraints/ has them
+
+test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy src/unimm
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 2
+
+format: $(VENV)/.stamp ## apply the formatter and the safe fixes
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+ablation-%: $(VENV)/.stamp ## train and score one arm, e.g. make ablation-clip-fm PROFILE=nano ARGS="seed=1"
+	$(BIN)/unimm run ablations/$(subst -,_,$*).yaml profile=$(PROFILE) \
+		--out experiments/runs/$(PROFILE)/$* $(ARGS)

@@ -1,0 +1,125 @@
+"""The seams: what an encoder, decoder, backbone, head, objective and strategy are, as abstract classes.
+
+Each concrete class stands in its own file with its frozen ``Config``; `unimm.registry` finds it by name. Shapes: B
+batch, N tokens of D channels (target latents), Q queries of H channels (conditions), C x S x S images.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unimm.component_config import ComponentConfig
+from unimm.noise import NoiseSource
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """Shape and statistics of an encoder's latents; ``grid`` is (rows, columns) with rows * columns = tokens."""
+
+    tokens: int
+    channels: int
+    grid: tuple[int, int]
+    fingerprint: str
+
+
+class Encoder(nn.Module, ABC):
+    """Images to target latents."""
+
+    Config: ClassVar[type[ComponentConfig]]
+    decoder_name: ClassVar[str]
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        """Latents of images in [0, 1]; standardised per channel where the configuration says so."""
+
+    @abstractmethod
+    def latent_spec(self) -> LatentSpec:
+        """Shape and fingerprint of what `encode` returns."""
+
+
+class Decoder(nn.Module, ABC):
+    """Latents to images."""
+
+    @abstractmethod
+    def decode(
+        self, latents: Float[Tensor, "b n d"], noise: NoiseSource, keys: Sequence[str]
+    ) -> Float[Tensor, "b 3 s s"]:
+        """Images in [0, 1]; ``noise`` and ``keys`` decide what a stochastic decoder adds."""
+
+
+class Head(nn.Module, ABC):
+    """(noisy latents, t, conditions) to a prediction of the latents' shape."""
+
+    Config: ClassVar[type[ComponentConfig]]
+
+    @abstractmethod
+    def forward(
+        self,
+        noisy: Float[Tensor, "b n d"],
+        time: Float[Tensor, " b"],
+        conditions: Float[Tensor, "b q h"],
+    ) -> Float[Tensor, "b n d"]:
+        """The prediction; the regression arm calls it with zeros for both ``noisy`` and ``time``."""
+
+
+class Objective(ABC):
+    """A loss for the head, and the sampler that inverts it."""
+
+    Config: ClassVar[type[ComponentConfig]]
+    deterministic: ClassVar[bool]
+
+    @abstractmethod
+    def loss(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+    ) -> Float[Tensor, ""]:
+        """Mean loss over the batch, in float32."""
+
+    @abstractmethod
+    def sample(
+        self,
+        head: Head,
+        conditions: Float[Tensor, "b q h"],
+        shape: tuple[int, int],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+    ) -> Float[Tensor, "b n d"]:
+        """Sampled latents of ``shape`` (tokens, channels)."""
+
+
+class Stage(NamedTuple):
+    """One stretch of training: which parameters move, on which streams, with which loss weights."""
+
+    train_backbone: bool
+    generation_weight: float
+    understanding_weight: float
+
+
+class Strategy(ABC):
+    """Which parameters train, on which mix of streams; ``start`` names the foundation backbone to begin from."""
+
+    Config: ClassVar[type[ComponentConfig]]
+
+    @property
+    @abstractmethod
+    def start(self) -> str:
+        """``language`` or ``understanding``."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """The stages in order."""
+
+
+def parameter_count(module: nn.Module, trainable: bool | None = None) -> int:
+    """Number of parameters; only those that do (or do not) require gradients when ``trainable`` is given."""
+    return sum(p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable)

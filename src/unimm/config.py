@@ -1,0 +1,165 @@
+"""From an arm's YAML file and `key=value` overrides to a validated `RunConfig`.
+
+Hydra's compose API reads the defaults lists and the override grammar; pydantic (`unimm.schema`) decides what
+is true. Precedence, low to high: the components' own defaults, `component_defaults` of the profile and the
+settings group, the arm file, the command line. Choosing another component on the command line drops the keys
+that the arm file set for its own choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from unimm.config_errors import ConfigError, explain_composition, explain_validation
+from unimm.schema import COMPONENTS, Choice, RunConfig
+from unimm.strict_yaml import read_yaml
+
+__all__ = ["Choice", "ConfigError", "RunConfig", "dump", "load", "read"]
+
+PACKAGED = Path(__file__).parent / "configs"
+FILE_GROUPS = ("profile", "settings")
+_PRIMARY = "unimm_arm"
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> RunConfig:
+    """Compose and validate an arm file; groups are found beside it, in `config_dirs` and in the package."""
+    path = Path(path)
+    arm = read_yaml(path)
+    _refuse_lists(path, arm)
+    folders = [path.resolve().parent, *(Path(folder).resolve() for folder in config_dirs), PACKAGED]
+    arm, translated = _apply_choices(path, arm, overrides)
+    composed = _compose(path, arm, translated, folders)
+    return _validate(path, _with_component_defaults(path, composed))
+
+
+def read(path: str | Path) -> RunConfig:
+    """Validate a resolved file as `dump` wrote it: nothing is composed."""
+    return _validate(Path(path), read_yaml(Path(path)))
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved configuration as YAML, which `read` and `unimm run` accept."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _apply_choices(path: Path, arm: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Drop the arm's keys for components that the overrides replace, and translate overrides for Hydra."""
+    choices: list[str] = []
+    values: list[str] = []
+    for text in overrides:
+        key, value = _parse(path, text)
+        component = key.removesuffix(".name")
+        if component in COMPONENTS:
+            if not isinstance(value, str):
+                raise ConfigError(f"{path}: {text}: give {component} a name, as in {component}=NAME")
+            _check_name(path, component, value)
+            if value != _name_in(arm, component):
+                arm = {entry: content for entry, content in arm.items() if entry != component}
+            choices.append(f'++{component}.name="{value}"')
+        elif key in FILE_GROUPS and "defaults" in arm:
+            values.append(text.lstrip("+"))
+        else:
+            values.append("++" + text.lstrip("+"))
+    return arm, choices + values
+
+
+def _refuse_lists(path: Path, arm: Mapping[str, Any]) -> None:
+    for key, value in arm.items():
+        if isinstance(value, list) and key != "defaults":
+            raise ConfigError(f"{path}: {key}: expected a value or `key: value` settings, not a list")
+
+
+def _parse(path: Path, text: str) -> tuple[str, Any]:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(f"{path}: cannot read {text!r}; write key=value") from error
+    key = override.key_or_group
+    if override.is_delete():
+        raise ConfigError(f"{path}: {text}: settings cannot be deleted; set a value instead")
+    if override.is_sweep_override():
+        raise ConfigError(f"{path}: {text}: one value per key; a comma or a range makes a sweep, which is a study")
+    if key.startswith("hydra"):
+        raise ConfigError(f"{path}: {text}: hydra's own settings are not used here")
+    return key, override.value()
+
+
+def _name_in(arm: Mapping[str, Any], component: str) -> str | None:
+    """The component name that the arm file itself chooses, in its body or its defaults list."""
+    body = arm.get(component)
+    if isinstance(body, str):
+        return body
+    if isinstance(body, Mapping) and "name" in body:
+        return cast("str", body["name"])
+    for entry in arm.get("defaults", []):
+        if isinstance(entry, Mapping):
+            for key, value in entry.items():
+                if key.removeprefix("override ") == component:
+                    return cast("str", value)
+    return None
+
+
+def _check_name(path: Path, component: str, name: str) -> None:
+    try:
+        COMPONENTS[component].check_name(name)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {component}: {error}") from error
+
+
+def _compose(path: Path, arm: dict[str, Any], overrides: list[str], folders: list[Path]) -> dict[str, Any]:
+    store = ConfigStore.instance()
+    for component, registry in COMPONENTS.items():
+        for name in registry.names():
+            store.store(group=component, name=name, node={"name": name})
+    store.store(name=_PRIMARY, node=OmegaConf.create(arm))
+    search = ", ".join(_quote(f"file://{folder}") for folder in folders[1:])
+    try:
+        with initialize_config_dir(str(folders[0]), version_base="1.3"):
+            composed = compose(_PRIMARY, overrides=[*overrides, f"hydra.searchpath=[{search}]"])
+        return cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    except (HydraException, OmegaConfBaseException) as error:
+        options = {group: _options(group, folders) for group in FILE_GROUPS}
+        options |= {component: registry.names() for component, registry in COMPONENTS.items()}
+        raise ConfigError(explain_composition(path, error, options)) from error
+
+
+def _options(group: str, folders: Sequence[Path]) -> list[str]:
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, Any]:
+    """Put `component_defaults: {encoder: {clip: {...}}}` under the explicit keys of the chosen components."""
+    defaults = composed.pop("component_defaults", None) or {}
+    for component, by_name in defaults.items():
+        if component not in COMPONENTS:
+            raise ConfigError(f"{path}: component_defaults.{component}: choices: {', '.join(COMPONENTS)}")
+        for name in by_name:
+            _check_name(path, component, name)
+        explicit = composed.get(component)
+        if isinstance(explicit, str):
+            explicit = {"name": explicit}
+        if isinstance(explicit, Mapping):
+            composed[component] = {**by_name.get(explicit.get("name"), {}), **explicit}
+    return composed
+
+
+def _validate(path: Path, content: dict[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(path, error, content)) from error

@@ -1,0 +1,100 @@
+"""Configuration errors in a few lines: the file, the key, what is wrong, the nearest valid choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from pydantic import BaseModel, ValidationError
+
+from unimm.registry import nearest
+from unimm.schema import COMPONENTS, RunConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that the user has to change; the text says where and how."""
+
+
+def explain_validation(path: Path, error: ValidationError, content: Mapping[str, Any]) -> str:
+    """All problems that pydantic found, one line each."""
+    lines = [_line(problem["loc"], problem["type"], problem, content) for problem in error.errors()]
+    return "\n".join(f"{path}: {line}" for line in lines)
+
+
+def explain_composition(path: Path, error: Exception, options: Mapping[str, Sequence[str]]) -> str:
+    """What Hydra could not put together, with the nearest option of the group."""
+    text = str(error)
+    missing = re.search(r"'(?P<group>[\w]+)/(?P<name>[^']+)'", text)
+    if missing and missing["group"] in options:
+        group, name = missing["group"], missing["name"]
+        return f"{path}: {group}: no {name!r}; {_choices(name, options[group])}"
+    absent = re.search(r"Could not (?:load|find) '([^']+)'", text)
+    if absent:
+        return f"{path}: defaults: no file {absent[1]!r} beside it or in the package; start from `base`"
+    first = " ".join(line.strip() for line in text.splitlines()[:2]).removeprefix("In 'unimm_arm': ")
+    return f"{path}: {first}"
+
+
+def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        return _unknown(loc, key, content)
+    if kind == "missing":
+        return f"{key}: is required; set it, or start the defaults list with `base`"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) and kind != "value_error" else ""
+    return f"{key}: {message}{shown}"
+
+
+def _unknown(loc: tuple[int | str, ...], key: str, content: Mapping[str, Any]) -> str:
+    leaf = str(loc[-1])
+    owner, fields = _fields(loc[:-1], content)
+    reader = _reader(leaf, str(loc[0]))
+    where = f"; {reader}" if reader else ""
+    valid = _choices(leaf, fields) if fields else "it has no settings"
+    return f"{key}: {owner} reads no {leaf!r}{where}; {valid}"
+
+
+def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Who owns the unknown key, and the settings that this owner has."""
+    if not parents:
+        return "a run", list(RunConfig.model_fields)
+    group = str(parents[0])
+    if group in COMPONENTS:
+        choice = content[group]
+        name = choice if isinstance(choice, str) else str(choice["name"])
+        return f"{group} {name}", list(COMPONENTS[group].config_class(name).model_fields)
+    model = RunConfig.model_fields[group].annotation
+    assert _is_section(model), "only sections hold unknown keys"
+    return group, list(model.model_fields)
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _reader(leaf: str, group: str) -> str | None:
+    """Where a misplaced setting belongs: another section, or another component of the same kind."""
+    for section, field in RunConfig.model_fields.items():
+        model = field.annotation
+        if section not in COMPONENTS and _is_section(model) and leaf in model.model_fields:
+            return f"it belongs to {section}.{leaf}"
+    kinds = {group: COMPONENTS[group]} if group in COMPONENTS else COMPONENTS
+    for component, registry in kinds.items():
+        for name in registry.names():
+            try:
+                fields = registry.config_class(name).model_fields
+            except (ValueError, ImportError):
+                continue
+            if leaf in fields:
+                return f"{component} {name} reads {component}.{leaf}"
+    return None
+
+
+def _choices(word: str, options: Sequence[str]) -> str:
+    guess = nearest(word, options)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    return f"{hint}choices: {', '.join(options)}"

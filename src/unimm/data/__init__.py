@@ -1,0 +1,1 @@
+"""Data: scenes as one map-style dataset; the order is a pure function of (seed, step)."""

@@ -1,0 +1,65 @@
+"""What a run trains on: captions as prompt ids, understanding rows, and cached latents, all indexed by scene.
+
+Latents of frozen encoders are computed once and kept under a fingerprint of encoder, transform and data; a file
+that does not match its stored hash is refused, never silently recomputed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from unimm.components import Encoder
+from unimm.data.scenes import SceneSet
+
+
+def cache_folder() -> Path:
+    """``$UNIMM_CACHE`` or ``~/.cache/unimm``."""
+    return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
+
+
+def cached_latents(encoder: Encoder, data: SceneSet, device: torch.device) -> Float[Tensor, "m n d"]:
+    """Latents of every image of ``data``, from the cache or computed with a progress bar."""
+    spec = encoder.latent_spec()
+    settings = f"{type(encoder).__name__}/{spec}/{getattr(encoder, 'config', '')}/{data.name}"
+    key = hashlib.sha256(settings.encode()).hexdigest()[:24]
+    path = cache_folder() / f"latents-{key}.safetensors"
+    if path.exists():
+        return _read(path)
+    encoder = encoder.to(device)
+    with torch.inference_mode():
+        parts = [
+            encoder.encode(images.to(device)).cpu()
+            for images in tqdm(data.batches(256), total=-(-len(data) // 256), desc="encoding images", unit="batch")
+        ]
+    latents = torch.cat(parts).contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"latents": latents, "digest": _digest(latents)}, temporary)
+    os.replace(temporary, path)
+    return latents
+
+
+def _digest(latents: Tensor) -> Tensor:
+    digest = hashlib.sha256(latents.numpy().tobytes()).digest()
+    return torch.tensor(list(digest), dtype=torch.uint8)
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        values = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"latent cache {path} is truncated ({error}); delete the file to have it recomputed"
+        ) from error
+    if not torch.equal(_digest(values["latents"]), values["digest"]):
+        raise ValueError(f"latent cache {path} was altered (hash differs); delete the file to have it recomputed")
+    return values["latents"]

@@ -1,0 +1,1 @@
+"""Decoders: latents back to images."""

@@ -1,0 +1,75 @@
+"""VAE latents as the target: `diffusers` AutoencoderKL, its latent grid patchified to tokens.
+
+The scenes' VAE sees images folded 2 x 2 into channels (pixel unshuffle), which quarters its cost; pretrained ones
+use ``unshuffle`` 1. ``patch`` folds the latent grid so that the token count matches the CLIP arm's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from unimm.component_config import ComponentConfig
+from unimm.components import Encoder, LatentSpec
+from unimm.encoders.statistics import Statistics
+
+
+class VaeCore(nn.Module):
+    """AutoencoderKL with the pixel unshuffle around it: images in [0, 1] to latents ``[B, C, h, w]`` and back."""
+
+    def __init__(self, model: nn.Module, unshuffle: int) -> None:
+        super().__init__()
+        self.model = model
+        self.unshuffle = unshuffle
+
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
+        """The posterior's mean: deterministic targets, as latent caches hold them."""
+        return self.model.encode(F.pixel_unshuffle(images * 2 - 1, self.unshuffle)).latent_dist.mean  # type: ignore[no-any-return,operator]
+
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 s s"]:
+        """Images in [0, 1]."""
+        decoded = self.model.decode(latents).sample  # type: ignore[operator]
+        return ((F.pixel_shuffle(decoded, self.unshuffle) + 1) / 2).clamp(0, 1)
+
+
+def patchify(latents: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
+    """Fold ``patch`` x ``patch`` neighbours into channels and flatten the grid."""
+    return F.pixel_unshuffle(latents, patch).flatten(2).transpose(1, 2)
+
+
+def unpatchify(tokens: Float[Tensor, "b n d"], patch: int) -> Float[Tensor, "b c h w"]:
+    """The inverse of `patchify` for a square grid."""
+    side = int(tokens.shape[1] ** 0.5)
+    return F.pixel_shuffle(tokens.transpose(1, 2).reshape(len(tokens), -1, side, side), patch)
+
+
+class Vae(Encoder):
+    """Patchified latents of an AutoencoderKL."""
+
+    class Config(ComponentConfig):
+        """``patch``: side of the latent patch that makes one token."""
+
+        patch: int = Field(2, ge=1)
+        standardise: bool = True
+
+    decoder_name: ClassVar[str] = "vae"
+
+    def __init__(self, config: Config, core: VaeCore, statistics: Statistics, side: int, fingerprint: str) -> None:
+        super().__init__()
+        self.config = config
+        self.core = core
+        self.statistics = statistics
+        self._side = side // config.patch
+        self._fingerprint = fingerprint
+        self.requires_grad_(False).eval()
+
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        tokens = patchify(self.core.encode(images), self.config.patch)
+        return self.statistics.standardise(tokens) if self.config.standardise else tokens
+
+    def latent_spec(self) -> LatentSpec:
+        return LatentSpec(self._side**2, self.statistics.mean.numel(), (self._side, self._side), self._fingerprint)

@@ -1,0 +1,1 @@
+"""Evaluation: what an arm's images and answers are worth."""

@@ -1,0 +1,68 @@
+"""Understanding: one-word questions about test images, answered by the likeliest of the possible answers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
+from unimm.backbones.templates import question_ids
+from unimm.data.scenes import SceneSet
+from unimm.scenes.questions import KINDS, Question, ask
+
+
+class Answered(NamedTuple):
+    """A question and whether the backbone's choice was right."""
+
+    kind: str
+    correct: bool
+
+
+def questions_for(data: SceneSet, count: int) -> list[tuple[int, Question]]:
+    """``count`` (scene number, question) pairs, the kinds in turn as far as scenes allow them."""
+    found: list[tuple[int, Question]] = []
+    for i in range(len(data) * 4):
+        number = i % len(data)
+        question = ask(
+            KINDS[i % 4 if i < len(data) else (i // len(data) + i) % 4],
+            data.samples[number].scene,
+            data.world,
+            np.random.default_rng([i, 41]),
+        )
+        if question is not None:
+            found.append((number, question))
+        if len(found) == count:
+            break
+    return found
+
+
+@torch.inference_mode()
+def answer_logits(
+    backbone: CausalLM, pairs: list[tuple[int, Question]], tokens: Float[Tensor, "m n d"], batch: int = 128
+) -> Float[Tensor, "k v"]:
+    """Next-token logits after each question, float32 on the CPU."""
+    parts = []
+    for begin in range(0, len(pairs), batch):
+        some = pairs[begin : begin + batch]
+        rows = [question_ids(backbone.tokenizer, q.text, tokens.shape[1]) for _, q in some]
+        ids, mask, _ = pad_left(rows, int(backbone.tokenizer.pad_token_id))
+        inputs = Inputs(ids, mask, tokens[[number for number, _ in some]]).to(backbone.queries.device)
+        logits = backbone(inputs, with_queries=False).logits
+        assert logits is not None
+        parts.append(logits[:, -1].float().cpu())
+    return torch.cat(parts)
+
+
+def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[Tensor, "k v"]) -> list[Answered]:
+    """Whether the likeliest of each question's possible answers is the right one."""
+    convert = backbone.tokenizer.convert_tokens_to_ids
+    graded = []
+    for (_, question), row in zip(pairs, logits, strict=True):
+        choices = list(question.choices)
+        chosen = choices[int(row[[convert(c) for c in choices]].argmax())]
+        graded.append(Answered(question.kind, chosen == question.answer))
+    return graded

@@ -1,0 +1,104 @@
+"""The backbone's two stages: language only (captions and questions about captions), then understanding of images.
+
+Joint arms start from the first, sequential arms from the second. Both stages see whole chats in the wording that
+sampling uses later (`unimm.backbones.templates`), and the loss falls on the assistant's answers and on captions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
+from unimm.backbones.templates import answer_ids, generation_ids, question_ids, reading_ids
+from unimm.data.scenes import SceneSet, batch_indices
+from unimm.foundation.loop import Cost, fit
+from unimm.scenes.captions import brief_caption
+from unimm.scenes.questions import ask_any
+
+BATCH = 64
+
+
+class Row(NamedTuple):
+    """Token ids of a chat and how many of its last ones the loss covers."""
+
+    ids: list[int]
+    answer: int
+
+
+def row(prompt: list[int], answer: list[int]) -> Row:
+    """A prompt and its answer."""
+    return Row(prompt + answer, len(answer))
+
+
+def answer_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the covered tokens; rows are left-padded, so those are each row's last ones."""
+    ids, mask, _ = pad_left([r.ids for r in rows], int(backbone.tokenizer.pad_token_id))
+    device = backbone.queries.device
+    logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False).logits
+    length = ids.shape[1]
+    answers = torch.tensor([r.answer for r in rows])
+    covered = (torch.arange(length)[None] >= length - answers[:, None]).to(device)
+    target = ids.to(device).masked_fill(~covered, -100)
+    return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), target[:, 1:].flatten(), ignore_index=-100)
+
+
+def language_rows(backbone: CausalLM, data: SceneSet) -> list[Row]:
+    """Two questions in three are about a brief caption; the third row is a request to draw, learned as language."""
+    tokenizer, rows = backbone.tokenizer, []
+    for i, sample in enumerate(data.samples):
+        rng = np.random.default_rng([i, 31])
+        if i % 3 == 2:
+            ids = generation_ids(tokenizer, sample.long if i % 10 == 2 else sample.short)
+            rows.append(Row(ids, len(ids) - 4))
+        else:
+            question = ask_any(sample.scene, data.world, rng)
+            prompt = reading_ids(tokenizer, brief_caption(sample.scene, rng), question.text)
+            rows.append(row(prompt, answer_ids(tokenizer, question.answer)))
+    return rows
+
+
+def understanding_rows(backbone: CausalLM, data: SceneSet, image_tokens: int, draw: int = 0) -> list[Row]:
+    """Four rows in five ask a question about the image, the fifth asks for a long description."""
+    tokenizer, rows = backbone.tokenizer, []
+    for i, sample in enumerate(data.samples):
+        rng = np.random.default_rng([i, 37, draw])
+        if i % 5 == 4:
+            prompt, answer = question_ids(tokenizer, "describe the image .", image_tokens), sample.long
+        else:
+            question = ask_any(sample.scene, data.world, rng)
+            prompt, answer = question_ids(tokenizer, question.text, image_tokens), question.answer
+        rows.append(row(prompt, answer_ids(tokenizer, answer)))
+    return rows
+
+
+def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> Cost:
+    """Language only: the projector and queries do not take part."""
+    rows = language_rows(backbone, data)
+
+    def loss(step: int) -> Tensor:
+        return answer_loss(backbone, [rows[i] for i in batch_indices(17, step, BATCH, len(rows)).tolist()], None)
+
+    backbone.queries.requires_grad_(False)
+    return fit("language", backbone, loss, BATCH, steps, learning_rate=1.5e-3)
+
+
+def train_understanding(backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int) -> Cost:
+    """Questions and descriptions of images; one step in eight repeats language so that it is kept."""
+    image_rows = [understanding_rows(backbone, data, features.shape[1], draw) for draw in range(3)]
+    text_rows = language_rows(backbone, data)
+
+    def loss(step: int) -> Tensor:
+        indices = batch_indices(19, step, BATCH, len(data))
+        if step % 8 == 7:
+            return answer_loss(backbone, [text_rows[i] for i in indices.tolist()], None)
+        rows = image_rows[step * BATCH // len(data) % 3]
+        return answer_loss(backbone, [rows[i] for i in indices.tolist()], features[indices])
+
+    backbone.queries.requires_grad_(False)
+    return fit("understanding", backbone, loss, BATCH, steps, learning_rate=1.5e-3)

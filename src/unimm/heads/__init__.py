@@ -1,0 +1,1 @@
+"""Heads: (noisy latents, t, conditions) to a prediction."""

@@ -1,0 +1,1 @@
+"""Objectives: how a head learns and how it is sampled."""

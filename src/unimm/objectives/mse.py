@@ -1,0 +1,51 @@
+"""Regression: the head predicts the latents from the conditions alone, ``L = ||x - head(conditions)||^2``.
+
+The same head as flow matching's, called with zeros for noisy latents and time, so that parameters match. Its samples
+are deterministic: one prompt, one set of latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unimm.component_config import ComponentConfig
+from unimm.components import Head, Objective
+from unimm.noise import NoiseSource
+
+
+class MeanSquaredError(Objective):
+    """Mean squared error to the latents."""
+
+    class Config(ComponentConfig):
+        """Nothing to set."""
+
+    deterministic = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def loss(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+    ) -> Float[Tensor, ""]:
+        predicted = self.sample(head, conditions, (latents.shape[1], latents.shape[2]), noise, keys)
+        return (predicted.float() - latents).square().mean()
+
+    def sample(
+        self,
+        head: Head,
+        conditions: Float[Tensor, "b q h"],
+        shape: tuple[int, int],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+    ) -> Float[Tensor, "b n d"]:
+        blank = conditions.new_zeros(len(conditions), *shape)
+        prediction: Tensor = head(blank, blank.new_zeros(len(conditions)), conditions)
+        return prediction

@@ -1,0 +1,167 @@
+"""Names for components: `encoder: clip` in a YAML file finds `unimm.encoders.clip:Clip`.
+
+Entries are classes or lazy "module:attribute" strings, so listing names imports nothing. Three ways in:
+`encoders.register("mine", MyEncoder)`, an entry point in the group `unimm.encoders`, or, without registering,
+the name "my_package.module:MyEncoder" itself. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from unimm.component_config import ComponentConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+
+T = TypeVar("T")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that `word` was probably meant to be, or None when nothing is close."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+class Registry(Generic[T]):
+    """Classes of one kind (plural, as in `unimm list encoders`), by name."""
+
+    def __init__(
+        self, kind: str, base: str | type[Any], builtins: dict[str, str], *, has_settings: bool = True
+    ) -> None:
+        self.kind = kind
+        self._base = base
+        self._has_settings = has_settings
+        self._targets: dict[str, str | type[Any]] = dict(builtins)
+
+    def register(self, name: str, target: str | type[T]) -> None:
+        """Add a component; a name that is taken by something else is an error."""
+        if ":" in name or not name:
+            raise ValueError(f"{self.kind}: {name!r} cannot be a name; use a short word without a colon")
+        taken = self._all().get(name)
+        if taken is not None and taken != target:
+            raise ValueError(f"{self.kind}: {name!r} is already {_spell(taken)}; choose another name")
+        self._targets[name] = target
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        return sorted(self._all())
+
+    def get(self, name: str) -> type[T]:
+        """Import and check the class called `name`, or the class at "module:attribute"."""
+        cls = self._resolve(name)
+        base = _load(self._base) if isinstance(self._base, str) else self._base
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise ValueError(f"{self.kind}: {name!r} must be a subclass of {base.__module__}.{base.__name__}")
+        config = getattr(cls, "Config", None)
+        if self._has_settings and not (isinstance(config, type) and issubclass(config, ComponentConfig)):
+            raise ValueError(f"{self.kind}: {name!r} has no settings: nest `class Config(ComponentConfig)` in it")
+        return cast("type[T]", cls)
+
+    def config_class(self, name: str) -> type[ComponentConfig]:
+        """The settings class of the component called `name`."""
+        return cast("type[ComponentConfig]", self.get(name).Config)  # type: ignore[attr-defined]
+
+    def describe(self, name: str) -> str:
+        """First line of the component's docstring."""
+        lines = (self.get(name).__doc__ or "").strip().splitlines()
+        return lines[0] if lines else ""
+
+    def check_name(self, name: str) -> None:
+        """Raise a ValueError with the nearest name when `name` is unknown; imports nothing."""
+        if ":" in name or name in self._all():
+            return
+        guess = nearest(name, self.names())
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise ValueError(f"{self.kind}: no {name!r}; {hint}choices: {', '.join(self.names())}")
+
+    def _resolve(self, name: str) -> Any:
+        self.check_name(name)
+        target = name if ":" in name else self._all()[name]
+        if not isinstance(target, str):
+            return target
+        try:
+            return _load(target)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ValueError(f"{self.kind}: cannot load {name!r} from {target}: {error}") from error
+
+    def _all(self) -> dict[str, str | type[Any]]:
+        for name, target in self._plugins.items():
+            taken = self._targets.setdefault(name, target)
+            if taken != target:
+                raise ValueError(
+                    f"{self.kind}: entry point {name!r} ({target}) collides with {_spell(taken)}; rename one of them"
+                )
+        return self._targets
+
+    @cached_property
+    def _plugins(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for point in cast("Iterable[EntryPoint]", entry_points(group=f"unimm.{self.kind}")):
+            if found.setdefault(point.name, point.value) != point.value:
+                raise ValueError(
+                    f"{self.kind}: two packages offer {point.name!r} ({found[point.name]}, {point.value}); "
+                    "uninstall one of them"
+                )
+        return found
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _spell(target: str | type[Any]) -> str:
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+encoders: Registry[Encoder] = Registry(
+    "encoders",
+    "unimm.components:Encoder",
+    {"clip": "unimm.encoders.clip:Clip", "vae": "unimm.encoders.vae:Vae"},
+)
+decoders: Registry[Decoder] = Registry(
+    "decoders",
+    "unimm.components:Decoder",
+    {"vae": "unimm.decoders.vae:VaeDecoder", "diffusion": "unimm.decoders.diffusion:DiffusionDecoder"},
+    has_settings=False,
+)
+backbones: Registry[nn.Module] = Registry(
+    "backbones",
+    "torch.nn:Module",
+    {"causal_lm": "unimm.backbones.causal_lm:CausalLM"},
+)
+heads: Registry[Head] = Registry(
+    "heads",
+    "unimm.components:Head",
+    {"dit": "unimm.heads.dit:DiffusionTransformer", "linear": "unimm.heads.linear:LinearHead"},
+)
+objectives: Registry[Objective] = Registry(
+    "objectives",
+    "unimm.components:Objective",
+    {
+        "flow_matching": "unimm.objectives.flow_matching:FlowMatching",
+        "mse": "unimm.objectives.mse:MeanSquaredError",
+    },
+)
+strategies: Registry[Strategy] = Registry(
+    "strategies",
+    "unimm.components:Strategy",
+    {
+        "sequential": "unimm.strategies.sequential:Sequential",
+        "joint": "unimm.strategies.joint:Joint",
+        "sequential_unfrozen": "unimm.strategies.sequential:SequentialUnfrozen",
+    },
+)
+
+KINDS: dict[str, Registry[Any]] = {
+    registry.kind: registry
+    for registry in cast("tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies))
+}

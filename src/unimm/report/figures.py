@@ -1,0 +1,59 @@
+"""The training-curve figure: loss against generation samples, raw points under a smoothed line."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from unimm.report.schema import Step
+
+# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart.
+BLUE, VERMILION = "#0072B2", "#D55E00"
+
+
+def training_curves(steps: Sequence[Step]) -> bytes:
+    """A PNG with one panel per loss that was logged, each on its own scale."""
+    generation = [step.generation_loss for step in steps]
+    panels = [("generation loss\n(the objective's own units)", BLUE, generation)]
+    understanding = [step.understanding_loss for step in steps]
+    if any(value is not None for value in understanding):
+        panels.append(("understanding loss\n(nats per answer token)", VERMILION, understanding))
+    figure = Figure(figsize=(4.8 * len(panels), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (label, colour, values) in zip(axes, panels, strict=True):
+        _panel(axis, label, colour, [step.samples for step in steps], values)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150)
+    return stream.getvalue()
+
+
+def _panel(axis: Axes, label: str, colour: str, samples: list[int], values: list[float | None]) -> None:
+    losses = np.array([np.nan if value is None else value for value in values], dtype=float)
+    finite = np.isfinite(losses)
+    positions, losses = np.array(samples, dtype=float)[finite], losses[finite]
+    axis.plot(positions, losses, ".", color=colour, alpha=0.25, markersize=4, label="logged")
+    window = smoothing_window(len(losses))
+    smoothed = smooth(losses, window)
+    axis.plot(positions, smoothed, color=colour, linewidth=1.8, label=f"mean of {window} logged")
+    axis.set_xlabel("training (generation samples)")
+    axis.set_ylabel(label)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.locator_params(axis="x", nbins=5)
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+
+
+def smoothing_window(count: int) -> int:
+    """An odd window of about a twentieth of the points."""
+    return 2 * (count // 40) + 1
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred moving mean that shrinks at the ends, so that it neither lags nor invents points."""
+    kernel = np.ones(window)
+    half = window // 2
+    sums = np.convolve(values, kernel)[half : half + len(values)]
+    counts = np.convolve(np.ones(len(values)), kernel)[half : half + len(values)]
+    return np.asarray(sums / counts)

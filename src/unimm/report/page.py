@@ -1,0 +1,95 @@
+"""Writes a run's page: `report.html`, a single file, and `report.md` for diffs and terminals."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from unimm.files import write_atomic
+from unimm.report import folder
+from unimm.report.figures import training_curves
+from unimm.report.schema import Result
+from unimm.report.table import headline
+
+FIGURE = "figures/training.png"
+
+
+def write(run_dir: Path) -> Path:
+    """Read the finished run in `run_dir`, write both reports there, and return the path of the html one."""
+    run = folder.read(run_dir)
+    figure = training_curves(run.steps) if run.steps else None
+    context = {
+        "result": run.result,
+        "table": headline(run.result),
+        "samples": run.samples,
+        "config": run.config,
+        "provenance": _provenance(run.result),
+        "protocols": [(score.name, _compact(score.protocol)) for score in run.result.scores],
+    }
+    environment = _environment()
+    html = environment.get_template("report.html.j2").render(
+        **context,
+        figure=_inline(figure) if figure else None,
+        images=[_inline(run.image(sample)) for sample in run.samples],
+    )
+    if figure:
+        write_atomic(run_dir / FIGURE, figure)
+    markdown = environment.get_template("report.md.j2").render(**context, figure=FIGURE if figure else None)
+    write_atomic(run_dir / "report.md", markdown)
+    page = run_dir / "report.html"
+    write_atomic(page, html)
+    return page
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    return environment
+
+
+def _provenance(result: Result) -> list[tuple[str, str]]:
+    """Where the numbers come from, as (what, value) pairs."""
+    unchanged = {True: "yes", False: "NO", None: "not promised by this arm"}
+    counts, parameters = result.counts, result.parameters
+    return [
+        ("started", result.started.isoformat()),
+        ("device", result.device),
+        ("world", result.world),
+        ("settings", result.settings),
+        ("generation samples", f"{counts.generation_samples:,}"),
+        ("understanding samples", f"{counts.understanding_samples:,}"),
+        ("steps", f"{counts.steps:,}"),
+        ("trainable parameters", f"{parameters.trainable:,}"),
+        ("frozen parameters", f"{parameters.frozen:,}"),
+        ("backbone unchanged by training", unchanged[result.invariants.backbone_unchanged]),
+        *((f"hash: {name}", _plain(value)) for name, value in result.hashes.items()),
+        *((f"version: {name}", _plain(value)) for name, value in result.versions.items()),
+    ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else _compact(value)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _cell(text: str) -> str:
+    """`text` safe inside a Markdown table cell."""
+    for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("\n", " ")):
+        text = text.replace(plain, escaped)
+    return text

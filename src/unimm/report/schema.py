@@ -1,0 +1,110 @@
+"""A finished run as types: `result.json`, `metrics.jsonl`, `samples/grid.json`; see docs/result.md.
+
+Version 1 only ever gains fields. Reading therefore keeps fields it does not know, and refuses a file whose
+required fields are missing or whose version is newer than this code.
+"""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, JsonValue, field_validator
+
+SCHEMA_VERSION = 1
+
+NamedScores = dict[str, float | None]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Score(_Record):
+    """One number, over how many items it was taken, and how; null if it could not be measured."""
+
+    name: str
+    value: float | None
+    n: int
+    protocol: dict[str, JsonValue]
+
+
+class Counts(_Record):
+    """What training consumed."""
+
+    generation_samples: int
+    understanding_samples: int
+    steps: int
+
+
+class Parameters(_Record):
+    """Parameter counts of the assembled model."""
+
+    trainable: int
+    frozen: int
+
+
+class Speed(_Record):
+    """Throughput and where the time went; null where a phase did not happen."""
+
+    samples_per_second: float | None
+    train_seconds: float | None
+    score_seconds: float | None
+    wall_seconds: float | None
+    data_wait_fraction: float | None
+
+
+class Invariants(_Record):
+    """Properties checked after training; null where the arm does not promise them."""
+
+    backbone_unchanged: bool | None
+
+
+class Result(_Record):
+    """`result.json`: the whole outcome of one run (one arm, one seed)."""
+
+    schema_version: int
+    arm: str
+    seed: int
+    profile: str
+    world: str
+    settings: str
+    device: str
+    started: datetime
+    scores: list[Score]
+    floors: dict[str, NamedScores]
+    ceilings: dict[str, NamedScores]
+    counts: Counts
+    parameters: Parameters
+    speed: Speed
+    hashes: dict[str, JsonValue]
+    invariants: Invariants
+    versions: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+
+    @field_validator("schema_version")
+    @classmethod
+    def _readable(cls, version: int) -> int:
+        if not 1 <= version <= SCHEMA_VERSION:
+            known = f"this unimm reads versions 1 to {SCHEMA_VERSION}"
+            raise ValueError(f"{known}: install the one that wrote version {version}")
+        return version
+
+
+class Step(_Record):
+    """One line of `metrics.jsonl`; `samples` counts generation samples so far."""
+
+    step: int
+    samples: int
+    seconds: float
+    loss: float | None
+    generation_loss: float | None
+    understanding_loss: float | None = None
+    gradient_norm: float | None = None
+
+
+class Sample(_Record):
+    """One image of `samples/grid.json`; `file` is relative to the run, `index` numbers a prompt's images."""
+
+    prompt: str
+    tag: str
+    file: str
+    correct: bool
+    index: int

@@ -1,0 +1,105 @@
+"""The headline table, shared by page and terminal: one row per score, with its floors and ceilings."""
+
+import math
+from dataclasses import dataclass
+
+from unimm.report.schema import Result
+
+_GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+_ATOMS = ("object", "shape", "colour", "count", "relation")
+_ABILITIES = ("exists", "count", "colour", "relation")
+
+_TASKS_GROUP = "GenEval tasks (fraction of images correct)"
+_ATOMS_GROUP = "Atoms (fraction of single facts correct)"
+_IMAGES_GROUP = "Images (distance and agreement with text)"
+_ANSWERS_GROUP = "Understanding (fraction of answers correct)"
+
+# Score name -> (group, label), in the order in which rows are shown.
+_KNOWN: dict[str, tuple[str, str]] = {
+    **{f"geneval/{task}": (_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
+    "geneval/overall": (_TASKS_GROUP, "overall"),
+    "geneval/held_out": (_TASKS_GROUP, "held-out combinations"),
+    **{f"atoms/{atom}": (_ATOMS_GROUP, atom) for atom in _ATOMS},
+    "atoms/overall": (_ATOMS_GROUP, "overall"),
+    "frechet_distance": (_IMAGES_GROUP, "Fréchet distance (lower is better)"),
+    "clip_score/a": (_IMAGES_GROUP, "CLIP score, evaluator a"),
+    "clip_score/b": (_IMAGES_GROUP, "CLIP score, evaluator b"),
+    **{f"understanding/{kind}": (_ANSWERS_GROUP, kind) for kind in _ABILITIES},
+    "understanding/overall": (_ANSWERS_GROUP, "overall"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, ready to print; `references` follows the table's floor and ceiling columns."""
+
+    group: str
+    name: str
+    label: str
+    value: str
+    n: str
+    references: tuple[str, ...]
+
+    @property
+    def overall(self) -> bool:
+        """Whether the row sums up its group."""
+        return self.name.endswith("/overall")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The headline table: the titles of its floor and ceiling columns, and its rows."""
+
+    references: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def headline(result: Result) -> Table:
+    """Every score of the run, plus what it cost, beside each floor and ceiling."""
+    columns = {f"{name.replace('_', ' ')} floor": values for name, values in result.floors.items()}
+    columns |= {f"{name.replace('_', ' ')} ceiling": values for name, values in result.ceilings.items()}
+    scores = {score.name: score for score in result.scores}
+    rows = []
+    for name in _ordered({*scores, *(key for values in columns.values() for key in values)}):
+        group, label = _KNOWN.get(name, ("Other scores", name))
+        score = scores.get(name)
+        references = tuple(number(values[name]) if name in values else "" for values in columns.values())
+        value, n = (number(score.value), f"{score.n:,}") if score else ("", "")
+        rows.append(Row(group, name, label, value, n, references))
+    return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
+
+
+def _ordered(names: set[str]) -> list[str]:
+    """Known names in the table's order, then the others (plug-in metrics) by name."""
+    return [name for name in _KNOWN if name in names] + sorted(names - _KNOWN.keys())
+
+
+def _cost(result: Result, columns: int) -> list[Row]:
+    """What the run cost, as rows of the same table."""
+    speed = result.speed
+    cells = (
+        ("training speed (samples/s)", number(speed.samples_per_second)),
+        ("training time", duration(speed.train_seconds)),
+        ("scoring time", duration(speed.score_seconds)),
+        ("wall time", duration(speed.wall_seconds)),
+        ("waiting for data (fraction)", number(speed.data_wait_fraction)),
+    )
+    return [Row("Cost", label, label, value, "", ("",) * columns) for label, value in cells]
+
+
+def number(value: float | None) -> str:
+    """Three decimals below ten, fewer above; `n/a` for what could not be measured."""
+    if value is None or not math.isfinite(value):
+        return "n/a"
+    if abs(value) < 10:
+        return f"{value:.3f}"
+    return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or minutes or hours once there are enough of them."""
+    if seconds is None or not math.isfinite(seconds):
+        return "n/a"
+    if seconds < 600:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

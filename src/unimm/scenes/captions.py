@@ -1,0 +1,64 @@
+"""Captions of a scene: short ones name what a prompt names, long ones describe everything that the image shows."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from unimm.scenes.prompts import Metadata, article
+from unimm.scenes.world import Item, Scene
+
+NUMBER_WORDS = ("zero", "one", "two", "three", "four")
+OPENINGS = ("a photo of", "a picture of", "an image of", "a drawing of")
+
+
+def short_caption(metadata: Metadata, rng: np.random.Generator) -> str:
+    """The family's prompt under one of four openings (half of the time GenEval's own)."""
+    opening = OPENINGS[0] if rng.random() < 0.5 else OPENINGS[int(rng.integers(1, len(OPENINGS)))]
+    return str(metadata["prompt"]).replace("a photo of", opening, 1)
+
+
+def place(item: Item) -> str:
+    """Where an item stands on a 3 x 3 grid."""
+    column = ("left", "middle", "right")[min(int(item.x * 3), 2)]
+    row = ("top", "centre", "bottom")[min(int(item.y * 3), 2)]
+    return f"{row} {column}"
+
+
+def size(item: Item) -> str:
+    """A size word; the border lies at 21 pixels of diameter on 64."""
+    return "large" if item.radius > 10.5 / 64 else "small"
+
+
+def background(scene: Scene) -> str:
+    """The background's shade in words."""
+    return "a dark grey background" if scene.background < 0.51 else "a light grey background"
+
+
+def long_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Every item with colour, size and place, the pairwise layout and the background (28 to 100 words)."""
+    items = [scene.items[i] for i in rng.permutation(len(scene.items))]
+    sentences = [
+        f"{OPENINGS[int(rng.integers(len(OPENINGS)))]} {NUMBER_WORDS[len(items)]} object{'s' * (len(items) > 1)} ."
+    ]
+    sentences += [
+        f"there is {article(f'{size(i)} {i.colour} {i.shape}')} in the {place(i)} of the image ." for i in items
+    ]
+    for a, b in pairwise(items):
+        relation = next((r for r in ("left of", "right of", "above", "below") if a.stands(r, b)), None)
+        if relation:
+            sentences.append(f"the {a.colour} {a.shape} is {relation} the {b.colour} {b.shape} .")
+    sentences.append(f"everything stands on {background(scene)} .")
+    return " ".join(sentences)
+
+
+def brief_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Colours and shapes of all items, with a relation where the first two stand in a clear one (about 10 tokens)."""
+    items = [scene.items[i] for i in rng.permutation(len(scene.items))]
+    words = [article(f"{i.colour} {i.shape}") for i in items]
+    if len(items) > 1:
+        relation = next((r for r in ("left of", "right of", "above", "below") if items[0].stands(r, items[1])), None)
+        if relation:
+            words = [f"{words[0]} {relation} {words[1]}", *words[2:]]
+    return " and ".join(words) + " ."

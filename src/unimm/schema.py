@@ -1,0 +1,145 @@
+"""The validated description of one run: frozen pydantic models, which `unimm.config` fills from YAML.
+
+A component is written `{name: clip, standardise: false}`: the registry finds the class, and the class's own
+`Config` validates the other keys. A setting that nothing reads is an error: `{name: mse, guidance: 3}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    model_serializer,
+    model_validator,
+)
+
+from unimm.component_config import ComponentConfig
+from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
+
+COMPONENTS: dict[str, Registry[Any]] = {
+    "encoder": encoders,
+    "backbone": backbones,
+    "head": heads,
+    "objective": objectives,
+    "strategy": strategies,
+}
+
+
+class Strict(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(Strict):
+    """A component's name and its settings; dumps as one flat mapping."""
+
+    name: str
+    config: SerializeAsAny[ComponentConfig]
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, **self.config.model_dump()}
+
+
+def _chooser(registry: Registry[Any]) -> BeforeValidator:
+    """Validator that turns a name, or a mapping with a name, into a Choice of this registry."""
+
+    def choose(value: Any) -> Any:
+        if isinstance(value, Choice):
+            return value
+        settings = {"name": value} if isinstance(value, str) else value
+        if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
+            raise ValueError(f"give a name, one of: {', '.join(registry.names())}")
+        name = settings["name"]
+        rest = {key: entry for key, entry in settings.items() if key != "name"}
+        return Choice(name=name, config=registry.config_class(name).model_validate(rest))
+
+    return BeforeValidator(choose)
+
+
+class DataConfig(Strict):
+    """Training scenes; `long_caption_share` of the captions are long ones."""
+
+    train_scenes: PositiveInt = 20_000
+    long_caption_share: float = Field(default=0.1, ge=0, le=1)
+
+
+class TrainingConfig(Strict):
+    """How long and how fast to train; `samples` counts images seen, over all epochs."""
+
+    samples: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegativeInt = 200
+    weight_decay: NonNegativeFloat = 0.01
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    gradient_clip: PositiveFloat = 1.0
+    checkpoint_every_steps: PositiveInt = 500
+    snapshots: NonNegativeInt = 8
+    compile: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the run."""
+        return self.samples // self.batch_size
+
+    @model_validator(mode="after")
+    def _budget_is_long_enough(self) -> TrainingConfig:
+        if self.steps == 0:
+            raise ValueError(
+                f"samples ({self.samples}) is less than one batch ({self.batch_size}): nothing would train; "
+                "raise training.samples or lower training.batch_size"
+            )
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) reaches the end of the run ({self.steps} steps): the "
+                "learning rate would never arrive; lower training.warmup_steps or raise training.samples"
+            )
+        return self
+
+
+class SamplingConfig(Strict):
+    """Sampling that every arm shares; an objective's own sampler settings belong to the objective."""
+
+    decoder_steps: PositiveInt = 10
+
+
+class EvaluationConfig(Strict):
+    """How much to sample and to ask when scoring."""
+
+    prompts_per_task: PositiveInt = 50
+    images_per_prompt: PositiveInt = 2
+    questions: PositiveInt = 300
+
+
+class RunConfig(Strict):
+    """One arm with one seed, fully resolved."""
+
+    name: str = Field(min_length=1)
+    question: str = ""
+    profile: str
+    seed: NonNegativeInt
+    settings: Literal["controlled", "published"]
+    foundation: str
+    encoder: Annotated[Choice, _chooser(encoders)]
+    backbone: Annotated[Choice, _chooser(backbones)]
+    head: Annotated[Choice, _chooser(heads)]
+    objective: Annotated[Choice, _chooser(objectives)]
+    strategy: Annotated[Choice, _chooser(strategies)]
+    data: DataConfig = DataConfig()
+    training: TrainingConfig
+    sampling: SamplingConfig = SamplingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()

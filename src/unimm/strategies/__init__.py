@@ -1,0 +1,1 @@
+"""Strategies: which parameters train, on which mix of data."""

@@ -1,0 +1,37 @@
+"""Joint (early fusion): everything trains on understanding and generation data in every step, with declared weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from unimm.component_config import ComponentConfig
+from unimm.components import Stage, Strategy
+
+
+class Joint(Strategy):
+    """Both losses in every step."""
+
+    class Config(ComponentConfig):
+        """``start``: the language-only backbone (the paper's comparison) or the one that already understands."""
+
+        understanding_weight: float = Field(1.0, gt=0)
+        generation_weight: float = Field(1.0, gt=0)
+        start: Literal["language", "understanding"] = "language"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def start(self) -> str:
+        return self.config.start
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage(
+                train_backbone=True,
+                generation_weight=self.config.generation_weight,
+                understanding_weight=self.config.understanding_weight,
+            )
+        ]

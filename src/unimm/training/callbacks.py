@@ -1,0 +1,189 @@
+"""Callbacks: moving average with snapshots, JSON-lines log, checkpoints, and a stop at a loss that is not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from unimm.files import write_atomic
+from unimm.training.module import ArmModule
+
+
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """``count`` log-spaced step numbers that end at ``steps``, each twice the one before."""
+    return sorted({max(1, round(steps / 2 ** (count - 1 - i))) for i in range(count)})
+
+
+class MovingAverage(L.Callback):
+    """Exponential moving average of the trained parameters, warmed up as ``min(decay, (1 + n) / (10 + n))``.
+
+    Saves a snapshot of the average at log-spaced steps, so that learning curves compare finished points.
+    """
+
+    def __init__(self, decay: float, folder: Path, steps: int, count: int) -> None:
+        self.decay, self.folder = decay, folder
+        self.at = snapshot_steps(steps, count) if count else []
+        self.average: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, ArmModule)
+        if not self.average:
+            self.average = {k: v.detach().clone() for k, v in pl_module.trained_state().items()}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, ArmModule)
+        step = trainer.global_step
+        decay = min(self.decay, (1 + step) / (10 + step))
+        current = [p.detach() for p in pl_module.trained_state().values()]
+        torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+        if step in self.at and trainer.is_global_zero:
+            self.save(self.folder / f"average-{step:07d}.safetensors")
+
+    def save(self, path: Path) -> None:
+        """Write the average as safetensors, atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_file({k: v.contiguous().cpu() for k, v in self.average.items()}, temporary)
+        os.replace(temporary, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.average = {k: v.clone() for k, v in state_dict["average"].items()}
+
+
+class JsonLines(L.Callback):
+    """Append-only ``metrics.jsonl``; a resumed run first drops rows past its checkpoint."""
+
+    def __init__(self, path: Path, batch_size: int, every: int = 10) -> None:
+        self.path, self.batch_size, self.every = path, batch_size, every
+        self.seconds = 0.0
+        self.waited = 0.0
+        self._last = self._fetch = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.path.exists():
+            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= trainer.global_step]
+            write_atomic(self.path, "".join(f"{line}\n" for line in kept))
+        self._last = self._fetch = time.monotonic()
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.waited += time.monotonic() - self._fetch
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, ArmModule)
+        if (trainer.global_step + 1) % self.every == 0:
+            grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+            pl_module.latest["gradient_norm"] = float(norm)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, ArmModule)
+        now = time.monotonic()
+        self.seconds += now - self._last
+        self._last = now
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps:
+            samples = step * self.batch_size
+            row = {"step": step, "samples": samples, "seconds": round(self.seconds, 3), **pl_module.latest}
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        self._fetch = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds, self.waited = state_dict["seconds"], state_dict["waited"]
+
+
+def _step_of(line: str) -> float:
+    """The step of a log row; a row that a kill cut short counts as past every checkpoint."""
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:
+        return math.inf
+
+
+class Checkpoint(L.Callback):
+    """One fixed file ``last.ckpt``, replaced atomically every so many steps, at a signal and at the end."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.global_step % self.every == 0 or trainer.should_stop:
+            self.write(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.write(trainer)
+
+    def write(self, trainer: L.Trainer) -> None:
+        """Save the whole training state."""
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+
+
+class ExpectedTime(L.Callback):
+    """Says, after the first steps of a run, how long training will take at that pace."""
+
+    def __init__(self, after: int = 20) -> None:
+        self.after = after
+        self.started = 0.0
+        self.first = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started, self.first = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        done = trainer.global_step - self.first
+        if done == self.after and trainer.is_global_zero:
+            left = (time.monotonic() - self.started) / done * (trainer.max_steps - trainer.global_step)
+            tqdm.write(f"training will take about {left / 60:.1f} more minutes at this pace")
+
+
+class StopOnSignals(L.Callback):
+    """SIGINT and SIGTERM end training after the current step, with a checkpoint.
+
+    Installed when training starts, after Lightning's own handlers, which would end the process without one.
+    """
+
+    def __init__(self) -> None:
+        self.previous: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            trainer.should_stop = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.previous[number] = signal.signal(number, stop)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+
+class FiniteLoss(L.Callback):
+    """Stops before a loss that is not finite reaches the parameters; the last checkpoint stays good."""
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        if not math.isfinite(float(loss.detach())):
+            raise ValueError(
+                f"the loss is not finite at step {trainer.global_step + 1}; the last checkpoint is kept: lower "
+                "training.learning_rate or training.gradient_clip, then start again with --overwrite"
+            )

@@ -1,0 +1,245 @@
+"""One run from start to finish: prepare the folder, train, average, check invariants, score, write result and page.
+
+The truth of a run is its folder; ``result.json`` is written last, so a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from safetensors.torch import load_file
+from torchvision.utils import save_image
+
+from unimm.components import parameter_count
+from unimm.config import dump, read
+from unimm.evaluation.understanding import answer_logits
+from unimm.files import write_atomic, write_json
+from unimm.schema import RunConfig
+from unimm.training.assemble import Arm, assemble, step_data, weights_hash
+from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
+from unimm.training.module import ArmModule, Endless
+from unimm.training.scoring import Scored, score_arm, understanding_probe
+
+GRID_IMAGES = 36
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal; the checkpoint is written."""
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device=cuda, but this machine has no CUDA device; use training.device=auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None:
+    """Claim the output folder; refuses one that holds another run or, without ``resume``, this one."""
+    text = dump(config)
+    settings = out / "config.yaml"
+    if overwrite and settings.exists():
+        shutil.rmtree(out)
+    if out.exists() and any(out.iterdir()):
+        if not settings.exists():
+            raise FileExistsError(f"{out} is not empty and holds no run; choose another --out")
+        if settings.read_text() != text:
+            raise FileExistsError(f"{out} holds a run of another configuration; choose another --out or --overwrite it")
+        if not resume:
+            raise FileExistsError(f"{out} already holds this run; --resume continues it, --overwrite starts again")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(settings, text)
+
+
+def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Train, sample and score one arm; returns what ``result.json`` holds."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    device = pick_device(config.training.device)
+    arm = assemble(config)
+    prepare(config, out, resume, overwrite)
+    before = probe(config, arm, device) if not arm.strategy.stages()[0].train_backbone else None
+    trained, log = train(config, arm, out, device)
+    load_average(trained, final_average(out))
+    unchanged = check_frozen(config, arm, before, device) if before else None
+    scoring = time.monotonic()
+    scored = score_arm(config, arm, device)
+    score_seconds = time.monotonic() - scoring
+    save_grid(scored, out)
+    result = {
+        **describe(config, arm, device, started),
+        "scores": scored.scores,
+        "floors": scored.floors,
+        "ceilings": scored.ceilings,
+        "counts": counts(config, arm),
+        "parameters": {
+            "trainable": parameter_count(trained, True),
+            "frozen": parameter_count(trained, False),
+        },
+        "speed": {
+            "samples_per_second": config.training.steps * config.training.batch_size / max(log.seconds, 1e-9),
+            "train_seconds": log.seconds,
+            "score_seconds": score_seconds,
+            "wall_seconds": time.monotonic() - clock,
+            "data_wait_fraction": log.waited / max(log.seconds, 1e-9),
+        },
+        "invariants": {"backbone_unchanged": unchanged},
+        "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
+        "config": config.model_dump(mode="json"),
+    }
+    write_json(out / "result.json", result)
+    return result
+
+
+def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetime) -> dict[str, Any]:
+    """The result's head: which arm, where, from what."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} x {platform.machine()} CPU"
+    return {
+        "schema_version": 1,
+        "arm": config.name,
+        "seed": config.seed,
+        "profile": config.profile,
+        "world": arm.foundation.world.name,
+        "settings": config.settings,
+        "device": name,
+        "started": started.isoformat(),
+        "hashes": {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
+        | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},
+    }
+
+
+def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
+    """Samples in all: what the foundation's backbone already saw counts as well as this run's own."""
+    steps, batch = config.training.steps, config.training.batch_size
+    stage = arm.strategy.stages()[0]
+    seen = arm.foundation.card["costs"]["understanding"]["samples"] if arm.strategy.start == "understanding" else 0
+    own = steps * batch if stage.understanding_weight else 0
+    return {"generation_samples": steps * batch, "understanding_samples": seen + own, "steps": steps}
+
+
+def train(config: RunConfig, arm: Arm, out: Path, device: torch.device) -> tuple[ArmModule, JsonLines]:
+    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one."""
+    settings = config.training
+    data = step_data(config, arm, device)
+    module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], settings, data)
+    if settings.compile:
+        arm.head.compile()
+    log = JsonLines(out / "metrics.jsonl", settings.batch_size)
+    average = MovingAverage(settings.ema_decay, out / "averages", settings.steps, settings.snapshots)
+    checkpoint = out / "last.ckpt"
+    resume = checkpoint.exists()
+    start = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]) if resume else 0
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    trainer = L.Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_steps=settings.steps,
+        max_epochs=-1,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[
+            TQDMProgressBar(refresh_rate=20),
+            FiniteLoss(),
+            ExpectedTime(),
+            StopOnSignals(),
+            log,
+            average,
+            Checkpoint(checkpoint, settings.checkpoint_every_steps),
+        ],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
+    if start < settings.steps:
+        trainer.fit(module, loader, ckpt_path=checkpoint if resume else None, weights_only=True)
+        if trainer.global_step < settings.steps:
+            raise Interrupted(f"stopped at step {trainer.global_step} of {settings.steps}; continue with --resume")
+        average.save(final_average(out))
+    else:
+        log.load_state_dict(_log_state(checkpoint))
+    return module.to(device).eval(), log
+
+
+def _log_state(checkpoint: Path) -> dict[str, Any]:
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return next(v for k, v in state["callbacks"].items() if "JsonLines" in k)
+
+
+def final_average(out: Path) -> Path:
+    """Where the final averaged weights of a run lie."""
+    return out / "weights.safetensors"
+
+
+def load_average(module: ArmModule, path: Path) -> None:
+    """Put averaged weights in place of the trained ones."""
+    missing, unexpected = module.load_state_dict(load_file(path), strict=False)
+    trained = set(module.trained_state())
+    assert not unexpected and not trained & set(missing), "the average holds exactly what was trained"
+
+
+def probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[str, torch.Tensor]:
+    """Hash of the backbone without its queries, and its logits on the test questions."""
+    names = {name for name, _ in arm.backbone.named_parameters() if name != "queries"}
+    pairs, tokens = understanding_probe(config, arm, device)
+    backbone = arm.backbone.to(device).eval()
+    return weights_hash(backbone, names), answer_logits(backbone, pairs, tokens)
+
+
+def check_frozen(config: RunConfig, arm: Arm, before: tuple[str, torch.Tensor], device: torch.device) -> bool:
+    """A frozen backbone must come out bit by bit as it went in; RuntimeError otherwise."""
+    after = probe(config, arm, device)
+    if after[0] != before[0] or not torch.equal(after[1], before[1]):
+        raise RuntimeError("the strategy freezes the backbone, but its weights or answers changed during training")
+    return True
+
+
+def save_grid(scored: Scored, out: Path) -> None:
+    """The same prompts for every arm: the first image of evenly spaced prompts, never picked by result."""
+    folder = out / "samples"
+    folder.mkdir(exist_ok=True)
+    count = min(GRID_IMAGES, len(scored.prompts))
+    rows = []
+    for number in range(count):
+        index = number * len(scored.prompts) // count
+        file = f"samples/{index:05d}.png"
+        save_image(scored.images[index].float() / 255, out / file)
+        prompt, judged = scored.prompts[index], scored.judged[index]
+        rows.append(
+            {
+                "prompt": prompt["prompt"],
+                "tag": prompt["tag"],
+                "file": file,
+                "correct": judged.correct,
+                "index": index,
+            }
+        )
+    write_json(folder / "grid.json", rows)
+
+
+def score(run_dir: Path) -> dict[str, Any]:
+    """Score a finished run again from its saved weights, under the same protocol."""
+    import json
+
+    config = read(run_dir / "config.yaml")
+    device = pick_device(config.training.device)
+    arm = assemble(config)
+    module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], config.training, None)  # type: ignore[arg-type]
+    load_average(module, final_average(run_dir))
+    module.to(device).eval()
+    scored = score_arm(config, arm, device)
+    save_grid(scored, run_dir)
+    result: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
+    result |= {"scores": scored.scores, "floors": scored.floors, "ceilings": scored.ceilings}
+    write_json(run_dir / "result.json", result)
+    return result

@@ -1,0 +1,121 @@
+"""The Lightning module: one step of generation (and of understanding, where the strategy asks for it).
+
+Nothing here decides anything that matters: objectives, heads and strategies are plain torch elsewhere. Order, noise
+and dropout are functions of (seed, step, sample), so a resumed run repeats a straight one bit by bit on one device.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from unimm.backbones.causal_lm import CausalLM, conditions_of
+from unimm.components import Head, Objective, Stage
+from unimm.data.scenes import batch_indices
+from unimm.foundation.language import Row, answer_loss
+from unimm.noise import NoiseSource
+from unimm.schema import TrainingConfig
+
+
+class StepData:
+    """Training material in memory and the order in which a run visits it."""
+
+    def __init__(
+        self,
+        seed: int,
+        batch_size: int,
+        latents: Float[Tensor, "m n d"],
+        prompts: dict[str, list[list[int]]],
+        long_share: float,
+        questions: list[Row],
+        image_tokens: Float[Tensor, "m k c"] | None,
+    ) -> None:
+        self.seed, self.batch_size = seed, batch_size
+        self.latents, self.prompts, self.long_share = latents, prompts, long_share
+        self.questions, self.image_tokens = questions, image_tokens
+
+    def generation(self, step: int) -> tuple[list[list[int]], Tensor, list[int]]:
+        """Prompt ids, latents and noise keys of a step; a step's captions are all short or all long."""
+        indices = batch_indices(self.seed, step, self.batch_size, len(self.latents))
+        draw = float(NoiseSource(self.seed, "caption kind", step).uniform([0]))
+        rows = self.prompts["long" if draw < self.long_share else "short"]
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [rows[i] for i in indices.tolist()], self.latents[indices], list(positions)
+
+    def understanding(self, step: int) -> tuple[list[Row], Tensor]:
+        """Question rows and image tokens of a step."""
+        assert self.image_tokens is not None
+        indices = batch_indices(self.seed + 1_000_003, step, self.batch_size, len(self.questions))
+        return [self.questions[i] for i in indices.tolist()], self.image_tokens[indices]
+
+
+class Endless(torch.utils.data.IterableDataset[int]):
+    """Ticks for ever: what a step trains on is looked up by the optimiser's step number, so no loader holds state."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.repeat(0)
+
+
+class ArmModule(L.LightningModule):
+    """Backbone and head under one objective and one stage of a strategy."""
+
+    def __init__(
+        self,
+        backbone: CausalLM,
+        head: Head,
+        objective: Objective,
+        stage: Stage,
+        config: TrainingConfig,
+        data: StepData,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.objective, self.stage, self.config, self.data = objective, stage, config, data
+        for parameter in backbone.core_parameters():
+            parameter.requires_grad_(stage.train_backbone)
+        backbone.queries.requires_grad_(True)
+        self.latest: dict[str, float] = {}
+
+    def training_step(self, batch: int, batch_idx: int) -> Tensor:
+        step = self.trainer.global_step
+        losses = {"generation_loss": self.generation_loss(step)}
+        total = self.stage.generation_weight * losses["generation_loss"]
+        if self.stage.understanding_weight:
+            rows, images = self.data.understanding(step)
+            losses["understanding_loss"] = answer_loss(self.backbone, rows, images)
+            total = total + self.stage.understanding_weight * losses["understanding_loss"]
+        self.latest = {name: float(value.detach()) for name, value in losses.items()} | {"loss": float(total.detach())}
+        return total
+
+    def generation_loss(self, step: int) -> Tensor:
+        """The objective's loss on global batch ``step``."""
+        prompts, latents, keys = self.data.generation(step)
+        conditions = self.conditions(prompts)
+        noise = NoiseSource(self.data.seed, "training", 0)
+        return self.objective.loss(self.head, latents.to(self.device), conditions, noise, keys)
+
+    def conditions(self, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
+        """Query states of prompts."""
+        return conditions_of(self.backbone, prompts)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        trained = [p for p in self.parameters() if p.requires_grad]
+        matrices, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.95), fused=True)
+        warmup = self.config.warmup_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (step + 1) / (warmup + 1)))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The parameters that this stage trains, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}

@@ -1,0 +1,129 @@
+"""The backbone: padding, queries, images, and one template for training and sampling."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+import torch
+
+from unimm.backbones.causal_lm import CausalLM, Inputs, conditions_of, pad_left
+from unimm.backbones.templates import IMAGE, generation_ids, question_ids
+from unimm.foundation.load import build_language_model
+from unimm.foundation.tokenizer import build_tokenizer
+from unimm.generation.pipeline import Pipeline
+from unimm.noise import NoiseSource
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+}
+CAPTIONS = ["a photo of a red circle", "a photo of a blue square and a green star above a moon", "a photo of a ring"]
+
+
+@lru_cache
+def backbone() -> CausalLM:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    model = build_language_model(SIZES, len(tokenizer))
+    return CausalLM(CausalLM.Config(queries=4), model, tokenizer, image_channels=6, seed=0).eval()
+
+
+def prompts() -> list[list[int]]:
+    return [generation_ids(backbone().tokenizer, caption) for caption in CAPTIONS]
+
+
+@torch.no_grad()
+def test_left_padding_does_not_change_query_states():
+    together = conditions_of(backbone(), prompts())
+    assert together.shape == (3, 4, 32)
+    alone = torch.cat([conditions_of(backbone(), [row]) for row in prompts()])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_more_padding_of_any_token_changes_nothing():
+    row = prompts()[0]
+    ids, mask, _ = pad_left([row], 0)
+    for filler in (0, 7):
+        wide = (
+            torch.cat([torch.full((1, 9), filler), ids], 1),
+            torch.cat([torch.zeros(1, 9, dtype=torch.bool), mask], 1),
+        )
+        states = backbone()(Inputs(*wide), with_queries=True).query_states
+        torch.testing.assert_close(states, conditions_of(backbone(), [row]), atol=1e-5, rtol=1e-5)
+
+
+def test_pad_left():
+    ids, mask, images = pad_left([[5], [6, 7, 8]], 0)
+    assert ids.tolist() == [[0, 0, 5], [6, 7, 8]]
+    assert mask.tolist() == [[False, False, True], [True, True, True]]
+    assert images is None
+
+
+def test_queries_are_causal_and_learn():
+    states = conditions_of(backbone(), prompts())
+    (grad,) = torch.autograd.grad(states[:, 1].sum(), backbone().queries)
+    reached = grad.abs().sum(1) > 0
+    assert reached.tolist() == [True, True, False, False]
+
+
+@torch.no_grad()
+def test_conditions_depend_on_the_prompt():
+    states = conditions_of(backbone(), prompts())
+    assert float((states[0] - states[2]).abs().max()) > 1e-4
+
+
+@torch.no_grad()
+def test_images_enter_at_their_places():
+    model = backbone()
+    rows = [question_ids(model.tokenizer, q, 3) for q in ("is there a red ring ?", "how many rings are there ?")]
+    assert all(row.count(model.image_id) == 3 for row in rows)
+    ids, mask, _ = pad_left(rows, 0)
+    images = torch.randn(2, 3, 6)
+    whole = model(Inputs(ids, mask, images), with_queries=False).logits
+    assert whole.shape == (*ids.shape, len(model.tokenizer))
+    alone = model(Inputs(*pad_left(rows[1:], 0)[:2], images[1:]), with_queries=False).logits
+    torch.testing.assert_close(whole[1:, -len(rows[1]) :], alone, atol=1e-5, rtol=1e-5)
+    other = model(Inputs(ids, mask, images.flip(0)), with_queries=False).logits
+    assert not torch.allclose(whole[:, -1], other[:, -1])
+
+
+def test_seed_decides_the_queries_and_leaves_the_global_state():
+    one = backbone()
+    state = torch.get_rng_state()
+    make = [CausalLM(one.config, one.model, one.tokenizer, 6, seed) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(make[0].queries, make[1].queries)
+    assert not torch.equal(make[0].queries, make[2].queries)
+
+
+def test_the_template_of_generation():
+    tokenizer = backbone().tokenizer
+    text = f"<|im_start|> user generate : {CAPTIONS[0]} <|im_end|> <|im_start|> assistant"
+    assert tokenizer.convert_ids_to_tokens(prompts()[0]) == text.split()
+    assert IMAGE not in text
+    assert tokenizer.unk_token_id not in prompts()[0]
+
+
+def test_sampling_makes_the_conditions_of_training():
+    seen = []
+
+    def sample(head, conditions, shape, noise, keys):
+        seen.append(conditions)
+        return torch.zeros(len(conditions), *shape)
+
+    decoder = SimpleNamespace(decode=lambda latents, noise, keys: torch.zeros(len(latents), 3, 2, 2))
+    pipeline = Pipeline(
+        backbone(), None, SimpleNamespace(sample=sample), decoder, SimpleNamespace(tokens=4, channels=3)
+    )
+    images = pipeline(CAPTIONS, ["a", "b", "c"], NoiseSource(0, "sampling"), batch=2)
+    assert images.shape == (3, 3, 2, 2)
+    with torch.no_grad():
+        expected = conditions_of(backbone(), prompts())
+    torch.testing.assert_close(torch.cat(seen), expected, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,62 @@
+"""The order of training and the sets held in memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unimm.data.scenes import SceneSet, batch_indices
+from unimm.scenes.world import FAMILIES, world
+
+NANO = world("scenes-nano")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), size=st.integers(1, 40), batch=st.integers(1, 60))
+def test_every_epoch_is_a_permutation(seed, size, batch):
+    steps = -(-3 * size // batch)
+    stream = torch.cat([batch_indices(seed, step, batch, size) for step in range(steps)])[: 3 * size]
+    for epoch in stream.view(3, size):
+        assert sorted(epoch.tolist()) == list(range(size))
+
+
+def test_epochs_and_seeds_differ():
+    orders = {tuple(batch_indices(seed, step, 50, 50).tolist()) for seed in range(3) for step in range(3)}
+    assert len(orders) == 9
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    step=st.integers(0, 20),
+    part=st.integers(1, 8),
+    ranks=st.integers(1, 8),
+    size=st.just(29),
+)
+def test_world_size_changes_nothing(seed, step, part, ranks, size):
+    whole = batch_indices(seed, step, part * ranks, size)
+    parts = [batch_indices(seed, step * ranks + rank, part, size) for rank in range(ranks)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_halves_are_disjoint_and_balanced():
+    halves = [SceneSet(NANO, "train", 24, 32, half=half) for half in (0, 1)]
+    signatures = [{s.scene.signature() for s in half.samples} for half in halves]
+    assert not signatures[0] & signatures[1]
+    whole = SceneSet(NANO, "train", 48, 32)
+    assert signatures[0] | signatures[1] == {s.scene.signature() for s in whole.samples}
+    for half in halves:
+        assert [s.metadata["tag"] for s in half.samples] == list(FAMILIES) * 4
+    assert len({whole.name, *(h.name for h in halves)}) == 3
+
+
+@pytest.mark.parametrize("size", [1, 5, 12, 40])
+def test_batches_cover_all_images(size):
+    scenes = SceneSet(NANO, "train", 12, 32)
+    assert scenes.pixels.shape == (12, 3, 32, 32)
+    assert scenes.pixels.dtype == torch.uint8
+    joined = torch.cat(list(scenes.batches(size)))
+    assert torch.equal(joined, scenes.images(torch.arange(12)))
+    assert 0 <= float(joined.min()) < float(joined.max()) <= 1

@@ -1,0 +1,135 @@
+"""The page: complete, escaped, and readable without anything beside it."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from unimm.report import figures, page
+from unimm.report.table import duration, number
+from unimm.report.terminal import print_summary
+
+FETCHING = ("src", "href", "srcset", "data", "action")
+
+
+class Links(HTMLParser):
+    """Collects every tag, and every attribute that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in FETCHING]
+
+
+def test_html_is_self_contained_and_escaped(run_dir: Path) -> None:
+    path = page.write(run_dir)
+    assert path == run_dir / "report.html"
+    text = path.read_text(encoding="utf-8")
+    links = Links()
+    links.feed(text)
+    assert len(links.fetched) == 4, "three samples and one figure"
+    assert all(value.startswith("data:image/png;base64,") for value in links.fetched)
+    assert not re.search(r"url\(|@import", text)
+    assert not {"script", "link", "b", "iframe"} & set(links.tags)
+    assert "&lt;script&gt;" in text and "&lt;b&gt;bold" in text
+
+
+def test_all_numbers_are_present(run_dir: Path, golden: dict[str, Any]) -> None:
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    scores = golden["scores"]
+    wanted = {f"{score['n']:,}" for score in scores} | {number(score["value"]) for score in scores}
+    for references in (*golden["floors"].values(), *golden["ceilings"].values()):
+        wanted |= {number(value) for value in references.values()}
+    wanted |= {"412.4", "10.7 min", "240,000", "2,812,345", "1f" * 32, "2.14.1"}
+    wanted |= {"shuffled prompts floor", "decoder ceiling"}
+    for text in (html, markdown):
+        assert not {value for value in wanted if value not in text}
+
+
+def test_values_sit_in_their_own_row(run_dir: Path) -> None:
+    markdown = (page.write(run_dir).parent / "report.md").read_text(encoding="utf-8")
+    lines = [line for line in markdown.splitlines() if line.startswith("| GenEval")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[1:] for row in rows if row[1] in ("counting", "overall")] == [
+        ["counting", "0.113", "80", "", ""],
+        ["overall", "0.193", "553", "0.022", "0.922"],
+    ]
+
+
+def test_markdown_tables_are_whole(run_dir: Path) -> None:
+    page.write(run_dir)
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    header = markdown.index("| group")
+    table = markdown[header : markdown.index("\n\n", header)].splitlines()
+    assert len(table) == 2 + 22 + 5, "header, rule, 22 scores, 5 costs, no blank line between"
+    assert {line.count("|") for line in table} == {7}
+    assert "a &lt;script>" in markdown and "\\| circle" in markdown
+
+
+def test_marks_follow_the_judge(run_dir: Path) -> None:
+    text = page.write(run_dir).read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
+    assert [("✓ correct" in caption, "✗ wrong" in caption) for caption in captions] == [
+        (True, False), (False, True), (True, False)
+    ]  # fmt: skip
+    assert "2 of the 3 images shown are correct" in text
+
+
+def test_plugin_scores_and_unmeasured_values_are_shown(run_dir: Path, golden: dict[str, Any]) -> None:
+    golden["scores"].append({"name": "diversity/places", "value": 0.7654, "n": 77, "protocol": {}})
+    golden["scores"][14]["value"] = None
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    text = page.write(run_dir).read_text(encoding="utf-8")
+    assert "diversity/places" in text and "0.765" in text and "n/a" in text
+
+
+def test_unfinished_run_says_what_is_missing(run_dir: Path) -> None:
+    (run_dir / "result.json").unlink()
+    with pytest.raises(ValueError, match=r"not a finished run: it has no result\.json"):
+        page.write(run_dir)
+
+
+def test_sample_outside_the_run_is_refused(run_dir: Path) -> None:
+    grid = [{"prompt": "x", "tag": "colors", "file": "../secret.png", "correct": True, "index": 0}]
+    (run_dir / "samples" / "grid.json").write_text(json.dumps(grid))
+    with pytest.raises(ValueError, match="outside the run folder"):
+        page.write(run_dir)
+
+
+def test_run_without_steps_or_samples(run_dir: Path) -> None:
+    (run_dir / "metrics.jsonl").write_text("")
+    (run_dir / "samples" / "grid.json").write_text("[]")
+    text = page.write(run_dir).read_text(encoding="utf-8")
+    assert "No samples were kept" in text and "logged no training steps" in text
+
+
+def test_smoothing_keeps_length_and_constants() -> None:
+    assert figures.smoothing_window(0) == 1 and figures.smoothing_window(200) == 11
+    np.testing.assert_allclose(figures.smooth(np.full(7, 3.0), 5), 3.0)
+    np.testing.assert_allclose(figures.smooth(np.array([0.0, 3.0, 6.0]), 3), [1.5, 3.0, 4.5])
+
+
+def test_numbers_read_well() -> None:
+    values = (0.0, 1.0, 37.4213, 412.37, float("nan"))
+    assert [number(value) for value in values] == ["0.000", "1.000", "37.42", "412.4", "n/a"]
+    durations = [duration(value) for value in (3.0, 600.0, 7200.0)]
+    assert durations == ["3.0 s", "10.0 min", "2.0 h"]
+
+
+def test_terminal_summary_shows_the_table_and_the_page(golden: dict[str, Any]) -> None:
+    golden["arm"] = "clip[red]"
+    console = Console(width=120, record=True)
+    print_summary(golden, Path("runs/a/report.html"), console)
+    text = console.export_text()
+    assert "clip[red], seed 3" in text and "Report: runs/a/report.html" in text
+    assert re.search(r"overall .* 0\.193 .* 553 .* 0\.022 .* 0\.922", text)

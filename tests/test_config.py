@@ -1,0 +1,203 @@
+"""Composition and validation: precedence, stale keys, and errors that name the file, the key and the fix."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unimm.config import ConfigError, dump, load, read
+from unimm.schema import COMPONENTS, RunConfig
+
+HERE = Path(__file__).parent
+FAKES = {
+    "encoder": {"clip": "Clip", "vae": "Vae"},
+    "backbone": {"causal_lm": "Plain"},
+    "head": {"dit": "Plain"},
+    "objective": {"flow_matching": "FlowMatching", "mse": "Mse"},
+    "strategy": {"sequential": "Plain", "joint": "Plain"},
+}
+ARM = """
+defaults:
+  - base
+  - override encoder: clip
+  - override objective: flow_matching
+  - _self_
+name: arm
+encoder: {width: 4}
+"""
+
+
+@pytest.fixture(autouse=True)
+def fake_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill the real registries with fakes, so that these tests need no torch and no real component."""
+    monkeypatch.syspath_prepend(HERE)
+    for component, registry in COMPONENTS.items():
+        targets: dict[str, Any] = {name: f"fake_components:{cls}" for name, cls in FAKES[component].items()}
+        monkeypatch.setattr(registry, "_targets", targets)
+        monkeypatch.setattr(registry, "_base", "fake_components:Base")
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Path:
+    return write(tmp_path, ARM)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "arm.yaml"
+    path.write_text(text)
+    return path
+
+
+def settings(config: RunConfig, component: str) -> dict[str, Any]:
+    dumped: dict[str, Any] = config.model_dump()[component]
+    return dumped
+
+
+def test_an_arm_gets_its_profile_and_its_components(arm: Path) -> None:
+    config = load(arm)
+    assert (config.name, config.profile, config.settings, config.seed) == ("arm", "nano", "controlled", 0)
+    assert (config.foundation, config.training.samples, config.training.batch_size) == (
+        "scenes-nano",
+        112_000,
+        32,
+    )
+    assert settings(config, "encoder") == {"name": "clip", "standardise": True, "width": 4}
+
+
+def test_overrides_beat_the_file_and_profiles_can_be_switched(arm: Path) -> None:
+    config = load(arm, ["profile=tiny", "seed=3", "encoder.width=16", "training.learning_rate=2e-4"])
+    assert (config.seed, config.training.samples, config.training.learning_rate) == (3, 64, 2e-4)
+    assert settings(config, "encoder")["width"] == 16
+    assert settings(config, "objective")["steps"] == 2
+    assert load(arm, ["profile=tiny", "objective.steps=7"]).objective.config.model_dump()["steps"] == 7
+
+
+@pytest.mark.parametrize("override", ["encoder=vae", "encoder.name=vae", "+encoder=vae"])
+def test_switching_a_component_drops_the_keys_of_the_old_one(arm: Path, override: str) -> None:
+    assert settings(load(arm, [override]), "encoder") == {"name": "vae", "standardise": True}
+
+
+def test_naming_the_component_that_the_arm_has_keeps_its_keys(arm: Path) -> None:
+    assert settings(load(arm, ["encoder=clip"]), "encoder")["width"] == 4
+
+
+def test_escape_hatch_works_in_overrides_and_in_files(arm: Path, tmp_path: Path) -> None:
+    assert load(arm, ["encoder=fake_components:Vae"]).encoder.name == "fake_components:Vae"
+    arm = write(tmp_path, ARM.replace("{width: 4}", '{name: "fake_components:Vae"}'))
+    assert settings(load(arm), "encoder") == {"name": "fake_components:Vae", "standardise": True}
+
+
+def test_published_settings_reach_only_the_components_they_are_for(arm: Path) -> None:
+    config = load(arm, ["settings=published"])
+    assert settings(config, "encoder")["standardise"] is False
+    assert settings(config, "objective")["time_sampling"] == "uniform"
+    assert settings(config, "objective")["shift"] == 1.0
+    other = load(arm, ["settings=published", "encoder=vae", "objective=mse"])
+    assert settings(other, "encoder")["standardise"] is True
+    assert settings(other, "objective") == {"name": "mse"}
+    declared = load(arm, ["settings=published", "encoder.standardise=true"])
+    assert settings(declared, "encoder")["standardise"] is True
+
+
+def test_a_user_folder_can_hold_profiles(arm: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "more profiles" / "profile"
+    folder.mkdir(parents=True)
+    (folder / "huge.yaml").write_text(
+        "# @package _global_\nprofile: huge\nfoundation: my-folder\n"
+        "training: {samples: 9000, batch_size: 9, learning_rate: 0.1}\n"
+    )
+    config = load(arm, ["profile=huge"], [folder.parent])
+    assert (config.profile, config.training.steps) == ("huge", 1000)
+
+
+def test_dump_is_read_back_and_is_itself_an_arm(arm: Path, tmp_path: Path) -> None:
+    config = load(arm, ["encoder.width=3", "objective.shift=1.5"])
+    path = write(tmp_path, dump(config))
+    assert read(path) == config
+    assert load(path) == config
+    assert load(path, ["seed=5"]).seed == 5
+    assert load(path, ["encoder=vae"]).encoder.name == "vae"
+
+
+def test_frozen(arm: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(arm).seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragments"),
+    [
+        (["encoder=vea"], ["encoder", "no 'vea'", "did you mean 'vae'?"]),
+        (["profile=nanno"], ["profile", "no 'nanno'", "did you mean 'nano'?", "small"]),
+        (["settings=publish"], ["settings", "did you mean 'published'?"]),
+        (["encoder.widht=3"], ["encoder.widht", "encoder clip reads no 'widht'", "did you mean 'width'?"]),
+        (["trainning.samples=3"], ["trainning", "did you mean 'training'?"]),
+        (["training.batchsize=3"], ["training.batchsize", "did you mean 'batch_size'?"]),
+        (["samples=3"], ["it belongs to training.samples"]),
+        (["training.batch_size=-1"], ["training.batch_size", "greater than 0", "given: -1"]),
+        (["training.batch_size=many"], ["training.batch_size", "valid integer", "'many'"]),
+        (["training.precision=fp16"], ["training.precision", "'bf16'"]),
+        (
+            ["objective=mse", "objective.guidance=3"],
+            ["objective mse reads no 'guidance'", "flow_matching reads"],
+        ),
+        (
+            ["sampling.guidance=3"],
+            ["sampling reads no 'guidance'", "objective flow_matching reads objective.guidance"],
+        ),
+        (["training.samples=16"], ["nothing would train"]),
+        (["training.samples=6400"], ["warmup_steps (200) reaches the end of the run (200 steps)"]),
+        (["encoder=clip,vae"], ["makes a sweep"]),
+        (["encoder"], ["write key=value"]),
+        (["~encoder"], ["cannot be deleted"]),
+        (["hydra.run.dir=x"], ["not used here"]),
+        (["seed=-1", "data.long_caption_share=2"], ["seed", "data.long_caption_share"]),
+    ],
+)
+def test_mistakes_are_explained_in_a_few_lines(arm: Path, overrides: list[str], fragments: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(arm, overrides)
+    message = str(caught.value)
+    assert [f for f in [str(arm), *fragments] if f not in message] == [], message
+    assert not re.search(r"\+[a-z]", message)
+    assert len(message.splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        (ARM + "name: again\n", "'name' is given twice (first in line 7)"),
+        (ARM.replace("{width: 4}", "{width: 4, width: 5}"), "line 8: 'width' is given twice"),
+        (ARM.replace("override encoder: clip", "override encoder: klip"), "did you mean 'clip'?"),
+        (ARM.replace("- base", "- bass"), "'bass'"),
+        (ARM.replace("name: arm", "nmae: arm"), "did you mean 'name'?"),
+        ("name: alone\n", "start the defaults list with `base`"),
+        ("- just\n- a list\n", "expected `key: value` lines"),
+        ("name: [unclosed\n", "not valid YAML"),
+        (ARM.replace("{width: 4}", "[4]"), "encoder"),
+    ],
+)
+def test_mistakes_in_files_are_explained(tmp_path: Path, text: str, fragment: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert fragment in str(caught.value)
+
+
+def test_a_missing_file_names_its_neighbours(arm: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file; there: arm\.yaml"):
+        load(arm.with_name("amr.yaml"))
+
+
+@pytest.mark.parametrize("path", sorted((HERE.parent / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", ["nano", "small", "tiny"])
+def test_every_arm_composes_under_every_profile(path: Path, profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    config = load(path, [f"profile={profile}"])
+    target, objective, *joint = path.stem.split("_")
+    assert config.name == path.stem
+    assert config.encoder.name == target
+    assert config.objective.name == {"fm": "flow_matching", "mse": "mse"}[objective]
+    assert config.strategy.name == ("joint" if joint else "sequential")
