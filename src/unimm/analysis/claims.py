@@ -1,0 +1,203 @@
+"""Claims fixed before a study: what is said, on which metric, by which contrast, and what would be too small to care.
+
+Effects are in the metric's unit and positive in the claimed direction. Five kinds, each with its own file keys:
+
+    difference       a weighted sum of arms is above 0 (a pair of arms has weights 1 and -1)
+    non-inferiority  the same sum is above minus the smallest effect of interest
+    best-cell        one arm is ahead of every other named one (intersection-union)
+    reach            one arm reaches a preset score at a smaller cost than another; the effect is the ratio of costs
+    invariant        facts that hold by construction and are checked in every run, never given a p-value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp, log
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
+
+Budget = Literal["generation_samples", "flops"]
+Reference = tuple[str, str, str]
+Arms = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Claim(_Strict):
+    """What every kind has; `guards` name conditions without which the claim is untestable."""
+
+    id: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    guards: tuple[str, ...] = ()
+
+    def references(self) -> Iterator[Reference]:
+        """Every name that the study has to know, as (key, vocabulary, name)."""
+        yield from (("guards", "guards", guard) for guard in self.guards)
+
+
+class _Measured(_Claim):
+    """A claim with a number; arms are compared at an equal `budget`, primary ones with Holm's correction."""
+
+    role: Literal["primary", "secondary"]
+    metric: str
+    direction: Literal["higher", "lower"]
+    budget: Budget
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is."""
+        return {"higher": 1, "lower": -1}[self.direction]
+
+    @property
+    def null(self) -> float:
+        """The effect must exceed this to be supported, and stay below it to be contradicted."""
+        return 0.0
+
+    @property
+    def margin(self) -> float:
+        """Smallest effect of interest, on the scale on which the effect is estimated."""
+        raise NotImplementedError
+
+    @property
+    def negligible_within(self) -> float:
+        """An interval inside plus or minus this says that the effect is too small to matter; 0 for never."""
+        return self.margin
+
+    def in_units(self, effect: float) -> float:
+        """An effect as a reader wants it."""
+        return effect
+
+    def references(self) -> Iterator[Reference]:
+        """The metric and the guards; kinds add their arms."""
+        yield from super().references()
+        yield "metric", "metrics", self.metric
+
+
+class _Contrast(_Measured):
+    """`contrast` maps arms to weights, which sum to 0, the positive ones to 1."""
+
+    smallest_effect: PositiveFloat
+    contrast: dict[str, float]
+
+    @property
+    def margin(self) -> float:
+        """In the metric's unit."""
+        return self.smallest_effect
+
+    @field_validator("contrast")
+    @classmethod
+    def _compares_means(cls, weights: dict[str, float]) -> dict[str, float]:
+        ups, downs = (sum(max(sign * weight, 0.0) for weight in weights.values()) for sign in (1, -1))
+        if abs(ups - 1) > 1e-6 or abs(downs - 1) > 1e-6:
+            raise ValueError(
+                f"positive weights sum to {ups:g} and negative ones to {-downs:g}; make them 1 and -1, "
+                "so that the effect is a difference of means"
+            )
+        return weights
+
+    def references(self) -> Iterator[Reference]:
+        """The arms of the contrast besides."""
+        yield from super().references()
+        yield from (("contrast", "arms", arm) for arm in self.contrast)
+
+
+class Difference(_Contrast):
+    """The contrast is positive."""
+
+    kind: Literal["difference"]
+
+
+class NonInferiority(_Contrast):
+    """The contrast is not below minus the smallest effect of interest."""
+
+    kind: Literal["non-inferiority"]
+
+    @property
+    def null(self) -> float:
+        """Being worse by less than the margin still supports the claim."""
+        return -self.smallest_effect
+
+    @property
+    def negligible_within(self) -> float:
+        """Never: a negligible difference is what this kind claims."""
+        return 0.0
+
+
+class BestCell(_Measured):
+    """The arm `best` is ahead of each of `others`."""
+
+    kind: Literal["best-cell"]
+    smallest_effect: PositiveFloat
+    best: str
+    others: Arms
+
+    @property
+    def margin(self) -> float:
+        """In the metric's unit."""
+        return self.smallest_effect
+
+    def references(self) -> Iterator[Reference]:
+        """The arms besides."""
+        yield from super().references()
+        yield "best", "arms", self.best
+        yield from (("others", "arms", arm) for arm in self.others)
+
+
+class Reach(_Measured):
+    """`faster` reaches the score `target` with less of `budget` than `slower`: by `smallest_ratio` to matter."""
+
+    kind: Literal["reach"]
+    target: float
+    faster: str
+    slower: str
+    smallest_ratio: float = Field(gt=1)
+
+    @property
+    def margin(self) -> float:
+        """The effect is the logarithm of a ratio."""
+        return log(self.smallest_ratio)
+
+    def in_units(self, effect: float) -> float:
+        """The ratio of costs."""
+        return exp(effect)
+
+    def references(self) -> Iterator[Reference]:
+        """The arms besides."""
+        yield from super().references()
+        yield from (("faster", "arms", self.faster), ("slower", "arms", self.slower))
+
+
+class Invariant(_Claim):
+    """`holds` maps each fact to the arms in whose every run it is true."""
+
+    kind: Literal["invariant"]
+    holds: dict[str, Arms] = Field(min_length=1)
+
+    def references(self) -> Iterator[Reference]:
+        """The facts and their arms besides."""
+        yield from super().references()
+        for fact, arms in self.holds.items():
+            yield "holds", "facts", fact
+            yield from ((f"holds.{fact}", "arms", arm) for arm in arms)
+
+
+Measured = Difference | NonInferiority | BestCell | Reach
+Claim = Measured | Invariant
+
+
+class Claims(_Strict):
+    """A claims file: one `alpha` for the family of primary claims, and one for the secondary ones."""
+
+    alpha: float = Field(gt=0, lt=1)
+    claims: tuple[Annotated[Claim, Field(discriminator="kind")], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Claims:
+        ids = [claim.id for claim in self.claims]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"the id {', '.join(twice)} is given to several claims; give each its own")
+        return self

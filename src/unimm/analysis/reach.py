@@ -1,0 +1,140 @@
+"""How much sooner one arm reaches a preset score than another, when some runs never do.
+
+A run's cost of reaching the target is known, or only bounded: it crossed before its first checkpoint, or not by its
+last (censored). Dropping such runs would favour slow arms, and a mean needs numbers that they lack, so the ratio of
+costs is read from ranks: of all pairs of runs, D_ij = log(cost of slower_j) - log(cost of faster_i) lies in a known
+range [lo, hi], and the Hodges-Lehmann interval
+
+    [C-th smallest lo, C-th largest hi],  C = #{u : P(U <= u) <= alpha / 2},  U the Mann-Whitney statistic
+
+holds for any distribution of costs. It is unbounded when alpha asks for more than so few seeds can give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unimm.analysis.power import seeds_needed, smallest_rank_p
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bounds on what a run paid to reach the target; equal when it was seen, `high` infinite when it never was."""
+
+    low: float
+    high: float
+
+
+def cost_to_reach(costs: ArrayLike, scores: ArrayLike, target: float) -> Cost:
+    """Cost of the first crossing that the next checkpoint confirms, log-linear between checkpoints.
+
+    Args:
+        costs: samples or FLOPs so far at each checkpoint, `[checkpoints]`, ascending and positive.
+        scores: score at each checkpoint, `[checkpoints]`, higher is better.
+        target: the score to reach.
+
+    Raises:
+        ValueError: shapes that differ, costs that do not ascend, or NaN.
+    """
+    x, y = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
+        raise ValueError(f"a curve needs 2 or more checkpoints with one score each; got {x.shape} and {y.shape}")
+    if not (x[0] > 0 and (np.diff(x) > 0).all() and np.isfinite(y).all()):
+        raise ValueError("a curve needs positive, ascending costs and finite scores")
+    there = y >= target
+    first = int(np.argmax(there & np.append(there[1:], True)))
+    if not there[first]:
+        return Cost(float(x[-1]), np.inf)
+    if first == 0:
+        return Cost(0.0, float(x[0]))
+    part = (target - y[first - 1]) / (y[first] - y[first - 1])
+    crossed = float(np.exp(np.log(x[first - 1]) + part * np.log(x[first] / x[first - 1])))
+    unconfirmed = first == len(x) - 1
+    return Cost(crossed, np.inf if unconfirmed else crossed)
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Ratio of two arms' costs of reaching a target, as its natural logarithm; one `Cost` a run."""
+
+    faster: Sequence[Cost]
+    slower: Sequence[Cost]
+
+    @property
+    def estimate(self) -> float:
+        """Median of log(slower / faster) over pairs of runs, a run that was not seen to cross at its known bound."""
+        low, high = self._pairs()
+        return float(np.median(np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))))
+
+    @property
+    def n_seeds(self) -> int:
+        """Runs of the arm with the fewest."""
+        return min(len(self.faster), len(self.slower))
+
+    @property
+    def n_items(self) -> None:
+        """Runs give one cost each."""
+        return None
+
+    @property
+    def note(self) -> str:
+        """How many runs of either arm reached the target."""
+        parts = [f"{sum(np.isfinite(run.high) for run in arm)} of {len(arm)}" for arm in (self.faster, self.slower)]
+        return f"target reached by {parts[0]} against {parts[1]} runs"
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Hodges-Lehmann interval of the log ratio at level 1 - alpha."""
+        rank = int((self._null() <= alpha / 2).sum())
+        if rank == 0:
+            return -np.inf, np.inf
+        low, high = self._pairs()
+        return float(np.sort(low)[rank - 1]), float(np.sort(high)[-rank])
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Two-sided exact p-value of "the log ratio equals `null`"; pairs that censoring leaves open count against."""
+        low, high = self._pairs()
+        above = self._null()[len(low) - int((low > null).sum())]
+        below = self._null()[len(low) - int((high < null).sum())]
+        return min(1.0, 2 * float(min(above, below)))
+
+    def seeds_needed(self, alpha: float, smallest_effect: float) -> int | None:
+        """Seeds for an interval as narrow as the smallest effect, or None where runs have to be longer instead."""
+        low, high = self.interval(alpha)
+        more = next(seeds for seeds in count(self.n_seeds + 1) if smallest_rank_p(seeds) <= alpha)
+        if np.isfinite([low, high]).all():
+            return max(more, seeds_needed(self.n_seeds, (high - low) / 2, smallest_effect))
+        return more if smallest_rank_p(self.n_seeds) > alpha else None
+
+    def _pairs(self) -> tuple[Array, Array]:
+        """Bounds of log(slower / faster) for every pair of runs, `[pairs]`."""
+        with np.errstate(divide="ignore"):
+            fast = np.log([(run.low, run.high) for run in self.faster])
+            slow = np.log([(run.low, run.high) for run in self.slower])
+        low, high = np.subtract.outer(slow[:, 0], fast[:, 1]), np.subtract.outer(slow[:, 1], fast[:, 0])
+        return low.ravel(), high.ravel()
+
+    def _null(self) -> Array:
+        """P(U <= u) for u = 0 ... pairs, when the arms do not differ."""
+        return mann_whitney_cdf(len(self.faster), len(self.slower))
+
+
+def mann_whitney_cdf(m: int, n: int) -> Array:
+    """P(U <= u) for u = 0 ... m n, with U the Mann-Whitney statistic of m and n values of one distribution.
+
+    The counts are the coefficients of prod_i (1 - q^(n + i)) / (1 - q^i), i = 1 ... m (Gaussian binomial).
+    """
+    counts = np.zeros(m * n + 1)
+    counts[0] = 1
+    for i in range(1, m + 1):
+        counts[n + i :] -= counts[: max(len(counts) - n - i, 0)].copy()
+        for start in range(i):
+            counts[start::i] = np.cumsum(counts[start::i])
+    cumulative: Array = np.cumsum(counts) / counts.sum()
+    return cumulative

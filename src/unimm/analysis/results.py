@@ -1,0 +1,87 @@
+"""A study's measurements as verdicts read them: scores, curves, facts and guards, by arm.
+
+Whoever reads `result.json` files fills this in; a name that is absent makes the claims that need it untestable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimm.analysis.claims import Budget, Claim
+
+Array = NDArray[np.float64]
+Guard = Callable[[Claim], str | None]
+
+MIN_SEEDS = 3
+
+
+class Untestable(Exception):
+    """The reason why a claim cannot be tested on these results."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curves of an arm: `scores` and each of `costs` (by budget) are `[seeds, checkpoints]`."""
+
+    costs: Mapping[Budget, Array]
+    scores: Array
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What a study measured.
+
+    Attributes:
+        setting: where the numbers hold, to follow "in": `the scene world, profile small, 9 M trainable parameters`.
+        scores: budget on which arms are matched -> metric -> arm -> `[seeds]` or `[seeds, prompts]`.
+        tasks: metric -> task of every prompt, for scores by prompt that are means of task means.
+        curves: metric -> arm -> learning curves on validation prompts.
+        facts: fact -> arm -> whether it held, for each run.
+        guards: guard -> function that gives None if a claim passes, and otherwise what was found.
+    """
+
+    setting: str
+    scores: Mapping[Budget, Mapping[str, Mapping[str, Array]]] = field(default_factory=dict)
+    tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
+    guards: Mapping[str, Guard] = field(default_factory=dict)
+
+    def check_guards(self, claim: Claim) -> None:
+        """Raise Untestable with the first of the claim's guards that fails or that nobody checked."""
+        for name in claim.guards:
+            found = self.guards[name](claim) if name in self.guards else "was not checked"
+            if found is not None:
+                raise Untestable(f"guard {name}: {found}")
+
+    def score(self, budget: Budget, metric: str, arm: str) -> Array:
+        """Scores of one arm, `[seeds]` or `[seeds, prompts]`."""
+        values = self.scores.get(budget, {}).get(metric, {}).get(arm)
+        if values is None or np.isnan(values).any():
+            raise Untestable(f"{arm}: {metric} at equal {budget.replace('_', ' ')} was not measured in every run")
+        return _enough(arm, values)
+
+    def curve(self, budget: Budget, metric: str, arm: str) -> tuple[Array, Array]:
+        """Costs and scores of one arm, `[seeds, checkpoints]` each."""
+        curve = self.curves.get(metric, {}).get(arm)
+        if curve is None or budget not in curve.costs or np.isnan(curve.scores).any():
+            raise Untestable(f"{arm}: no complete learning curve of {metric} by {budget.replace('_', ' ')}")
+        return curve.costs[budget], _enough(arm, curve.scores)
+
+    def fact(self, fact: str, arm: str) -> Sequence[bool]:
+        """Whether a fact held, for each run of one arm."""
+        held = self.facts.get(fact, {}).get(arm)
+        if not held:
+            raise Untestable(f"{arm}: {fact} was not checked")
+        return held
+
+
+def _enough(arm: str, values: Array) -> Array:
+    """`values`, one row a seed, if there are seeds enough for a verdict."""
+    if len(values) < MIN_SEEDS:
+        raise Untestable(f"{arm}: seeds run: {len(values)}; a verdict needs {MIN_SEEDS}")
+    return values

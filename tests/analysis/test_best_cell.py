@@ -1,0 +1,45 @@
+"""The smallest of several contrasts: intersection-union below, Bonferroni above, and coverage at the worst case."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unimm.analysis.best_cell import Lead
+from unimm.analysis.compare import compare
+
+
+def lead(best: np.ndarray, *rivals: np.ndarray) -> Lead:
+    return Lead({f"rival {k}": compare(best, rival) for k, rival in enumerate(rivals)})
+
+
+def test_the_strongest_rival_decides() -> None:
+    rng = np.random.default_rng(0)
+    best, weak, strong = (mean + rng.normal(0, 0.1, 5) for mean in (2.0, 0.0, 1.0))
+    found = lead(best, weak, strong)
+    assert found.estimate == compare(best, strong).estimate
+    assert found.interval(0.05)[0] == compare(best, strong).low
+    assert found.interval(0.05)[1] == compare(best, strong, alpha=0.025).high
+    assert found.note == "strongest rival: rival 1"
+    assert (found.n_seeds, found.n_items) == (5, None)
+
+
+def test_one_rival_is_a_comparison() -> None:
+    a, b = np.array([1.0, 1.2, 1.1]), np.array([0.8, 1.3, 0.9])
+    assert lead(a, b).interval(0.05) == compare(a, b).interval(0.05)
+    assert lead(a, b).p_value() == compare(a, b).p_value()
+
+
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 2.5])
+def test_interval_and_p_value_agree(mean: float) -> None:
+    rng = np.random.default_rng(1)
+    for best, *rivals in rng.normal(size=(60, 4, 4)):
+        found = lead(best + mean, *rivals)
+        low, high = found.interval(0.05)
+        assert (low > 0 or high < 0) == (found.p_value() <= 0.05)
+
+
+def test_equal_arms_are_rarely_called_best_or_beaten() -> None:
+    rng = np.random.default_rng(2)
+    outcomes = [lead(best, *rivals).p_value() <= 0.05 for best, *rivals in rng.normal(size=(1000, 4, 4))]
+    assert np.mean(outcomes) <= 0.05

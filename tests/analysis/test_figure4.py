@@ -1,0 +1,24 @@
+"""The paper's digitised figure: shape, values at the last checkpoint, order of the arms."""
+
+from __future__ import annotations
+
+import pytest
+
+from unimm.analysis.figure4 import curves, ordering
+
+
+def test_the_paper_ranks_its_arms_oppositely_by_alignment_and_by_distance() -> None:
+    assert ordering("geneval") == ordering("dpg") == ("clip_fm", "clip_mse", "vae_fm")
+    assert ordering("fid") == ("vae_fm", "clip_fm", "clip_mse")
+
+
+def test_curves_have_ten_checkpoints() -> None:
+    table = curves("geneval")
+    assert list(table.columns) == ["vae_fm", "clip_mse", "clip_fm"]
+    assert (table.index[0], table.index[-1], len(table)) == ("3k", "33k", 10)
+    assert table.loc["33k"].to_list() == [21.4, 30.0, 31.9]
+
+
+def test_what_the_figure_does_not_show() -> None:
+    with pytest.raises(ValueError, match="no 'clip_score'; it shows: geneval, dpg, fid"):
+        ordering("clip_score")

@@ -1,0 +1,70 @@
+"""Planning numbers in seed standard deviations: pairs, ranks and main effects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from unimm.analysis.power import half_width, minimum_detectable_effect, seeds_needed, smallest_rank_p
+
+CORRECTED = 0.05 / 7
+
+
+@pytest.mark.parametrize(
+    ("seeds", "alpha", "half", "detectable"),
+    [
+        (3, 0.05, 2.27, 3.08),
+        (3, CORRECTED, 4.14, 5.26),
+        (5, 0.05, 1.46, 2.03),
+        (5, CORRECTED, 2.27, 2.91),
+        (8, 0.05, 1.07, 1.51),
+        (8, CORRECTED, 1.57, 2.04),
+        (10, 0.05, 0.94, 1.33),
+        (10, CORRECTED, 1.36, 1.76),
+    ],
+)
+def test_pairs(seeds: int, alpha: float, half: float, detectable: float) -> None:
+    """Published to two digits, the effects from a grid that rounds up by at most 0.015."""
+    assert half_width(seeds, alpha=alpha) == pytest.approx(half, abs=0.006)
+    assert detectable - 0.015 <= minimum_detectable_effect(seeds, alpha=alpha) <= detectable + 0.005
+
+
+@pytest.mark.parametrize(("seeds", "alpha"), [(3, 0.05), (5, CORRECTED)])
+def test_a_detectable_effect_is_found_four_times_in_five(seeds: int, alpha: float) -> None:
+    rng = np.random.default_rng(seeds)
+    a, b = (
+        rng.normal(minimum_detectable_effect(seeds, alpha=alpha), 1, (20_000, seeds)),
+        rng.normal(size=(20_000, seeds)),
+    )
+    assert np.mean(stats.ttest_ind(a, b, axis=1).pvalue <= alpha) == pytest.approx(0.8, abs=0.01)
+
+
+def test_effects_are_in_the_unit_of_the_standard_deviation() -> None:
+    assert minimum_detectable_effect(5, sd=0.02) == pytest.approx(0.02 * minimum_detectable_effect(5))
+
+
+def test_main_effects_are_sharper_than_pairs() -> None:
+    main = [0.25] * 4 + [-0.25] * 4
+    assert half_width(5, weights=main) == pytest.approx(0.65, abs=0.01)
+    assert minimum_detectable_effect(3, weights=main) < minimum_detectable_effect(3) / 2
+
+
+@pytest.mark.parametrize(("seeds", "p"), [(2, 0.33), (3, 0.10), (4, 0.029), (5, 0.0079), (6, 0.0022)])
+def test_ranks_have_a_smallest_p_value(seeds: int, p: float) -> None:
+    assert smallest_rank_p(seeds) == pytest.approx(p, rel=0.02)
+
+
+def test_seeds_needed_grow_with_the_square_of_the_half_width() -> None:
+    assert seeds_needed(3, 0.04, 0.02) == 12
+    assert seeds_needed(5, 0.03, 0.02) == 12
+    assert seeds_needed(5, 0.02, 0.02) == 5
+
+
+def test_one_seed_plans_nothing() -> None:
+    with pytest.raises(ValueError, match="plan for 2 or more"):
+        half_width(1)
+
+
+def test_few_seeds_and_many_claims_still_have_an_answer() -> None:
+    assert minimum_detectable_effect(2, alpha=0.05 / 11) > minimum_detectable_effect(2) > 0

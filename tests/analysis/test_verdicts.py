@@ -1,0 +1,210 @@
+"""Verdicts: the order of the rules, planted effects, and studies of equal arms that find nothing."""
+
+from __future__ import annotations
+
+import json
+from math import log
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unimm.analysis.claims import Claims
+from unimm.analysis.results import Curve, StudyResults
+from unimm.analysis.verdicts import Outcome, Verdict, decide, outcome_of
+
+METRIC = "geneval/overall"
+
+
+def claim(kind: str = "difference", **changes: Any) -> dict[str, Any]:
+    own: dict[str, dict[str, Any]] = {
+        "difference": {"contrast": {"a": 1, "b": -1}, "smallest_effect": 0.1},
+        "non-inferiority": {"contrast": {"a": 1, "b": -1}, "smallest_effect": 0.1},
+        "best-cell": {"best": "a", "others": ["b", "c"], "smallest_effect": 0.1},
+        "reach": {"target": 0.5, "faster": "a", "slower": "b", "smallest_ratio": 1.2},
+    }
+    measured = {"role": "primary", "metric": METRIC, "direction": "higher", "budget": "flops"}
+    return {"id": "it", "text": "So it is.", "kind": kind} | measured | own[kind] | changes
+
+
+def claims(*entries: dict[str, Any], alpha: float = 0.05) -> Claims:
+    return Claims.model_validate({"alpha": alpha, "claims": entries})
+
+
+def results(scores: dict[str, Any], **more: Any) -> StudyResults:
+    arrays = {arm: np.asarray(values, dtype=float) for arm, values in scores.items()}
+    return StudyResults(setting="a test", scores={"flops": {METRIC: arrays}}, **more)
+
+
+def spread(mean: float, sd: float = 0.01, seeds: int = 5) -> np.ndarray:
+    return mean + sd * np.linspace(-1, 1, seeds)
+
+
+def only(entry: dict[str, Any], study: StudyResults) -> Verdict:
+    [verdict] = decide(claims(entry), study)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "difference", "non_inferiority"),
+    [
+        (-0.05, 0.05, "negligible", "supported"),
+        (0.02, 0.05, "negligible", "supported"),  # certain, yet too small to matter
+        (0.02, 0.3, "supported", "supported"),
+        (-0.05, 0.3, "inconclusive", "supported"),
+        (-0.3, -0.02, "contradicted", "inconclusive"),
+        (-0.3, -0.12, "contradicted", "contradicted"),
+        (-0.3, 0.3, "inconclusive", "inconclusive"),
+        (0.0, 0.3, "inconclusive", "supported"),
+    ],
+)
+def test_rules_apply_in_order(low: float, high: float, difference: str, non_inferiority: str) -> None:
+    for kind, expected in (("difference", difference), ("non-inferiority", non_inferiority)):
+        assert outcome_of(claims(claim(kind)).claims[0], low, high) == expected
+
+
+@pytest.mark.parametrize(("gap", "outcome"), [(1.0, "supported"), (-1.0, "contradicted"), (0.0, "negligible")])
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_planted_differences_are_found(gap: float, outcome: str, direction: str) -> None:
+    sign = 1 if direction == "higher" else -1
+    verdict = only(claim(direction=direction), results({"a": spread(sign * gap), "b": spread(0)}))
+    assert verdict.outcome == outcome and verdict.estimate == pytest.approx(gap)
+    assert verdict.low < verdict.estimate < verdict.high
+    assert (verdict.n_seeds, verdict.n_items, verdict.seeds_needed, verdict.level) == (5, None, None, 0.05)
+    assert verdict.scope == "5 seeds an arm, by flops, in a test; says nothing about other settings."
+
+
+def test_inconclusive_says_how_many_seeds_would_decide() -> None:
+    verdict = only(claim(), results({"a": spread(0.1, 0.3), "b": spread(0, 0.3)}))
+    half = (verdict.high - verdict.low) / 2
+    assert verdict.outcome == Outcome.INCONCLUSIVE
+    assert verdict.seeds_needed == int(np.ceil(5 * (half / 0.1) ** 2)) > 5
+
+
+def test_a_failed_guard_comes_first_and_is_named() -> None:
+    guards = {"complete": lambda claim: None, "judge_passes": lambda claim: f"accuracy 0.6 on {claim.metric}"}
+    study = results({"a": spread(1), "b": spread(0)}, guards=guards)
+    verdict = only(claim(guards=["complete", "judge_passes"]), study)
+    assert verdict.outcome == Outcome.UNTESTABLE and verdict.estimate is None
+    assert verdict.note == "guard judge_passes: accuracy 0.6 on geneval/overall"
+    assert only(claim(guards=["complete"]), study).outcome == Outcome.SUPPORTED
+    assert only(claim(guards=["tuned"]), study).note == "guard tuned: was not checked"
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        ({"a": spread(1)}, "b: geneval/overall at equal flops was not measured"),
+        ({"a": spread(1), "b": [0.1, np.nan, 0.2]}, "b: geneval/overall at equal flops was not measured"),
+        ({"a": spread(1), "b": [0.1, 0.2]}, "b: seeds run: 2; a verdict needs 3"),
+        ({"a": [0.3] * 3, "b": [0.1] * 3}, "the scores do not vary"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(scores: dict[str, Any], reason: str) -> None:
+    verdict = only(claim(), results(scores))
+    assert verdict.outcome == Outcome.UNTESTABLE and reason in verdict.note
+
+
+def test_primary_claims_share_alpha_and_untestable_ones_keep_their_place() -> None:
+    entries = [claim(id="one"), claim(id="two", contrast={"b": 1, "a": -1}), claim(id="gone", metric="none")]
+    one, two, gone = decide(claims(*entries), results({"a": spread(0.05, 0.3), "b": spread(0, 0.3)}))
+    assert one.level == two.level == pytest.approx(0.05 / 3) and gone.level is None
+    assert one.p_adjusted == pytest.approx(1)
+    strong = results({"a": spread(1), "b": spread(0)})
+    assert [v.level for v in decide(claims(*entries), strong)][:2] == pytest.approx([0.05 / 3, 0.05 / 2])
+
+
+def test_secondary_claims_are_adjusted_apart() -> None:
+    entries = [claim(id="one"), claim(id="two", role="secondary"), claim(id="three", role="secondary", metric="none")]
+    one, two, _ = decide(claims(*entries), results({"a": spread(1), "b": spread(0)}))
+    assert (one.level, two.level) == pytest.approx((0.05, 0.025))
+
+
+def test_scores_by_prompt_use_their_tasks() -> None:
+    rng = np.random.default_rng(0)
+    scores = {"a": np.hstack([np.ones((3, 2)), rng.random((3, 8)) / 10]), "b": rng.random((3, 10)) / 10}
+    study = results(scores, tasks={METRIC: ["x"] * 2 + ["y"] * 8})
+    verdict = only(claim(), study)
+    tasks = [(scores["a"] - scores["b"])[:, part].mean() for part in (slice(2), slice(2, None))]
+    assert verdict.estimate == pytest.approx(np.mean(tasks)) and verdict.n_items == 10
+    assert "3 seeds an arm and 10 prompts" in verdict.scope
+
+
+@pytest.mark.parametrize(("best", "outcome"), [(1.0, "supported"), (0.3, "contradicted"), (0.52, "negligible")])
+def test_best_cell(best: float, outcome: str) -> None:
+    scores = {"a": spread(best), "b": spread(0.5), "c": spread(0.1)}
+    verdict = only(claim("best-cell"), results(scores))
+    assert verdict.outcome == outcome and verdict.estimate == pytest.approx(best - 0.5)
+    assert verdict.note == "strongest rival: b"
+
+
+def curve(delay: float, seeds: int = 5) -> Curve:
+    """Scores that rise with the logarithm of the cost and cross 0.5 at 10 x delay, a little later for each seed."""
+    costs = np.tile(np.geomspace(1, 1000, 10), (seeds, 1))
+    late = np.log10(delay * (1 + 0.02 * np.arange(seeds)))[:, None]
+    return Curve({"flops": costs}, 0.5 + 0.2 * (np.log10(costs) - 1 - late))
+
+
+@pytest.mark.parametrize(("delay", "outcome"), [(3.0, "supported"), (1 / 3, "contradicted"), (1000.0, "supported")])
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_reach(delay: float, outcome: str, direction: str) -> None:
+    sign = 1 if direction == "higher" else -1
+    curves = {arm: Curve(c.costs, sign * c.scores) for arm, c in {"a": curve(1.0), "b": curve(delay)}.items()}
+    study = StudyResults(setting="a test", curves={METRIC: curves})
+    verdict = only(claim("reach", direction=direction, target=sign * 0.5), study)
+    assert verdict.outcome == outcome
+    reached = delay < 100
+    assert verdict.estimate == pytest.approx(delay, rel=0.1) if reached else verdict.estimate > 80
+    assert verdict.note == f"target reached by 5 of 5 against {5 if reached else 0} of 5 runs"
+    assert json.loads(verdict.model_dump_json())["high"] == (pytest.approx(verdict.high) if reached else None)
+
+
+def test_reach_with_three_seeds_asks_for_more() -> None:
+    curves = {METRIC: {"a": curve(1.0, 3), "b": curve(3.0, 3)}}
+    verdict = only(claim("reach"), StudyResults(setting="a test", curves=curves))
+    assert (verdict.outcome, verdict.seeds_needed) == (Outcome.INCONCLUSIVE, 4)
+    assert (
+        only(claim("reach", budget="generation_samples"), StudyResults("a test", curves=curves)).outcome == "untestable"
+    )
+    assert claims(claim("reach")).claims[0].margin == pytest.approx(log(1.2))
+
+
+def test_invariants_are_checked_not_tested() -> None:
+    entry = {"id": "frozen", "text": "Frozen.", "kind": "invariant", "holds": {"backbone_unchanged": ["a", "b"]}}
+    facts = {"backbone_unchanged": {"a": [True] * 3, "b": [True, True, False]}}
+    broken = only(entry, StudyResults(setting="a test", facts=facts))
+    assert (broken.outcome, broken.note) == (Outcome.CONTRADICTED, "broken: backbone_unchanged in b")
+    held = only(entry | {"holds": {"backbone_unchanged": ["a"]}}, StudyResults(setting="a test", facts=facts))
+    assert held.outcome == Outcome.SUPPORTED and held.p_adjusted is held.low is None
+    assert only(entry, StudyResults(setting="a test")).note == "a: backbone_unchanged was not checked"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_studies_of_equal_arms_find_nothing_more_often_than_alpha(seeds: int) -> None:
+    """Eight arms of one distribution, with shared prompts, seed effects and every kind of contrast."""
+    rng = np.random.default_rng(seeds)
+    arms = "abcdefgh"
+    main = {arm: 0.25 if arm in "abcd" else -0.25 for arm in arms}
+    study_claims = claims(
+        claim(id="pair", smallest_effect=1e-6),
+        claim(id="other pair", smallest_effect=1e-6, contrast={"c": 1, "d": -1}),
+        claim(id="main", smallest_effect=1e-6, contrast=main),
+        claim("best-cell", id="best", smallest_effect=1e-6),
+    )
+    prompts = rng.normal(0, 0.3, (400, 1, 1, 40)) + rng.normal(0, 0.1, (400, 8, 1, 40))
+    scores = prompts + rng.normal(0, 0.1, (400, 8, seeds, 1)) + rng.normal(0, 0.3, (400, 8, seeds, 40))
+    found = [decide(study_claims, results(dict(zip(arms, study, strict=True)))) for study in scores]
+    decided = {Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.NEGLIGIBLE}
+    wrong = np.mean([any(verdict.outcome in decided for verdict in study) for study in found])
+    assert wrong <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(scores))
+
+
+def test_studies_of_unequal_arms_find_the_difference() -> None:
+    """A gap of 4 seed standard deviations with 5 seeds: found in most studies, never the wrong way round."""
+    rng = np.random.default_rng(0)
+    entries = claims(claim(id="right"), claim(id="wrong", contrast={"b": 1, "a": -1}))
+    outcomes = []
+    for a, b in rng.normal(0, 0.1, (300, 2, 5)):
+        outcomes.append(tuple(verdict.outcome for verdict in decide(entries, results({"a": a + 0.4, "b": b}))))
+    assert np.mean([right == "supported" and wrong == "contradicted" for right, wrong in outcomes]) > 0.95
+    assert not any(right == "contradicted" or wrong == "supported" for right, wrong in outcomes)
