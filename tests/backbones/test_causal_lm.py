@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -71,6 +72,19 @@ def test_queries_are_causal_and_learn():
     (grad,) = torch.autograd.grad(states[:, 1].sum(), backbone().queries)
     reached = grad.abs().sum(1) > 0
     assert reached.tolist() == [True, True, False, False]
+
+
+def test_a_frozen_backbone_gives_the_same_states_and_query_gradients():
+    whole = backbone()
+    frozen = copy.deepcopy(whole)
+    for parameter in frozen.core_parameters():
+        parameter.requires_grad_(False)
+    results = []
+    for model in (whole, frozen):
+        states = conditions_of(model, prompts())
+        (gradient,) = torch.autograd.grad(states.square().sum(), model.queries)
+        results.append((states, gradient))
+    torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()

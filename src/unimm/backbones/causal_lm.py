@@ -2,6 +2,10 @@
 
 As in BLIP3-o and MetaQuery: Q query embeddings follow the prompt; one causal pass; their last hidden states are the
 conditions of the head. Images enter as CLIP tokens through a two-layer projector at placeholder positions.
+
+The pass is causal, so the prompt's states do not depend on the queries: where the language model is frozen, the prompt
+runs first without gradients and the queries attend to its cached keys and values. The numbers are the same; the
+backward pass then visits Q positions instead of the whole sequence.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from unimm.backbones.templates import IMAGE
 from unimm.component_config import ComponentConfig
@@ -99,18 +103,37 @@ class CausalLM(nn.Module):
             places = inputs.ids == self.image_id
             projected = self.projector(inputs.images.to(embedded.dtype)).flatten(0, 1)
             embedded = embedded.masked_scatter(places[..., None], projected)
-        mask = inputs.mask
-        if with_queries:
-            batch, queries = len(embedded), self.queries.shape[0]
-            embedded = torch.cat([embedded, self.queries.to(embedded.dtype).expand(batch, -1, -1)], dim=1)
-            mask = torch.cat([mask, mask.new_ones(batch, queries)], dim=1)
-        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        if not with_queries:
+            states = self._decode(embedded, inputs.mask)[0]
+            return Hidden(None, self.model.lm_head(states))  # type: ignore[operator]
+        batch, queries = len(embedded), self.queries.shape[0]
+        appended = self.queries.to(embedded.dtype).expand(batch, -1, -1)
+        mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
+        if any(p.requires_grad for p in self.core_parameters()):
+            states, _ = self._decode(torch.cat([embedded, appended], dim=1), mask)
+        else:
+            with torch.no_grad():
+                _, prompt = self._decode(embedded, inputs.mask, cache=True)
+            states, _ = self._decode(appended, mask, prompt)
+        return Hidden(states[:, -queries:], None)
+
+    def _decode(
+        self,
+        embedded: Float[Tensor, "b l h"],
+        mask: Bool[Tensor, "b all"],
+        past: DynamicCache | None = None,
+        cache: bool = False,
+    ) -> tuple[Float[Tensor, "b l h"], DynamicCache | None]:
+        """Last hidden states of the final l of all positions (``past`` holds the others), and the cache if asked."""
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
         output = self.model.model(  # type: ignore[operator]
-            inputs_embeds=embedded, attention_mask=mask.long(), position_ids=positions, use_cache=False
-        ).last_hidden_state
-        if with_queries:
-            return Hidden(output[:, -self.queries.shape[0] :], None)
-        return Hidden(None, self.model.lm_head(output))  # type: ignore[operator]
+            inputs_embeds=embedded,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=past,
+            use_cache=cache or past is not None,
+        )
+        return output.last_hidden_state, output.past_key_values
 
 
 def conditions_of(backbone: CausalLM, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:

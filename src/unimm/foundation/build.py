@@ -1,4 +1,4 @@
-"""Train a foundation's parts from scratch: ``unimm foundation build NAME --profile nano``.
+"""Train a foundation's parts from scratch: ``unimm foundation build scenes-small --profile small``.
 
 Every part is one function with its own folder, so that an interrupted build goes on where it stopped and two parts
 can be built side by side (``--part``). `finish` writes the card with hashes once all parts are there.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ from unimm.encoders.clip import load_clip, pooled_features
 from unimm.encoders.statistics import Statistics, measure
 from unimm.encoders.vae import VaeCore, patchify
 from unimm.foundation.card import write_card
-from unimm.foundation.load import build_decoder_head, build_language_model, load_weights
+from unimm.foundation.load import build_decoder_head, build_language_model, built, is_there, load_weights
 from unimm.foundation.loop import Cost
-from unimm.foundation.sizes import NANO, Sizes
+from unimm.foundation.sizes import SIZES, Sizes
 from unimm.foundation.tokenizer import build_tokenizer
 from unimm.scenes.world import world
-
-SIZES = {"nano": NANO}
 
 
 def scene_set(size: Sizes, half: int) -> SceneSet:
@@ -52,24 +50,24 @@ def save_state(
 ) -> None:
     """Weights (float16: half the size, exact to 3 digits), configuration and cost of one part."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()}
+    state = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in tensors.items()}
     save_file(state, folder / weights)
     (folder / config_name).write_text(json.dumps(config, indent=1) + "\n")
     (folder / "cost.json").write_text(json.dumps(cost._asdict(), indent=1) + "\n")
 
 
-def build_vae(size: Sizes, out: Path) -> None:
+def build_vae(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.recipes import train_vae
 
-    core, cost = train_vae(size.vae, size.unshuffle, scene_set(size, 0), size.steps["vae"])
+    core, cost = train_vae(size.vae, size.unshuffle, scene_set(size, 0), size.steps["vae"], device)
     save(out, "diffusion_pytorch_model.safetensors", core.model, size.vae, "config.json", cost)
 
 
-def build_clip_part(size: Sizes, out: Path) -> None:
+def build_clip_part(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.recipes import train_clip
 
     tokenizer = build_tokenizer()
-    model, cost = train_clip("clip", size.clip, tokenizer, scene_set(size, 0), size.steps["clip"], seed=1)
+    model, cost = train_clip("clip", size.clip, tokenizer, scene_set(size, 0), size.steps["clip"], 1, device)
     save_clip(out, model, size.clip, len(tokenizer), cost)
 
 
@@ -79,29 +77,31 @@ def save_clip(out: Path, model: nn.Module, config: dict[str, Any], vocabulary: i
     save(out, "open_clip_model.safetensors", model, {"model_cfg": model_cfg}, "open_clip_config.json", cost)
 
 
-def build_evaluator(index: int, size: Sizes, out: Path) -> None:
+def build_evaluator(index: int, size: Sizes, out: Path, device: torch.device) -> None:
     """One of the independent CLIPs, on the odd scenes."""
     from unimm.foundation.recipes import train_clip
 
     config, tokenizer, name = size.evaluators[index], build_tokenizer(), f"evaluator_{index}"
-    model, cost = train_clip(name, config, tokenizer, scene_set(size, 1), size.steps[name], seed=20 + index)
+    model, cost = train_clip(name, config, tokenizer, scene_set(size, 1), size.steps[name], 20 + index, device)
     save_clip(out, model, config, len(tokenizer), cost)
 
 
-def build_features(size: Sizes, out: Path) -> None:
+def build_features(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.recipes import train_features
 
-    model, cost = train_features(size.features, scene_set(size, 1), size.steps["features"])
+    model, cost = train_features(size.features, scene_set(size, 1), size.steps["features"], device)
     config = {"width": size.features, "classes": model.classifier.out_features}
     save(out, "model.safetensors", model, config, "config.json", cost)
 
 
-def encode_all(name: str, size: Sizes, folder: Path) -> Tensor:
+def encode_all(name: str, size: Sizes, folder: Path, device: torch.device) -> Tensor:
     """Raw latents of the first half of the scenes by the finished ``clip`` or ``vae``; measures statistics if new."""
     data = scene_set(size, 0)
-    encode = _raw_encoder(name, size, folder)
+    encode = _raw_encoder(name, size, folder, device)
     with torch.inference_mode():
-        latents = torch.cat([encode(images) for images in tqdm(data.batches(256), desc=f"{name} latents")])
+        latents = torch.cat(
+            [encode(images.to(device)).cpu() for images in tqdm(data.batches(256), desc=f"{name} latents")]
+        )
     path = folder / name / "statistics.safetensors"
     if not path.exists():
         found = measure(lambda: torch.split(latents, 1024))
@@ -110,22 +110,22 @@ def encode_all(name: str, size: Sizes, folder: Path) -> Tensor:
     return Statistics(values["mean"], values["std"]).standardise(latents.clone())
 
 
-def _raw_encoder(name: str, size: Sizes, folder: Path) -> Callable[[Tensor], Tensor]:
+def _raw_encoder(name: str, size: Sizes, folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     if name == "clip":
-        visual = load_clip(folder / "clip").visual
+        visual = load_clip(folder / "clip").visual.to(device)
         return lambda images: pooled_features(visual, images, size.grid)
     from diffusers import AutoencoderKL
 
     model: Any = AutoencoderKL(**size.vae)
     model.load_state_dict(load_weights(folder / "vae" / "diffusion_pytorch_model.safetensors"))
-    core = VaeCore(model, size.unshuffle).eval().to(memory_format=torch.channels_last)
+    core = VaeCore(model, size.unshuffle).eval().to(device).to(memory_format=torch.channels_last)
     return lambda images: patchify(core.encode(images), size.patch)
 
 
-def build_decoder(size: Sizes, out: Path) -> None:
+def build_decoder(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.recipes import train_decoder
 
-    tokens, targets = encode_all("clip", size, out.parent), encode_all("vae", size, out.parent)
+    tokens, targets = (encode_all(name, size, out.parent, device) for name in ("clip", "vae"))
     settings = {
         "head": size.decoder,
         "channels": targets.shape[2],
@@ -134,7 +134,7 @@ def build_decoder(size: Sizes, out: Path) -> None:
     }
     torch.manual_seed(3)
     head = build_decoder_head(settings)
-    cost = train_decoder(head, tokens, targets, size.steps["decoder"])
+    cost = train_decoder(head, tokens, targets, size.steps["decoder"], device)
     save(out, "model.safetensors", head, settings, "config.json", cost)
 
 
@@ -151,38 +151,39 @@ def _save_backbone(backbone: CausalLM, size: Sizes, out: Path, cost: Cost, with_
     save_state(out, "model.safetensors", state, size.backbone, "config.json", cost)
 
 
-def build_language(size: Sizes, out: Path) -> None:
+def build_language(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.language import train_language
 
     backbone = _backbone(size, size.clip["vision_cfg"]["width"])
-    cost = train_language(backbone, scene_set(size, 0), size.steps["language"])
+    cost = train_language(backbone.to(device), scene_set(size, 0), size.steps["language"])
     _save_backbone(backbone, size, out, cost, with_projector=False)
 
 
-def build_understanding(size: Sizes, out: Path) -> None:
+def build_understanding(size: Sizes, out: Path, device: torch.device) -> None:
     from unimm.foundation.language import train_understanding
 
-    tokens = encode_all("clip", size, out.parent)
+    tokens = encode_all("clip", size, out.parent, device)
     backbone = _backbone(size, tokens.shape[2])
     backbone.load_state_dict(load_weights(out.parent / "language" / "model.safetensors"), strict=False)
-    cost = train_understanding(backbone, scene_set(size, 0), tokens, size.steps["understanding"])
+    cost = train_understanding(backbone.to(device), scene_set(size, 0), tokens, size.steps["understanding"])
     _save_backbone(backbone, size, out, cost, with_projector=True)
 
 
-PARTS: dict[str, Callable[[Sizes, Path], None]] = {
+PARTS: dict[str, Callable[[Sizes, Path, torch.device], None]] = {
     "vae": build_vae,
     "clip": build_clip_part,
     "features": build_features,
-    "evaluator_0": lambda size, out: build_evaluator(0, size, out),
-    "evaluator_1": lambda size, out: build_evaluator(1, size, out),
+    "evaluator_0": partial(build_evaluator, 0),
+    "evaluator_1": partial(build_evaluator, 1),
     "language": build_language,
     "decoder": build_decoder,
     "understanding": build_understanding,
 }
 
 
-def build(profile: str, out: Path, parts: tuple[str, ...] = ()) -> None:
-    """Build the named parts (all that are missing by default) into ``out``."""
+def build(profile: str, out: Path, parts: tuple[str, ...] = (), device: torch.device | None = None) -> None:
+    """Build the named parts (all that are missing by default) into ``out``, on the GPU where there is one."""
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if profile not in SIZES:
         raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
     unknown = set(parts) - set(PARTS)
@@ -192,9 +193,17 @@ def build(profile: str, out: Path, parts: tuple[str, ...] = ()) -> None:
     build_tokenizer().save_pretrained(out / "tokenizer")
     for name in parts or tuple(PARTS):
         if not (out / name / "cost.json").exists():
-            PARTS[name](SIZES[profile], out / name)
+            PARTS[name](SIZES[profile], out / name, device)
     if all((out / name / "cost.json").exists() for name in PARTS):
         finish(SIZES[profile], profile, out)
+
+
+def obtain(name: str) -> None:
+    """Build the foundation called ``scenes-PROFILE`` if this machine has none yet; other names must exist."""
+    profile = name.removeprefix("scenes-")
+    if not is_there(name) and profile in SIZES and name != profile:
+        tqdm.write(f"foundation {name} is not here yet: building it once, into {built() / name}")
+        build(profile, built() / name)
 
 
 def finish(size: Sizes, profile: str, out: Path) -> None:

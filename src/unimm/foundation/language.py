@@ -49,13 +49,20 @@ def answer_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n 
 
 
 def language_rows(backbone: CausalLM, data: SceneSet) -> list[Row]:
-    """Two questions in three are about a brief caption; the third row is a request to draw, learned as language."""
+    """Every other row asks about a brief caption; the others are requests to draw, which the answer repeats.
+
+    Repeating is what any pretrained language model can do and a small one has to learn: without it, states after the
+    prompt hold its colours but not its shapes, and a frozen backbone has nothing to tell the head. A long request is
+    answered by the brief caption of its scene.
+    """
     tokenizer, rows = backbone.tokenizer, []
     for i, sample in enumerate(data.samples):
         rng = np.random.default_rng([i, 31])
-        if i % 3 == 2:
-            ids = generation_ids(tokenizer, sample.long if i % 10 == 2 else sample.short)
-            rows.append(Row(ids, len(ids) - 4))
+        if i // 6 % 2:
+            is_long = i % 5 == 2
+            prompt = generation_ids(tokenizer, sample.long if is_long else sample.short)
+            answer = brief_caption(sample.scene, rng) if is_long else sample.short
+            rows.append(row(prompt, answer_ids(tokenizer, answer)))
         else:
             question = ask_any(sample.scene, data.world, rng)
             prompt = reading_ids(tokenizer, brief_caption(sample.scene, rng), question.text)
@@ -89,13 +96,13 @@ def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> Cost:
 
 
 def train_understanding(backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int) -> Cost:
-    """Questions and descriptions of images; one step in eight repeats language so that it is kept."""
+    """Questions and descriptions of images; one step in four repeats language so that it is kept."""
     image_rows = [understanding_rows(backbone, data, features.shape[1], draw) for draw in range(3)]
     text_rows = language_rows(backbone, data)
 
     def loss(step: int) -> Tensor:
         indices = batch_indices(19, step, BATCH, len(data))
-        if step % 8 == 7:
+        if step % 4 == 3:
             return answer_loss(backbone, [text_rows[i] for i in indices.tolist()], None)
         rows = image_rows[step * BATCH // len(data) % 3]
         return answer_loss(backbone, [rows[i] for i in indices.tolist()], features[indices])

@@ -13,12 +13,13 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from unimm.backbones.causal_lm import CausalLM
+from unimm.data.examples import cache_folder
 from unimm.decoders.diffusion import DiffusionDecoder
 from unimm.decoders.vae import VaeDecoder
 from unimm.encoders.clip import Clip, load_clip
 from unimm.encoders.statistics import Statistics
 from unimm.encoders.vae import Vae, VaeCore
-from unimm.foundation.card import verify
+from unimm.foundation.card import CARD, verify
 from unimm.foundation.features import FeatureExtractor
 from unimm.heads.dit import DiffusionTransformer
 from unimm.objectives.flow_matching import FlowMatching
@@ -27,16 +28,30 @@ from unimm.scenes.world import World, world
 SHIPPED = Path(__file__).parent / "shipped"
 
 
+def built() -> Path:
+    """Where foundations that were built on this machine lie."""
+    return cache_folder() / "foundations"
+
+
+def is_there(name: str) -> bool:
+    """Whether a foundation of that name ships, was built on this machine, or is a folder."""
+    return any((folder / CARD).exists() for folder in _places(name))
+
+
 def find(name: str) -> Path:
-    """The folder of a shipped foundation by name, or the folder that ``name`` is a path to."""
-    for folder in (SHIPPED / name, Path(name)):
+    """The folder of a shipped or built foundation by name, or the folder that ``name`` is a path to."""
+    for folder in _places(name):
         if folder.is_dir():
             return folder
     known = sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()) if SHIPPED.exists() else []
     raise ValueError(
-        f"no foundation {name!r}: shipped are {', '.join(known) or 'none'}; "
-        f"build one with `unimm foundation build {name} --out FOLDER` and give the folder"
+        f"no foundation {name!r}: shipped are {', '.join(known) or 'none'}; build one with "
+        "`unimm foundation build NAME --profile PROFILE`, or give the folder of one"
     )
+
+
+def _places(name: str) -> tuple[Path, ...]:
+    return SHIPPED / name, built() / name, Path(name)
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

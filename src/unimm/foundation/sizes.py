@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+PARTS = ("vae", "clip", "features", "evaluator_0", "evaluator_1", "language", "decoder", "understanding")
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -47,48 +49,93 @@ def _vit(width: int, layers: int, patch: int = 8, mlp: float = 3.0) -> dict[str,
         "layers": layers,
         "head_width": 32,
         "mlp_ratio": mlp,
+        "pool_type": "avg",
     }
 
 
-NANO = Sizes(
-    world="scenes-nano",
-    resolution=64,
-    scenes=24_000,
-    clip=_clip(_vit(128, 4), 128, 2),
-    evaluators=(_clip(_vit(96, 3, patch=16), 96, 2), _clip(_vit(64, 5, mlp=2.0), 64, 3)),
-    vae={
+def _vae(channels: tuple[int, int, int], latent_channels: int) -> dict[str, Any]:
+    return {
         "in_channels": 12,
         "out_channels": 12,
-        "latent_channels": 4,
-        "block_out_channels": (24, 48, 64),
+        "latent_channels": latent_channels,
+        "block_out_channels": channels,
         "down_block_types": ("DownEncoderBlock2D",) * 3,
         "up_block_types": ("UpDecoderBlock2D",) * 3,
         "layers_per_block": 1,
         "norm_num_groups": 8,
         "sample_size": 32,
         "mid_block_add_attention": False,
-    },
-    unshuffle=2,
-    backbone={
-        "hidden_size": 192,
-        "intermediate_size": 512,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 48,
+    }
+
+
+def _backbone(width: int, layers: int, heads: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": width * 8 // 3,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads // 2,
+        "head_dim": width // heads,
         "max_position_embeddings": 256,
         "tie_word_embeddings": True,
-    },
+    }
+
+
+TINY = Sizes(
+    world="scenes-nano",
+    resolution=64,
+    scenes=144,
+    clip=_clip(_vit(32, 1), 32, 1),
+    evaluators=(_clip(_vit(32, 1, patch=16), 32, 1), _clip(_vit(32, 2, patch=16), 32, 1)),
+    vae=_vae((8, 8, 8), 2),
+    unshuffle=2,
+    backbone=_backbone(32, 1, 2),
+    decoder={"width": 32, "layers": 1, "heads": 2},
+    features=16,
+    steps=dict.fromkeys(PARTS, 2),
+)
+NANO = Sizes(
+    world="scenes-nano",
+    resolution=64,
+    scenes=24_000,
+    clip=_clip(_vit(128, 4), 128, 2),
+    evaluators=(_clip(_vit(96, 3, patch=16), 96, 2), _clip(_vit(64, 5, mlp=2.0), 64, 3)),
+    vae=_vae((24, 48, 64), 4),
+    unshuffle=2,
+    backbone=_backbone(192, 4, 4),
     decoder={"width": 192, "layers": 3, "heads": 4},
     features=64,
     steps={
-        "vae": 1700,
-        "clip": 2000,
-        "features": 800,
-        "evaluator_0": 800,
-        "evaluator_1": 800,
-        "language": 1500,
-        "decoder": 4000,
-        "understanding": 2000,
+        "vae": 900,
+        "clip": 1200,
+        "features": 400,
+        "evaluator_0": 400,
+        "evaluator_1": 400,
+        "language": 600,
+        "decoder": 3000,
+        "understanding": 700,
     },
 )
+SMALL = Sizes(
+    world="scenes",
+    resolution=64,
+    scenes=120_000,
+    clip=_clip(_vit(256, 6), 256, 4),
+    evaluators=(_clip(_vit(192, 4, patch=16), 192, 3), _clip(_vit(128, 8, mlp=2.0), 128, 4)),
+    vae=_vae((64, 128, 128), 4),
+    unshuffle=2,
+    backbone=_backbone(384, 8, 6),
+    decoder={"width": 384, "layers": 6, "heads": 6},
+    features=128,
+    steps={
+        "vae": 12_000,
+        "clip": 12_000,
+        "features": 6_000,
+        "evaluator_0": 8_000,
+        "evaluator_1": 8_000,
+        "language": 8_000,
+        "decoder": 30_000,
+        "understanding": 12_000,
+    },
+)
+SIZES = {"tiny": TINY, "nano": NANO, "small": SMALL}

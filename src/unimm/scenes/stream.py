@@ -73,8 +73,7 @@ def compose(metadata: Metadata, world: World, rng: np.random.Generator) -> Scene
     for shape, colour in wanted:
         for _ in range(20):
             radius = float(rng.uniform(low, high))
-            x, y = (float(z) for z in rng.uniform(radius + 1 / 64, 1 - radius - 1 / 64, size=2))
-            item = Item(shape, colour, x, y, radius)
+            item = Item(shape, colour, *_centre(radius, world, rng), radius)
             if all(item.clear_of(other) for other in items):
                 items.append(item)
                 break
@@ -84,6 +83,16 @@ def compose(metadata: Metadata, world: World, rng: np.random.Generator) -> Scene
     if relation and not items[-1].stands(relation[0], items[relation[1]]):
         return None
     return Scene(tuple(items), float(rng.uniform(*BACKGROUND)))
+
+
+def _centre(radius: float, world: World, rng: np.random.Generator) -> tuple[float, float]:
+    """A random centre (x, y) for an object of that half-size."""
+    if world.lattice is None:
+        places = rng.uniform(radius + 1 / 64, 1 - radius - 1 / 64, size=2)
+    else:
+        cell = rng.integers(world.lattice, size=2)
+        places = (cell + 0.5) / world.lattice + rng.uniform(-world.jitter, world.jitter, size=2)
+    return float(places[0]), float(places[1])
 
 
 def scene_sample(world: World, split: str, seed: int, index: int) -> Sample:

@@ -70,13 +70,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class World:
-    """A subset of shapes and colours with the sizes that objects may have (half-size, units of the image side)."""
+    """A subset of shapes and colours with the sizes that objects may have (half-size, units of the image side).
+
+    With a ``lattice`` of n, centres lie within ``jitter`` of the centres of n x n equal cells; without, anywhere.
+    """
 
     name: str
     shapes: tuple[str, ...]
     colours: tuple[str, ...]
     radius: tuple[float, float]
     max_items: int = 4
+    lattice: int | None = None
+    jitter: float = 0.0
 
 
 WORLDS = {
@@ -86,6 +91,8 @@ WORLDS = {
         ("circle", "square", "triangle", "cross"),
         ("red", "yellow", "green", "blue", "black", "white"),
         (9 / 64, 12 / 64),
+        lattice=2,
+        jitter=3 / 64,
     ),
 }
 
