@@ -74,12 +74,43 @@ def run(
 
 
 @app.command()
-def score(run_dir: RunDir) -> None:
-    """Score a trained run again."""
+def score(
+    path: Annotated[Path, typer.Argument(help="Folder of a trained run, or of images with --prompts.", metavar="PATH")],
+    prompts: Annotated[Path | None, typer.Option(help="Prompts of a folder of images: .jsonl or .txt.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics for images, as in geneval,distance.", show_default="all that apply")
+    ] = None,
+    images_per_prompt: Annotated[
+        int | None, typer.Option(min=1, help="Images that every prompt has.", show_default="1")
+    ] = None,
+    foundation: Annotated[
+        str | None,
+        typer.Option(help="Foundation whose judge and evaluators score images.", show_default="scenes-nano"),
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of real images; default: the world's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.")] = None,
+) -> None:
+    """Score a trained run again, or a folder of PNG images that may come from anywhere."""
     with user_errors():
-        from unimm.training import job
+        if prompts is None:
+            for_images = (metrics, images_per_prompt, foundation, reference, out)
+            if any(value is not None for value in for_images):
+                raise ValueError("a run is scored by its own protocol; the options are for images, with --prompts FILE")
+            from unimm.training import job
 
-        _present(job.score(run_dir), run_dir)
+            _present(job.score(path), path)
+            return
+        from unimm.evaluation.folder import score_folder
+        from unimm.files import write_json
+        from unimm.foundation.load import Foundation
+        from unimm.report.terminal import print_scores
+
+        names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+        source = Foundation(foundation or "scenes-nano")
+        scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference)
+        print_scores([(row.name, row.value, row.n) for row in scores])
+        if out is not None:
+            write_json(out, [row._asdict() for row in scores])
 
 
 def _present(result: dict[str, Any], folder: Path) -> None:
@@ -102,15 +133,16 @@ def report(run_dir: RunDir) -> None:
 @foundation.command("build")
 def foundation_build(
     name: Annotated[str, typer.Argument(help="Name of the foundation, such as scenes-nano.")],
-    profile: Annotated[str, typer.Option(help="Size of everything: nano or small.")],
-    out: Annotated[Path, typer.Option(help="Folder that will hold OUT/NAME.")],
+    profile: Annotated[str, typer.Option(help="Size of everything: tiny, nano or small.")],
+    out: Annotated[Path | None, typer.Option(help="Folder that will hold OUT/NAME.", show_default="the cache")] = None,
     part: Annotated[list[str] | None, typer.Option(help="Build only this part; repeatable.")] = None,
 ) -> None:
     """Train the pretrained parts from nothing."""
     with user_errors():
         from unimm.foundation import build
+        from unimm.foundation.load import built
 
-        build.build(profile, out / name, tuple(part or ()))
+        build.build(profile, (out or built()) / name, tuple(part or ()))
 
 
 @foundation.command("show")

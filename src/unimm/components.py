@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,10 +29,18 @@ class LatentSpec:
 
 
 class Encoder(nn.Module, ABC):
-    """Images to target latents."""
+    """Images to target latents, and what turns such latents back into images."""
 
     Config: ClassVar[type[ComponentConfig]]
-    decoder_name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, foundation: Any) -> Encoder:
+        """The frozen encoder; ``foundation`` (`unimm.foundation.load.Foundation`) offers the pretrained parts."""
+
+    @abstractmethod
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        """What decodes these latents; a diffusion decoder takes ``steps`` Euler steps, a deterministic one none."""
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:

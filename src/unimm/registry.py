@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+    from unimm.evaluation.metric import Metric
 
 T = TypeVar("T")
 
@@ -160,8 +161,21 @@ strategies: Registry[Strategy] = Registry(
         "sequential_unfrozen": "unimm.strategies.sequential:SequentialUnfrozen",
     },
 )
+metrics: Registry[Metric] = Registry(
+    "metrics",
+    "unimm.evaluation.metric:Metric",
+    {
+        "geneval": "unimm.evaluation.judging:GenEvalStyle",
+        "distance": "unimm.evaluation.image_distance:ImageDistance",
+        "clip_score": "unimm.evaluation.clip_score:ClipScore",
+        "diversity": "unimm.evaluation.prompt_diversity:PromptDiversity",
+        "understanding": "unimm.evaluation.understanding:Understanding",
+    },
+)
 
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
-    for registry in cast("tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies))
+    for registry in cast(
+        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics)
+    )
 }

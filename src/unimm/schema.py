@@ -19,12 +19,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from unimm.component_config import ComponentConfig
-from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
+from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, strategies
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "encoder": encoders,
@@ -118,11 +119,27 @@ class SamplingConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """How much to sample and to ask when scoring."""
+    """How much to sample and to ask when scoring.
+
+    ``combination_prompts`` prompts each of held-out and of seen combinations; ``diversity_prompts`` prompts a task
+    with ``diversity_images`` images each; ``curve_prompts`` validation prompts a task for every snapshot.
+    """
 
     prompts_per_task: PositiveInt = 50
     images_per_prompt: PositiveInt = 2
+    combination_prompts: PositiveInt = 25
+    diversity_prompts: PositiveInt = 2
+    diversity_images: int = Field(default=8, ge=8)
+    curve_prompts: PositiveInt = 25
     questions: PositiveInt = 300
+    metrics: tuple[str, ...] = ("geneval", "distance", "clip_score", "diversity", "understanding")
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            metrics.check_name(name)
+        return names
 
 
 class RunConfig(Strict):

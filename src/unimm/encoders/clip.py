@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, LatentSpec
+from unimm.components import Decoder, Encoder, LatentSpec
 from unimm.encoders.statistics import Statistics
 
 
@@ -30,8 +30,6 @@ class Clip(Encoder):
         grid: int = Field(4, ge=1)
         standardise: bool = True
 
-    decoder_name: ClassVar[str] = "diffusion"
-
     def __init__(self, config: Config, model: Any, statistics: Statistics, fingerprint: str) -> None:
         super().__init__()
         self.config = config
@@ -39,6 +37,13 @@ class Clip(Encoder):
         self.statistics = statistics
         self._fingerprint = fingerprint
         self.requires_grad_(False).eval()
+
+    @classmethod
+    def build(cls, config: Config, foundation: Any) -> Clip:
+        return cast("Clip", foundation.clip(config))
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        return cast("Decoder", foundation.diffusion_decoder(self.config.standardise, steps))
 
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         return self.statistics.standardise(self.features(images)) if self.config.standardise else self.features(images)

@@ -6,7 +6,7 @@ use ``unshuffle`` 1. ``patch`` folds the latent grid so that the token count mat
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, cast
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, LatentSpec
+from unimm.components import Decoder, Encoder, LatentSpec
 from unimm.encoders.statistics import Statistics
 
 
@@ -56,8 +56,6 @@ class Vae(Encoder):
         patch: int = Field(2, ge=1)
         standardise: bool = True
 
-    decoder_name: ClassVar[str] = "vae"
-
     def __init__(self, config: Config, core: VaeCore, statistics: Statistics, side: int, fingerprint: str) -> None:
         super().__init__()
         self.config = config
@@ -66,6 +64,13 @@ class Vae(Encoder):
         self._side = side // config.patch
         self._fingerprint = fingerprint
         self.requires_grad_(False).eval()
+
+    @classmethod
+    def build(cls, config: Config, foundation: Any) -> Vae:
+        return cast("Vae", foundation.vae(config))
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        return cast("Decoder", foundation.vae_decoder(self.config.standardise))
 
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         tokens = patchify(self.core.encode(images), self.config.patch)

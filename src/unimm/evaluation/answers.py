@@ -1,4 +1,4 @@
-"""Understanding: one-word questions about test images, answered by the likeliest of the possible answers."""
+"""Questions about test images, and one-word answers: the likeliest of the answers that a question could have had."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from unimm.scenes.questions import KINDS, Question, ask
 
 
 class Answered(NamedTuple):
-    """A question and whether the backbone's choice was right."""
+    """The kind of a question, whether the backbone's choice was right, and how often a blind guess would be."""
 
     kind: str
     correct: bool
+    chance: float
 
 
 def questions_for(data: SceneSet, count: int) -> list[tuple[int, Question]]:
@@ -64,5 +65,5 @@ def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[T
     for (_, question), row in zip(pairs, logits, strict=True):
         choices = list(question.choices)
         chosen = choices[int(row[[convert(c) for c in choices]].argmax())]
-        graded.append(Answered(question.kind, chosen == question.answer))
+        graded.append(Answered(question.kind, chosen == question.answer, 1 / len(choices)))
     return graded

@@ -2,10 +2,15 @@
 
 An image counts as a failure when nothing is found on it; none is ever dropped. Overall is GenEval's: the unweighted
 mean of the task means. Each atom is averaged over the prompts it applies to; atoms/overall is the mean of the atoms.
+Prompts of other tags than GenEval's six get a score of their own and stay out of overall.
+
+Before it scores, the judge must recognise every one of a few clean renders: a judge that fails its self-test (another
+numerical library, a broken world) stops scoring instead of lowering everybody's numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +18,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval import evaluate_image
+from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.foundation.load import Foundation
 from unimm.scenes.atoms import atoms
 from unimm.scenes.judge import Detection, detect, to_objects
 from unimm.scenes.prompts import Metadata
+from unimm.scenes.render import render
+from unimm.scenes.stream import scene_sample
 from unimm.scenes.world import FAMILIES, World
 
 ATOMS = ("object", "shape", "colour", "count", "relation")
@@ -37,7 +47,7 @@ def find_objects(images: UInt8[Tensor, "m 3 s s"], world: World) -> list[list[De
     return [detect(np.ascontiguousarray(image), world) for image in tqdm(arrays, desc="judging", unit="image")]
 
 
-def judge(found: list[list[Detection]], prompts: list[Metadata]) -> list[Judged]:
+def judge(found: list[list[Detection]], prompts: Sequence[Metadata]) -> list[Judged]:
     """Each image's detections against its prompt."""
     if len(found) != len(prompts):
         raise ValueError(f"{len(found)} images for {len(prompts)} prompts: every prompt needs its image")
@@ -48,16 +58,59 @@ def judge(found: list[list[Detection]], prompts: list[Metadata]) -> list[Judged]
     return rows
 
 
-def summarise(rows: list[Judged]) -> dict[str, tuple[float, int]]:
-    """Score name to (value, number of images)."""
-    scores: dict[str, tuple[float, int]] = {}
-    for family in FAMILIES:
-        own = [row.correct for row in rows if row.tag == family]
+class GenEvalStyle(Metric):
+    """GenEval-style scores by task and overall, and atoms, by the scenes' judge."""
+
+    class Config(ComponentConfig):
+        """Nothing to set: thresholds are GenEval's and the judge's."""
+
+    needs = frozenset({"images", "prompts"})
+
+    def __init__(self, config: Config, foundation: Foundation) -> None:
+        self.config, self.world = config, foundation.world
+        self.resolution = foundation.resolution
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None and evidence.prompts is not None
+        self_test(self.world, self.resolution)
+        rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
+        protocol = {"judge": "scenes", "world": self.world.name, "name": "GenEval-protocol, detector=scenes judge"}
+        return [*_tasks(rows, protocol), *_atoms(rows, protocol)]
+
+
+def self_test(world: World, resolution: int, count: int = 24) -> None:
+    """RuntimeError unless the judge accepts ``count`` clean renders of test scenes, four of each family."""
+    samples = [scene_sample(world, "test", 5, i) for i in range(count)]
+    for sample in samples:
+        found = detect(render(sample.scene, resolution), world)
+        correct, reason = evaluate_image(to_objects(found), sample.metadata)
+        if not correct:
+            raise RuntimeError(f"the judge fails its self-test on a clean render ({sample.short!r}: {reason})")
+
+
+def _tasks(rows: list[Judged], protocol: dict[str, Any]) -> list[Score]:
+    scores = []
+    for tag in dict.fromkeys(row.tag for row in rows):
+        items = [float(row.correct) if row.tag == tag else None for row in rows]
+        own = [item for item in items if item is not None]
+        scores.append(Score(f"geneval/{tag}", float(np.mean(own)), len(own), protocol, items))
+    official = [score for score in scores if score.name.removeprefix("geneval/") in FAMILIES]
+    if official:
+        value = float(np.mean([score.value for score in official if score.value is not None]))
+        n = sum(score.n for score in official)
+        scores.append(Score("geneval/overall", value, n, {**protocol, "mean of": [s.name for s in official]}))
+    return scores
+
+
+def _atoms(rows: list[Judged], protocol: dict[str, Any]) -> list[Score]:
+    scores = []
+    for kind in ATOMS:
+        items = [row.atoms.get(kind) if row.tag in FAMILIES else None for row in rows]
+        own = [item for item in items if item is not None]
         if own:
-            scores[f"geneval/{family}"] = (float(np.mean(own)), len(own))
-    scores["geneval/overall"] = (float(np.mean([v for v, _ in scores.values()])), len(rows))
-    kinds: dict[str, Any] = {k: [row.atoms[k] for row in rows if k in row.atoms] for k in ATOMS}
-    means = {k: (float(np.mean(v)), len(v)) for k, v in kinds.items() if v}
-    scores |= {f"atoms/{k}": v for k, v in means.items()}
-    scores["atoms/overall"] = (float(np.mean([v for v, _ in means.values()])), len(rows))
+            scores.append(Score(f"atoms/{kind}", float(np.mean(own)), len(own), protocol, items))
+    if scores:
+        value = float(np.mean([score.value for score in scores if score.value is not None]))
+        mean_of = {**protocol, "mean of": [score.name for score in scores]}
+        scores.append(Score("atoms/overall", value, sum(row.tag in FAMILIES for row in rows), mean_of))
     return scores

@@ -30,22 +30,33 @@ class Pipeline:
 
     @torch.inference_mode()
     def __call__(
-        self, prompts: Sequence[str], keys: Sequence[str], noise: NoiseSource, batch: int = 64
+        self,
+        prompts: Sequence[str],
+        keys: Sequence[str],
+        noise: NoiseSource,
+        batch: int = 64,
+        decoder_keys: Sequence[str] | None = None,
     ) -> UInt8[Tensor, "m 3 s s"]:
-        """One image for every prompt, with a progress bar; equal keys mean equal noise."""
+        """One image for every prompt, with a progress bar; equal keys mean equal noise.
+
+        ``decoder_keys`` gives the decoder keys of its own, so that one stage's noise can change alone.
+        """
+        decoder_keys = keys if decoder_keys is None else decoder_keys
         images = []
         for begin in tqdm(range(0, len(prompts), batch), desc="sampling", unit="batch"):
             part = slice(begin, begin + batch)
-            images.append(self._batch(prompts[part], keys[part], noise))
+            images.append(self._batch(prompts[part], keys[part], decoder_keys[part], noise))
         return torch.cat(images)
 
-    def _batch(self, prompts: Sequence[str], keys: Sequence[str], noise: NoiseSource) -> UInt8[Tensor, "b 3 s s"]:
+    def _batch(
+        self, prompts: Sequence[str], keys: Sequence[str], decoder_keys: Sequence[str], noise: NoiseSource
+    ) -> UInt8[Tensor, "b 3 s s"]:
         tokenizer = self.backbone.tokenizer
         rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
         conditions = conditions_of(self.backbone, rows)
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys)
-        return to_uint8(self.decoder.decode(latents.float(), noise, keys))
+        return to_uint8(self.decoder.decode(latents.float(), noise, decoder_keys))
 
 
 def to_uint8(images: Tensor) -> UInt8[Tensor, "b 3 s s"]:

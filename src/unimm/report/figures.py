@@ -1,4 +1,4 @@
-"""The training-curve figure: loss against generation samples, raw points under a smoothed line."""
+"""The figures of a page: loss against generation samples, and scores of the snapshots against the same samples."""
 
 import io
 from collections.abc import Sequence
@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unimm.report.schema import Step
+from unimm.report.schema import CurvePoint, Step
 
-# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart.
-BLUE, VERMILION = "#0072B2", "#D55E00"
+# Okabe and Ito's blue, vermilion and green, which colour-blind readers tell apart.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+CURVES = {"geneval/overall": "whole prompts", "atoms/colour": "colours", "atoms/shape": "shapes"}
 
 
 def training_curves(steps: Sequence[Step]) -> bytes:
@@ -24,6 +25,27 @@ def training_curves(steps: Sequence[Step]) -> bytes:
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (label, colour, values) in zip(axes, panels, strict=True):
         _panel(axis, label, colour, [step.samples for step in steps], values)
+    return _png(figure)
+
+
+def learning_curve(points: Sequence[CurvePoint]) -> bytes:
+    """A PNG of the strict score and of two atoms at every snapshot, samples on a logarithmic axis."""
+    figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+    axis = figure.subplots()
+    samples = [point.samples for point in points]
+    for (name, label), colour, marker in zip(CURVES.items(), (BLUE, VERMILION, GREEN), "os^", strict=True):
+        values = [np.nan if (value := point.scores.get(name)) is None else value for point in points]
+        axis.plot(samples, values, marker=marker, color=colour, linewidth=1.8, markersize=5, label=label)
+    axis.set_xscale("log")
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("training (generation samples, log scale)")
+    axis.set_ylabel(f"fraction right ({points[-1].n} validation images)")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
     return stream.getvalue()

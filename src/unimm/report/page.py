@@ -9,17 +9,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from unimm.files import write_atomic
 from unimm.report import folder
-from unimm.report.figures import training_curves
+from unimm.report.figures import learning_curve, training_curves
 from unimm.report.schema import Result
 from unimm.report.table import headline
 
-FIGURE = "figures/training.png"
+FIGURE, CURVE = "figures/training.png", "figures/curve.png"
 
 
 def write(run_dir: Path) -> Path:
     """Read the finished run in `run_dir`, write both reports there, and return the path of the html one."""
     run = folder.read(run_dir)
     figure = training_curves(run.steps) if run.steps else None
+    curve = learning_curve(run.result.curve) if run.result.curve else None
     context = {
         "result": run.result,
         "table": headline(run.result),
@@ -32,11 +33,14 @@ def write(run_dir: Path) -> Path:
     html = environment.get_template("report.html.j2").render(
         **context,
         figure=_inline(figure) if figure else None,
+        curve=_inline(curve) if curve else None,
         images=[_inline(run.image(sample)) for sample in run.samples],
     )
     if figure:
         write_atomic(run_dir / FIGURE, figure)
-    markdown = environment.get_template("report.md.j2").render(**context, figure=FIGURE if figure else None)
+    markdown = environment.get_template("report.md.j2").render(
+        **context, figure=FIGURE if figure else None, curve=CURVE if curve else None
+    )
     write_atomic(run_dir / "report.md", markdown)
     page = run_dir / "report.html"
     write_atomic(page, html)

@@ -57,6 +57,15 @@ class Invariants(_Record):
     backbone_unchanged: bool | None
 
 
+class CurvePoint(_Record):
+    """One snapshot of the run, scored on ``n`` validation images."""
+
+    step: int
+    samples: int
+    n: int
+    scores: NamedScores
+
+
 class Result(_Record):
     """`result.json`: the whole outcome of one run (one arm, one seed)."""
 
@@ -78,6 +87,7 @@ class Result(_Record):
     invariants: Invariants
     versions: dict[str, JsonValue]
     config: dict[str, JsonValue]
+    curve: list[CurvePoint] = []
 
     @field_validator("schema_version")
     @classmethod

@@ -7,23 +7,47 @@ from unimm.report.schema import Result
 
 _GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 _ATOMS = ("object", "shape", "colour", "count", "relation")
+_SOURCES = {
+    "latents": "latents' noise",
+    "decoder": "decoder's noise",
+    "seeds": "seeds",
+}
+_VIEWS = {
+    **{f"{factor}_entropy": f"{factor} entropy" for factor in ("place", "size", "colour")},
+    **{f"{factor}_coverage": f"{factor} coverage" for factor in ("place", "size", "colour")},
+    "vendi": "Vendi score",
+    "identical": "all images equal",
+}
 _ABILITIES = ("exists", "count", "colour", "relation")
 
 _TASKS_GROUP = "GenEval tasks (fraction of images correct)"
 _ATOMS_GROUP = "Atoms (fraction of single facts correct)"
-_IMAGES_GROUP = "Images (distance and agreement with text)"
+_IMAGES_GROUP = "Images (distances: lower is better; agreement with text: higher)"
+_COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
+_DIVERSITY_GROUP = (
+    "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
+)
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 
 # Score name -> (group, label), in the order in which rows are shown.
 _KNOWN: dict[str, tuple[str, str]] = {
     **{f"geneval/{task}": (_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
     "geneval/overall": (_TASKS_GROUP, "overall"),
-    "geneval/held_out": (_TASKS_GROUP, "held-out combinations"),
+    "geneval/held_out": (_COMBINATIONS_GROUP, "never seen in training"),
+    "geneval/seen": (_COMBINATIONS_GROUP, "seen in training"),
     **{f"atoms/{atom}": (_ATOMS_GROUP, atom) for atom in _ATOMS},
     "atoms/overall": (_ATOMS_GROUP, "overall"),
-    "frechet_distance": (_IMAGES_GROUP, "Fréchet distance (lower is better)"),
+    "frechet_distance": (_IMAGES_GROUP, "Fréchet distance"),
+    "kernel_distance": (_IMAGES_GROUP, "kernel distance"),
     "clip_score/a": (_IMAGES_GROUP, "CLIP score, evaluator a"),
     "clip_score/b": (_IMAGES_GROUP, "CLIP score, evaluator b"),
+    "r_precision/a": (_IMAGES_GROUP, "R-precision, evaluator a"),
+    "r_precision/b": (_IMAGES_GROUP, "R-precision, evaluator b"),
+    **{
+        f"diversity/{source}/{view}": (_DIVERSITY_GROUP, f"{words}: {label}")
+        for source, words in _SOURCES.items()
+        for view, label in _VIEWS.items()
+    },
     **{f"understanding/{kind}": (_ANSWERS_GROUP, kind) for kind in _ABILITIES},
     "understanding/overall": (_ANSWERS_GROUP, "overall"),
 }
@@ -56,7 +80,7 @@ class Table:
 
 def headline(result: Result) -> Table:
     """Every score of the run, plus what it cost, beside each floor and ceiling."""
-    columns = {f"{name.replace('_', ' ')} floor": values for name, values in result.floors.items()}
+    columns = {"floor": _merged(result.floors)}
     columns |= {f"{name.replace('_', ' ')} ceiling": values for name, values in result.ceilings.items()}
     scores = {score.name: score for score in result.scores}
     rows = []
@@ -67,6 +91,14 @@ def headline(result: Result) -> Table:
         value, n = (number(score.value), f"{score.n:,}") if score else ("", "")
         rows.append(Row(group, name, label, value, n, references))
     return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
+
+
+def _merged(floors: dict[str, dict[str, float | None]]) -> dict[str, float | None]:
+    """All floors in one column: each score has one floor, the cheapest way to get it without doing the task."""
+    merged: dict[str, float | None] = {}
+    for values in floors.values():
+        merged |= values
+    return merged
 
 
 def _ordered(names: set[str]) -> list[str]:

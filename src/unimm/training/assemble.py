@@ -16,11 +16,11 @@ from unimm.components import Decoder, Encoder, Head, Objective, Strategy
 from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
 from unimm.encoders.clip import Clip
-from unimm.encoders.vae import Vae
+from unimm.foundation.build import obtain
 from unimm.foundation.language import understanding_rows
 from unimm.foundation.load import Foundation
 from unimm.generation.pipeline import Pipeline
-from unimm.registry import Registry, heads, objectives, strategies
+from unimm.registry import Registry, encoders, heads, objectives, strategies
 from unimm.schema import RunConfig
 from unimm.training.module import StepData
 
@@ -44,8 +44,10 @@ class Arm:
 
 def assemble(config: RunConfig) -> Arm:
     """Build the arm; the head's weights depend on the seed alone."""
+    obtain(config.foundation)
     foundation = Foundation(config.foundation)
-    encoder, decoder = _encoder_and_decoder(config, foundation)
+    encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     backbone = foundation.backbone(config.backbone.config, strategy.start, config.seed)  # type: ignore[arg-type]
     spec = encoder.latent_spec()
@@ -60,16 +62,6 @@ def assemble(config: RunConfig) -> Arm:
 def _class(registry: Registry[Any], name: str) -> Any:
     """A component's class; constructors differ by kind, so they are checked when called, not by type."""
     return registry.get(name)
-
-
-def _encoder_and_decoder(config: RunConfig, foundation: Foundation) -> tuple[Encoder, Decoder]:
-    settings = config.encoder.config
-    if isinstance(settings, Clip.Config):
-        decoder = foundation.diffusion_decoder(settings.standardise, config.sampling.decoder_steps)
-        return foundation.clip(settings), decoder
-    if isinstance(settings, Vae.Config):
-        return foundation.vae(settings), foundation.vae_decoder(settings.standardise)
-    raise ValueError(f"foundation {config.foundation!r} has no decoder for encoder {config.encoder.name!r}")
 
 
 def training_scenes(config: RunConfig, foundation: Foundation) -> SceneSet:

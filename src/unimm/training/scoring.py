@@ -1,8 +1,7 @@
-"""Score a trained arm: sample the test prompts, judge them, and put floors and ceilings beside every score."""
+"""Score a trained arm: sample the test prompts, run the metrics, and put floors and ceilings beside every score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +13,16 @@ from tqdm import tqdm
 from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
 from unimm.encoders.clip import Clip
-from unimm.evaluation.clip_score import clip_score
-from unimm.evaluation.frechet import frechet_distance, is_biased
-from unimm.evaluation.judging import Judged, find_objects, judge, summarise
-from unimm.evaluation.understanding import answer_logits, grade, questions_for
-from unimm.generation.pipeline import to_uint8
+from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
+from unimm.evaluation.metric import Evidence, Score
+from unimm.evaluation.suite import build_metrics, score_all
+from unimm.generation.pipeline import Pipeline, to_uint8
 from unimm.noise import NoiseSource
+from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
-from unimm.scenes.questions import KINDS
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
-from unimm.schema import RunConfig
+from unimm.schema import EvaluationConfig, RunConfig
 from unimm.training.assemble import Arm
 
 REFERENCE_SCENES = 1000
@@ -32,64 +30,94 @@ REFERENCE_SCENES = 1000
 
 @dataclass
 class Scored:
-    """Scores as result.json lists them, floors, ceilings, and what the page shows."""
+    """Scores, floors and ceilings of one run, and the images behind them."""
 
-    scores: list[dict[str, Any]]
-    floors: dict[str, dict[str, float]]
-    ceilings: dict[str, dict[str, float]]
+    scores: list[Score]
+    floors: dict[str, list[Score]]
+    ceilings: dict[str, list[Score]]
     images: Tensor
     prompts: list[Metadata]
-    judged: list[Judged]
+
+    def correct(self) -> list[bool]:
+        """For each image, whether it fulfils its whole prompt."""
+        by_name = {score.name: score.items for score in self.scores}
+        verdicts = []
+        for number, prompt in enumerate(self.prompts):
+            items = by_name.get(f"geneval/{prompt['tag']}")
+            verdicts.append(bool(items and items[number]))
+        return verdicts
+
+    def as_result(self) -> dict[str, Any]:
+        """The scores, floors and ceilings of result.json."""
+        return {
+            "scores": [{"name": s.name, "value": s.value, "n": s.n, "protocol": dict(s.protocol)} for s in self.scores],
+            "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
+            "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
+        }
 
 
 def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     """Sample, judge, measure. Evaluation noise has its own stream and does not depend on the training seed."""
-    settings = config.evaluation
-    prompts = prompt_set(arm.foundation.world, "test", settings.prompts_per_task)
-    prompts = [p for p in prompts for _ in range(settings.images_per_prompt)]
-    keys = [f"{i // settings.images_per_prompt}/{i % settings.images_per_prompt}" for i in range(len(prompts))]
+    settings, foundation = config.evaluation, arm.foundation
+    metrics = build_metrics(settings.metrics, foundation)
+    prompts, keys = test_prompts(arm, settings)
     noise = NoiseSource(0, "evaluation")
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
-    found = find_objects(images, arm.foundation.world)
-    judged = judge(found, prompts)
-    order = np.random.default_rng(97).permutation(len(prompts)).tolist()
-    shuffled = judge(found, [prompts[i] for i in order])
-    judge_protocol = {
-        "judge": "scenes",
-        "world": arm.foundation.world.name,
-        "split": "test",
-        "decoder": arm.encoder.decoder_name,
+    varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
+    answers, blind = answered(config, arm, device)
+    evidence = Evidence(
+        images=images,
+        prompts=prompts,
+        groups=[int(key.split("/")[0]) for key in keys],
+        reference=SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels,
+        answers=answers,
+        varied=varied,
+        varied_prompts=varied_prompts,
+    )
+    floors = {
+        "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
+        "blind": score_all(metrics, Evidence(answers=blind)),
     }
-    scores = _rows(summarise(judged), judge_protocol)
-    scores += distribution_scores(arm, images, [p["prompt"] for p in prompts])
-    scores += understanding_scores(config, arm, device)
-    floors = {"shuffled_prompts": {k: v for k, (v, _) in summarise(shuffled).items()}}
-    return Scored(scores, floors, ceilings(arm, prompts, device), images, prompts, judged)
-
-
-def _rows(values: Mapping[str, tuple[float, int]], protocol: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": k, "value": v, "n": n, "protocol": protocol} for k, (v, n) in values.items()]
-
-
-def distribution_scores(arm: Arm, images: Tensor, prompts: list[str]) -> list[dict[str, Any]]:
-    """Fréchet distance to test scenes and the CLIP score of two independent evaluators."""
-    foundation, extractor = arm.foundation, arm.foundation.features()
-    reference = SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels
-    protocol = {
-        "extractor": foundation.fingerprint("features"),
-        "reference": f"{REFERENCE_SCENES} test scenes",
-        "resize": "none",
-        "dtype": "float32",
-        "biased": is_biased(extractor, len(images)),
+    ceilings = {
+        name: score_all(metrics, Evidence(images=shown, prompts=prompts, reference=evidence.reference))
+        for name, shown in real_images(arm, prompts, device).items()
     }
-    distance = frechet_distance(extractor, images, reference)
-    rows = _rows({"frechet_distance": (distance, len(images))}, protocol)
-    for index, letter in enumerate("ab"):
-        part = f"evaluator_{index}"
-        model, name = foundation.evaluator(index), f"clip_score/{letter}"
-        value = clip_score(model, foundation.tokenizer, images, prompts)
-        rows += _rows({name: (value, len(images))}, {"evaluator": foundation.fingerprint(part)})
-    return rows
+    return Scored(score_all(metrics, evidence), floors, ceilings, images, prompts)
+
+
+def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
+    """A prompt and a noise key (prompt number/image number) for every image of the test."""
+    world = arm.foundation.world
+    repeated = [
+        (metadata, settings.images_per_prompt) for metadata in prompt_set(world, "test", settings.prompts_per_task)
+    ]
+    repeated += [
+        (metadata, 1)
+        for held_out in (True, False)
+        for metadata in combination_prompts(world, settings.combination_prompts, held_out)
+    ]
+    prompts = [metadata for metadata, count in repeated for _ in range(count)]
+    keys = [f"{number}/{image}" for number, (_, count) in enumerate(repeated) for image in range(count)]
+    return prompts, keys
+
+
+def vary(
+    pipeline: Pipeline, prompts: list[Metadata], settings: EvaluationConfig, noise: NoiseSource
+) -> tuple[list[Metadata], dict[str, Tensor]]:
+    """K images each of a few prompts of every task, with only the latents' or only the decoder's noise changing."""
+    chosen: list[Metadata] = []
+    for tag in dict.fromkeys(p["tag"] for p in prompts):
+        distinct = {p["prompt"]: p for p in prompts if p["tag"] == tag}
+        chosen += list(distinct.values())[: settings.diversity_prompts]
+    count = settings.diversity_images
+    texts = [p["prompt"] for p in chosen for _ in range(count)]
+    changing = [f"varied {p}/{k}" for p in range(len(chosen)) for k in range(count)]
+    fixed = [f"varied {p}/0" for p in range(len(chosen)) for _ in range(count)]
+    images = {
+        "latents": pipeline(texts, changing, noise, decoder_keys=fixed),
+        "decoder": pipeline(texts, fixed, noise, decoder_keys=changing),
+    }
+    return chosen, {name: shown.unflatten(0, (len(chosen), count)) for name, shown in images.items()}
 
 
 def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[Any, Tensor]:
@@ -100,19 +128,17 @@ def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tu
     return questions_for(data, config.evaluation.questions), cached_latents(clip, data, device)
 
 
-def understanding_scores(config: RunConfig, arm: Arm, device: torch.device) -> list[dict[str, Any]]:
-    """Accuracy by kind of question, and overall as the mean of the kinds."""
+def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Answered], list[Answered]]:
+    """The backbone's graded answers, and those it gives blind: to the mean image instead of the one asked about."""
     pairs, tokens = understanding_probe(config, arm, device)
-    graded = grade(arm.backbone, pairs, answer_logits(arm.backbone, pairs, tokens))
-    by_kind = {k: [a.correct for a in graded if a.kind == k] for k in KINDS}
-    values = {f"understanding/{k}": (float(np.mean(v)), len(v)) for k, v in by_kind.items() if v}
-    values["understanding/overall"] = (float(np.mean([v for v, _ in values.values()])), len(graded))
-    return _rows(values, {"split": "test", "decision": "likeliest of the possible answers"})
+    blank = tokens.mean(dim=0, keepdim=True).expand_as(tokens)
+    seen, blind = (grade(arm.backbone, pairs, answer_logits(arm.backbone, pairs, shown)) for shown in (tokens, blank))
+    return seen, blind
 
 
 @torch.inference_mode()
-def ceilings(arm: Arm, prompts: list[Metadata], device: torch.device) -> dict[str, dict[str, float]]:
-    """Real scenes of the same prompts: as rendered, and through encoder and decoder."""
+def real_images(arm: Arm, prompts: list[Metadata], device: torch.device) -> dict[str, Tensor]:
+    """Real scenes of the same prompts: as rendered (``real``), and through encoder and decoder (``decoder``)."""
     foundation, rendered = arm.foundation, []
     for number, metadata in enumerate(prompts):
         rng = np.random.default_rng([number, 53])
@@ -120,19 +146,11 @@ def ceilings(arm: Arm, prompts: list[Metadata], device: torch.device) -> dict[st
         while scene is None:
             scene = compose(metadata, foundation.world, rng)
         rendered.append(render(scene, foundation.resolution))
-    real = torch.from_numpy(np.stack(rendered)).permute(0, 3, 1, 2)
+    real = torch.from_numpy(np.stack(rendered)).permute(0, 3, 1, 2).contiguous()
     noise, decoded = NoiseSource(0, "ceiling"), []
     encoder = arm.encoder.to(device)
     for begin in tqdm(range(0, len(real), 64), desc="ceiling", unit="batch"):
         images = real[begin : begin + 64].to(device).float() / 255
         keys = [str(begin + i) for i in range(len(images))]
         decoded.append(to_uint8(arm.decoder.decode(encoder.encode(images), noise, keys)))
-    result = {}
-    reconstructed = torch.cat(decoded)
-    extractor = foundation.features()
-    for name, images in (("real", real), ("decoder", reconstructed)):
-        values = {k: v for k, (v, _) in summarise(judge(find_objects(images, foundation.world), prompts)).items()}
-        if name == "decoder":
-            values["frechet_distance"] = frechet_distance(extractor, reconstructed, real)
-        result[name] = values
-    return result
+    return {"real": real, "decoder": torch.cat(decoded)}

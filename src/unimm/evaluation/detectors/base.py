@@ -1,0 +1,88 @@
+"""What a detector is, and which of its objects GenEval counts for a prompt.
+
+The selection follows ``evaluation/evaluate_images.py`` of djghosh13/geneval: per class, boxes strictly above the
+confidence threshold (a higher one for counting prompts), the 16 most confident of them, then without boxes that
+overlap a more confident one (off in the official defaults).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+from torch import Tensor
+
+from unimm.component_config import ComponentConfig
+from unimm.scenes.geneval_rules import Box, Objects, compute_iou
+
+MAX_OBJECTS = 16
+
+
+class Thresholds(ComponentConfig):
+    """Confidence a box must exceed, for counting prompts and for others, and the IoU (1: any) it must stay below."""
+
+    confidence: float = Field(0.3, ge=0, lt=1)
+    counting: float = Field(0.9, ge=0, lt=1)
+    overlap: float = Field(1.0, gt=0, le=1)
+
+    @property
+    def lowest(self) -> float:
+        """Boxes that do not exceed this count for no prompt."""
+        return min(self.confidence, self.counting)
+
+
+GENEVAL_THRESHOLDS = Thresholds()
+
+
+class Detector(ABC):
+    """Finds objects on images. ``name`` says which detector and weights; ``thresholds`` are those it is used with."""
+
+    official: ClassVar[bool] = False
+
+    name: str
+    thresholds: Thresholds
+
+    @abstractmethod
+    def detect(self, images: UInt8[Tensor, "b 3 height width"]) -> list[dict[str, list[list[Any]]]]:
+        """The objects on each image (RGB), in GenEval's form, all images in one pass.
+
+        Class to at most 16 boxes ``[x1, y1, x2, y2, score, colour]``, corners in pixels with y pointing down, most
+        confident first. Boxes that no prompt can count (``thresholds.lowest``) are left out. Raises ValueError for
+        other images.
+        """
+
+
+def objects_for(
+    objects: Objects, metadata: Mapping[str, Any], thresholds: Thresholds = GENEVAL_THRESHOLDS
+) -> dict[str, list[Box]]:
+    """The objects that count for a prompt; pass the detector's own ``thresholds``."""
+    confidence = thresholds.counting if metadata["tag"] == "counting" else thresholds.confidence
+    counted = {
+        name: _apart([box for box in boxes if box[4] > confidence][:MAX_OBJECTS], thresholds.overlap)
+        for name, boxes in objects.items()
+    }
+    return {name: boxes for name, boxes in counted.items() if boxes}
+
+
+def _apart(boxes: Sequence[Box], overlap: float) -> list[Box]:
+    """The boxes, most confident first, whose IoU with every kept one is below ``overlap``."""
+    kept: list[Box] = []
+    for box in boxes:
+        if overlap == 1 or all(compute_iou(box, other) < overlap for other in kept):
+            kept.append(box)
+    return kept
+
+
+def score_name(detector: Detector) -> str:
+    """What a score by this detector may be called: GenEval only if the detector is the official one."""
+    return "GenEval" if detector.official else f"GenEval-protocol, detector={detector.name}"
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless the images are uint8 [B, 3, H, W]."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"detectors read uint8 images [B, 3, H, W], not {images.dtype} {list(images.shape)}")

@@ -1,0 +1,125 @@
+"""Score a folder of images that unimm did not make: ``unimm score IMAGES --prompts FILE``.
+
+Images lie flat (``00012.png`` is the image of prompt 12, ``00012_3.png`` its image 3 where there are several) or in
+GenEval's official folders (``00012/samples/00003.png``). Prompts are GenEval's metadata (``.jsonl``) or one text a line
+(``.txt``), which judges cannot use but CLIP scores can. Every prompt must have all its images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from unimm.data.scenes import SceneSet
+from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata
+from unimm.evaluation.metric import Evidence, Score
+from unimm.evaluation.suite import build_metrics, score_all
+from unimm.foundation.load import Foundation
+from unimm.registry import metrics as registry
+from unimm.scenes.prompts import Metadata
+
+REFERENCE_SCENES = 1000
+ENOUGH_FOR_DIVERSITY = 8
+SHOWN = 10
+
+
+def score_folder(
+    images: Path,
+    prompts: Path,
+    metrics: Sequence[str] | None,
+    foundation: Foundation,
+    images_per_prompt: int,
+    reference: Path | None,
+) -> list[Score]:
+    """Scores of the images by the named metrics (all that apply without names).
+
+    Raises ValueError when images are missing, or a named metric lacks what it needs.
+    """
+    evidence = read_evidence(images, prompts, images_per_prompt, foundation, reference)
+    if metrics is None:
+        return score_all(build_metrics(registry.names(), foundation), evidence)
+    built = build_metrics(metrics, foundation)
+    for name, metric in zip(metrics, built, strict=True):
+        lacking = sorted(metric.needs - evidence.given)
+        if lacking:
+            raise ValueError(
+                f"metric {name!r} needs {', '.join(lacking)}, which a folder with these prompts does not give; leave "
+                "it out of --metrics"
+            )
+    return score_all(built, evidence)
+
+
+def read_evidence(
+    folder: Path, prompts: Path, images_per_prompt: int, foundation: Foundation, reference: Path | None
+) -> Evidence:
+    """Images with their prompts, complete and of one size; ValueError lists what is missing."""
+    metadata, captions = _read_prompts(prompts)
+    shown = _load(_files(folder, metadata, len(captions), images_per_prompt), folder)
+    expanded = [caption for caption in captions for _ in range(images_per_prompt)]
+    several = metadata is not None and images_per_prompt >= ENOUGH_FOR_DIVERSITY
+    return Evidence(
+        images=shown,
+        prompts=None if metadata is None else [m for m in metadata for _ in range(images_per_prompt)],
+        captions=expanded,
+        groups=[number for number in range(len(captions)) for _ in range(images_per_prompt)],
+        reference=_reference(foundation, reference),
+        varied={"seeds": shown.unflatten(0, (len(captions), images_per_prompt))} if several else None,
+        varied_prompts=metadata if several else None,
+    )
+
+
+def _read_prompts(path: Path) -> tuple[list[Metadata] | None, list[str]]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)")
+    if path.suffix != ".txt":
+        metadata = read_metadata(path)
+        return metadata, [str(entry["prompt"]) for entry in metadata]
+    captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not captions:
+        raise ValueError(f"{path}: no prompts; write one on every line")
+    return None, captions
+
+
+def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prompt: int) -> list[Path]:
+    """The file of every image, prompt by prompt."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder of images")
+    if metadata is not None and any(path.is_dir() and path.name.isdigit() for path in folder.iterdir()):
+        return [path for entry in read_image_folder(folder, metadata, per_prompt) for path in entry.paths]
+    found: dict[tuple[int, int], Path] = {}
+    for path in sorted(folder.glob("*.png")):
+        match = re.fullmatch(r"(\d+)(?:_(\d+))?", path.stem)
+        if match is None:
+            raise ValueError(f"{path}: name images by prompt number, as in 00012.png or 00012_3.png")
+        found[int(match[1]), int(match[2] or 0)] = path
+    expected = [(prompt, image) for prompt in range(prompts) for image in range(per_prompt)]
+    missing = [f"{prompt:05d}_{image}.png" for prompt, image in expected if (prompt, image) not in found]
+    surplus = sorted(found.keys() - set(expected))
+    if missing:
+        listed = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        raise ValueError(f"{folder} lacks {len(missing)} of {len(expected)} images: {listed}")
+    if surplus:
+        raise ValueError(f"{found[surplus[0]]} belongs to no prompt: check --prompts and --images-per-prompt")
+    return [found[key] for key in expected]
+
+
+def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
+    images = [load_images([file])[0] for file in files]
+    sizes = {tuple(image.shape[1:]) for image in images}
+    if len(sizes) > 1:
+        raise ValueError(f"{folder} holds images of several sizes ({sorted(sizes)[:3]}); make them equal first")
+    return torch.stack(images)
+
+
+def _reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:
+    if folder is None:
+        return SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels
+    files = sorted(folder.glob("*.png"))
+    if len(files) < 2:
+        raise ValueError(f"{folder} holds {len(files)} PNG files: a reference needs many images")
+    return _load(files, folder)

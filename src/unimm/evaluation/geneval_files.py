@@ -1,0 +1,189 @@
+"""GenEval's prompt metadata and image folder, in the official formats.
+
+Metadata is JSONL with ``{tag, include, (exclude), prompt}`` a line. Images lie in ``<DIR>/{index:05d}/samples/*.png``
+beside their prompt's ``metadata.jsonl`` (``generation/diffusers_generate.py`` of djghosh13/geneval), so that the
+official evaluator reads what we write and we read what its users wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from unimm.files import write_atomic
+from unimm.scenes.prompts import Metadata
+from unimm.scenes.world import COLOURS, RELATIONS
+
+Colour = Annotated[str, Field(pattern=f"^({'|'.join(COLOURS)})$")]
+Relation = Annotated[str, Field(pattern=f"^({'|'.join(RELATIONS)})$")]
+Index = Annotated[int, Field(ge=0)]
+OFFICIAL_KEYS = ("tag", "include", "exclude", "prompt")
+SHOWN = 10
+
+
+class Excluded(BaseModel):
+    """More than ``count - 1`` objects of a class make the image wrong."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str = Field(alias="class")
+    count: int = Field(ge=1)
+
+
+class Included(Excluded):
+    """``count`` objects of a class, of a colour, placed relative to the objects of an earlier clause."""
+
+    color: Colour | None = None
+    position: tuple[Relation, Index] | None = None
+
+
+class PromptMetadata(BaseModel):
+    """What one line must hold; other keys are allowed and kept."""
+
+    model_config = ConfigDict(strict=True)
+
+    tag: str
+    include: list[Included] = Field(min_length=1)
+    exclude: list[Excluded] = []
+    prompt: str
+
+
+class PromptImages(NamedTuple):
+    """One prompt of an image folder with the files of its images in order."""
+
+    number: int
+    metadata: Metadata
+    paths: list[Path]
+
+
+def read_metadata(path: Path) -> list[Metadata]:
+    """The prompts of a metadata file, whole and in order; blank lines are skipped.
+
+    Raises ValueError with file, line and what is wrong there: no JSON object, a missing or wrong field, or a prompt
+    that stands there already (the official summary groups images by metadata, so a repeat would vanish in it).
+    """
+    first_lines: dict[str, int] = {}
+    prompts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        metadata = _parse(line, f"{path}, line {number}")
+        first = first_lines.setdefault(json.dumps(metadata, sort_keys=True), number)
+        if first != number:
+            raise ValueError(f"{path}, line {number}: the same prompt as line {first}; remove one of them")
+        prompts.append(metadata)
+    if not prompts:
+        raise ValueError(f"{path}: no prompts; give a JSONL file with tag, include and prompt on every line")
+    return prompts
+
+
+def _parse(line: str, place: str) -> Metadata:
+    try:
+        checked = PromptMetadata.model_validate_json(line)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
+        raise ValueError(f"{place}: {wrong}") from error
+    for number, clause in enumerate(checked.include):
+        if clause.position is not None and clause.position[1] >= number:
+            target = clause.position[1]
+            raise ValueError(f"{place}: include.{number}.position: target {target} must be an earlier clause's index")
+    return dict(json.loads(line))
+
+
+def write_image_folder(
+    folder: Path, prompts: Sequence[Metadata], images: Iterable[UInt8[Tensor, "k 3 height width"]]
+) -> None:
+    """Write each prompt's images (RGB) and its metadata; ``images`` may be a stream, one tensor for every prompt.
+
+    Raises ValueError when a prompt has no images or images have no prompt.
+    """
+    written = 0
+    for samples in images:
+        if written == len(prompts):
+            raise ValueError(f"more images than the {len(prompts)} prompts; give one tensor of images for every prompt")
+        home = folder / f"{written:05d}"
+        write_atomic(home / "metadata.jsonl", json.dumps(prompts[written]))
+        for number, sample in enumerate(samples):
+            write_atomic(home / "samples" / f"{number:05d}.png", _png(sample))
+        written += 1
+    if written < len(prompts):
+        raise ValueError(f"images for {written} of {len(prompts)} prompts; give one tensor of images for every prompt")
+
+
+def read_image_folder(folder: Path, prompts: Sequence[Metadata], images_per_prompt: int = 4) -> list[PromptImages]:
+    """The files of every prompt's images, checked to be complete.
+
+    Raises ValueError that lists images which are missing (the first ten and how many), images or prompts beyond those
+    expected, which the official evaluator would count, and folders whose metadata belongs to another prompt.
+    """
+    found = [_numbered_images(folder / f"{index:05d}" / "samples") for index in range(len(prompts))]
+    expected = set(range(images_per_prompt))
+    missing = [
+        f"{index:05d}/samples/{number:05d}.png"
+        for index, paths in enumerate(found)
+        for number in sorted(expected - paths.keys())
+    ]
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(prompts) * images_per_prompt} images: {_first(missing)}; "
+            f"make them, or give the prompts and images per prompt that were made"
+        )
+    surplus = [str(paths[n]) for paths in found for n in sorted(paths.keys() - expected)]
+    surplus += [str(p) for p in sorted(folder.iterdir()) if p.name.isdigit() and int(p.name) >= len(prompts)]
+    if surplus:
+        raise ValueError(
+            f"{folder} holds more than {len(prompts)} prompts x {images_per_prompt} images: {_first(surplus)}; "
+            f"remove them, or give the prompts and images per prompt that were made"
+        )
+    for index, metadata in enumerate(prompts):
+        _check_same_prompt(folder / f"{index:05d}" / "metadata.jsonl", metadata)
+    return [
+        PromptImages(index, metadata, [paths[number] for number in sorted(paths)])
+        for index, (metadata, paths) in enumerate(zip(prompts, found, strict=True))
+    ]
+
+
+def load_images(paths: Sequence[Path]) -> UInt8[Tensor, "k 3 height width"]:
+    """The images (RGB) of one prompt; raises ValueError when their sizes differ."""
+    images = [torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) for path in paths]
+    if len({image.shape for image in images}) > 1:
+        raise ValueError(f"the images of {paths[0].parent} differ in size; make all images of a prompt of one size")
+    return torch.stack(images)
+
+
+def _png(image: UInt8[Tensor, "3 height width"]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _numbered_images(samples: Path) -> dict[int, Path]:
+    """Number to file; the official script writes five digits, its README shows four, and its evaluator takes any."""
+    images = sorted(path for path in samples.glob("*.png") if re.fullmatch(r"\d+\.png", path.name))
+    numbered = {int(path.stem): path for path in images}
+    if len(numbered) < len(images):
+        raise ValueError(f"{samples} has two images of the same number, as in 0001.png and 00001.png; remove one")
+    return numbered
+
+
+def _check_same_prompt(path: Path, metadata: Metadata) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: it tells for which prompt the images were made")
+    (own, *more) = read_metadata(path)
+    if more or any(own.get(key) != metadata.get(key) for key in OFFICIAL_KEYS):
+        raise ValueError(f"{path} is for {own['prompt']!r}, not for {metadata['prompt']!r}: give the prompts used")
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

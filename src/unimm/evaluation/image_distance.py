@@ -1,0 +1,60 @@
+"""Distances of generated to real images in the foundation's own feature space.
+
+They are called FD and KD, never FID and KID: only Inception features make those (`unimm.evaluation.inception`).
+Below n = 10 d the Fréchet distance is biased upwards; the protocol then says so and states the bias that two sets of
+that size would have by chance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from unimm.component_config import ComponentConfig
+from unimm.evaluation.distances import frechet_bias, frechet_distance, is_biased, kernel_distance
+from unimm.evaluation.images import at_resolution
+from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.foundation.features import FeatureExtractor
+from unimm.foundation.load import Foundation
+
+BATCH = 256
+
+
+@torch.inference_mode()
+def features_of(extractor: FeatureExtractor, images: UInt8[Tensor, "m 3 s s"]) -> Float64[np.ndarray, "m d"]:
+    """Features of images, extracted in float32 and returned in float64."""
+    parts = [extractor(images[begin : begin + BATCH].float() / 255) for begin in range(0, len(images), BATCH)]
+    return torch.cat(parts).double().numpy()
+
+
+class ImageDistance(Metric):
+    """Fréchet and kernel distance to real images, in the foundation's features."""
+
+    class Config(ComponentConfig):
+        """Nothing to set: the extractor belongs to the foundation."""
+
+    needs = frozenset({"images", "reference"})
+
+    def __init__(self, config: Config, foundation: Foundation) -> None:
+        self.config, self.foundation = config, foundation
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None and evidence.reference is not None
+        extractor, side = self.foundation.features(), self.foundation.resolution
+        images, reference = at_resolution(evidence.images, side), at_resolution(evidence.reference, side)
+        features, real = features_of(extractor, images), features_of(extractor, reference)
+        n, width = features.shape
+        resized = evidence.images.shape[-2:] != images.shape[-2:]
+        protocol = {
+            "extractor": self.foundation.fingerprint("features"),
+            "reference": f"{len(real)} real images",
+            "resize": f"bicubic, antialiased, to {side}" if resized else "none",
+            "dtype": "features float32, distance float64",
+        }
+        biased = {"biased": is_biased(n, width), "expected bias": frechet_bias(n, len(real), np.cov(real.T))}
+        return [
+            Score("frechet_distance", frechet_distance(features, real), n, protocol | biased),
+            Score("kernel_distance", kernel_distance(features, real), n, protocol),
+        ]

@@ -1,0 +1,102 @@
+"""What a metric is: a class that declares the evidence it needs and returns scores, each with how it was measured.
+
+A metric never samples and never loads a model that an arm trained: it reads `Evidence` (images, prompts, answers) and
+the foundation's independent parts. The same metric therefore scores a run, its floors and ceilings, and a folder of
+images that unimm did not make.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from unimm.component_config import ComponentConfig
+from unimm.evaluation.answers import Answered
+from unimm.foundation.load import Foundation
+from unimm.scenes.prompts import Metadata
+
+
+class Score(NamedTuple):
+    """One number, the number of items it was taken over, how it was measured, and each item's own value if it has one.
+
+    ``value`` is None where nothing could be measured; a None among ``items`` is an item that the score does not
+    apply to.
+    """
+
+    name: str
+    value: float | None
+    n: int
+    protocol: Mapping[str, Any]
+    items: Sequence[float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to score; a metric names the fields that it needs.
+
+    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image; ``groups`` numbers the prompt that each image was made for, so that images
+    of one prompt can be told from images of two equal prompts. ``varied`` holds K images of each of its prompts
+    (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the ``decoder``, or
+    everything (``seeds``).
+    """
+
+    images: UInt8[Tensor, "m 3 h w"] | None = None
+    prompts: Sequence[Metadata] | None = None
+    captions: Sequence[str] | None = None
+    groups: Sequence[int] | None = None
+    reference: UInt8[Tensor, "r 3 s s"] | None = None
+    answers: Sequence[Answered] | None = None
+    varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None
+    varied_prompts: Sequence[Metadata] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("images", "reference"):
+            images = getattr(self, name)
+            if images is not None:
+                check_images(images, name)
+        if self.captions is None and self.prompts is not None:
+            object.__setattr__(self, "captions", [str(prompt["prompt"]) for prompt in self.prompts])
+        if self.images is not None and self.captions is not None and len(self.images) != len(self.captions):
+            raise ValueError(
+                f"{len(self.images)} images for {len(self.captions)} prompts: every prompt needs its image, and an "
+                "image that failed counts as wrong instead of being left out"
+            )
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the fields that are there."""
+        return frozenset(name for name in self.__dataclass_fields__ if getattr(self, name) is not None)
+
+    def with_shuffled_prompts(self) -> Evidence:
+        """Only the images, against prompts of others: the floor of every score that reads prompts."""
+        assert self.prompts is not None
+        order = np.random.default_rng(97).permutation(len(self.prompts)).tolist()
+        return Evidence(images=self.images, prompts=[self.prompts[i] for i in order])
+
+
+def check_images(images: Tensor, name: str) -> None:
+    """Refuse what is not a batch of uint8 RGB images: floats in [0, 1] or [-1, 1] would be scored as black."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"{name} must be uint8 [n, 3, height, width], not {images.dtype} {list(images.shape)}")
+
+
+class Metric(ABC):
+    """Evidence to scores."""
+
+    Config: ClassVar[type[ComponentConfig]]
+    needs: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def __init__(self, config: Any, foundation: Foundation) -> None:
+        """``foundation`` offers the judge's world, the feature extractor and the independent evaluators."""
+
+    @abstractmethod
+    def score(self, evidence: Evidence) -> list[Score]:
+        """All scores of this metric; called only with evidence that has every field of ``needs``."""

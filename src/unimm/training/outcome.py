@@ -1,0 +1,76 @@
+"""What a finished run leaves behind: the facts about it, its sample grid, and every item's score."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision.utils import save_image
+
+from unimm.files import write_atomic, write_json
+from unimm.schema import RunConfig
+from unimm.training.assemble import Arm, weights_hash
+from unimm.training.scoring import Scored
+
+GRID_IMAGES = 36
+
+
+def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetime) -> dict[str, Any]:
+    """The result's head: which arm, where, from what."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} x {platform.machine()} CPU"
+    return {
+        "schema_version": 1,
+        "arm": config.name,
+        "seed": config.seed,
+        "profile": config.profile,
+        "world": arm.foundation.world.name,
+        "settings": config.settings,
+        "device": name,
+        "started": started.isoformat(),
+        "hashes": {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
+        | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},
+    }
+
+
+def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
+    """Samples in all: what the foundation's backbone already saw counts as well as this run's own."""
+    steps, batch = config.training.steps, config.training.batch_size
+    stage = arm.strategy.stages()[0]
+    seen = arm.foundation.card["costs"]["understanding"]["samples"] if arm.strategy.start == "understanding" else 0
+    own = steps * batch if stage.understanding_weight else 0
+    return {"generation_samples": steps * batch, "understanding_samples": seen + own, "steps": steps}
+
+
+def save_grid(scored: Scored, out: Path) -> None:
+    """The same prompts for every arm: the first image of evenly spaced prompts, never picked by result."""
+    folder = out / "samples"
+    folder.mkdir(exist_ok=True)
+    count = min(GRID_IMAGES, len(scored.prompts))
+    rows, correct = [], scored.correct()
+    for number in range(count):
+        index = number * len(scored.prompts) // count
+        file = f"samples/{index:05d}.png"
+        save_image(scored.images[index].float() / 255, out / file)
+        prompt = scored.prompts[index]
+        rows.append(
+            {
+                "prompt": prompt["prompt"],
+                "tag": prompt["tag"],
+                "file": file,
+                "correct": correct[index],
+                "index": index,
+            }
+        )
+    write_json(folder / "grid.json", rows)
+
+
+def save_items(scored: Scored, out: Path) -> None:
+    """``items.json``: the value of every image under every score that has one, which paired statistics need."""
+    scores = {s.name: [v if v is None else round(v, 4) for v in s.items] for s in scored.scores if s.items is not None}
+    prompts = [{"prompt": p["prompt"], "tag": p["tag"]} for p in scored.prompts]
+    write_atomic(out / "items.json", json.dumps({"prompts": prompts, "scores": scores}) + "\n")

@@ -1,0 +1,130 @@
+"""A folder of images from anywhere: complete, well-named, scored by every metric that applies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.io import write_png
+
+from unimm.evaluation.folder import score_folder
+from unimm.evaluation.geneval_files import write_image_folder
+from unimm.evaluation.metric import Evidence
+from unimm.foundation.load import Foundation
+from unimm.scenes.prompts import Metadata, prompt_set
+from unimm.scenes.render import render
+from unimm.scenes.stream import compose
+from unimm.scenes.world import world
+
+NANO = world("scenes-nano")
+PER_PROMPT = 2
+
+
+@pytest.fixture(scope="module")
+def foundation() -> Foundation:
+    return Foundation("scenes-nano")
+
+
+def draw(metadata: Metadata, seed: int, side: int = 64) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    scene = None
+    while scene is None:
+        scene = compose(metadata, NANO, rng)
+    return torch.from_numpy(render(scene, side)).permute(2, 0, 1).contiguous()
+
+
+@pytest.fixture
+def prompts() -> list[Metadata]:
+    chosen = {p["prompt"]: p for p in prompt_set(NANO, "test", 3)}
+    return list(chosen.values())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, prompts: list[Metadata]) -> Path:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, metadata in enumerate(prompts):
+        for image in range(PER_PROMPT):
+            write_png(draw(metadata, image), str(images / f"{number:05d}_{image}.png"))
+    (tmp_path / "prompts.jsonl").write_text("\n".join(json.dumps({**p, "rewritten": "x"}) for p in prompts))
+    (tmp_path / "prompts.txt").write_text("\n".join(str(p["prompt"]) for p in prompts))
+    return images
+
+
+def values(*arguments: object) -> dict[str, float | None]:
+    return {score.name: score.value for score in score_folder(*arguments)}  # type: ignore[arg-type]
+
+
+def test_clean_renders_score_one_and_every_metric_that_applies_runs(folder: Path, foundation: Foundation) -> None:
+    scores = values(folder, folder.parent / "prompts.jsonl", None, foundation, PER_PROMPT, None)
+    assert scores["geneval/overall"] == 1.0 and scores["atoms/overall"] == 1.0
+    assert {"frechet_distance", "kernel_distance", "clip_score/a", "clip_score/b"} <= scores.keys()
+    assert not any(name.startswith(("diversity", "understanding")) for name in scores)
+
+
+def test_scoring_twice_gives_the_same_numbers(folder: Path, foundation: Foundation) -> None:
+    arguments = (folder, folder.parent / "prompts.jsonl", None, foundation, PER_PROMPT, None)
+    assert values(*arguments) == values(*arguments)
+
+
+def test_another_resolution_is_judged_as_it_is(
+    tmp_path: Path, prompts: list[Metadata], foundation: Foundation
+) -> None:
+    for number, metadata in enumerate(prompts):
+        write_png(draw(metadata, 0, side=96), str(tmp_path / f"{number}.png"))
+    lines = tmp_path / "p.jsonl"
+    lines.write_text("\n".join(map(json.dumps, prompts)))
+    scores = score_folder(tmp_path, lines, ["geneval", "distance"], foundation, 1, None)
+    by_name = {score.name: score for score in scores}
+    assert by_name["geneval/overall"].value == 1.0
+    assert by_name["frechet_distance"].protocol["resize"] == "bicubic, antialiased, to 64"
+
+
+def test_official_folders_are_read_too(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:
+    images = (torch.stack([draw(metadata, seed) for seed in range(PER_PROMPT)]) for metadata in prompts)
+    write_image_folder(tmp_path / "out", prompts, images)
+    lines = tmp_path / "p.jsonl"
+    lines.write_text("\n".join(map(json.dumps, prompts)))
+    assert values(tmp_path / "out", lines, ["geneval"], foundation, PER_PROMPT, None)["geneval/overall"] == 1.0
+
+
+def test_plain_texts_serve_clip_score_but_no_judge(folder: Path, foundation: Foundation) -> None:
+    texts = folder.parent / "prompts.txt"
+    assert "clip_score/a" in values(folder, texts, ["clip_score"], foundation, PER_PROMPT, None)
+    with pytest.raises(ValueError, match="'geneval' needs prompts"):
+        score_folder(folder, texts, ["geneval"], foundation, PER_PROMPT, None)
+
+
+def test_missing_surplus_and_misnamed_images_are_named(folder: Path, foundation: Foundation) -> None:
+    lines = folder.parent / "prompts.jsonl"
+    with pytest.raises(ValueError, match="lacks .* images: 00000_2.png"):
+        score_folder(folder, lines, None, foundation, PER_PROMPT + 1, None)
+    with pytest.raises(ValueError, match="00000_1.png belongs to no prompt"):
+        score_folder(folder, lines, None, foundation, 1, None)
+    (folder / "cover.png").write_bytes((folder / "00000_0.png").read_bytes())
+    with pytest.raises(ValueError, match="name images by prompt number"):
+        score_folder(folder, lines, None, foundation, PER_PROMPT, None)
+
+
+def test_unknown_metrics_and_files_are_named(folder: Path, foundation: Foundation) -> None:
+    lines = folder.parent / "prompts.jsonl"
+    with pytest.raises(ValueError, match="did you mean 'distance'"):
+        score_folder(folder, lines, ["distances"], foundation, PER_PROMPT, None)
+    with pytest.raises(ValueError, match="no such prompts file"):
+        score_folder(folder, folder.parent / "absent.jsonl", None, foundation, PER_PROMPT, None)
+    with pytest.raises(ValueError, match="no such folder"):
+        score_folder(folder / "absent", lines, None, foundation, PER_PROMPT, None)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)])
+def test_what_is_no_batch_of_bytes_is_refused(bad: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="must be uint8"):
+        Evidence(images=bad)
+
+
+def test_images_and_prompts_must_pair_up() -> None:
+    with pytest.raises(ValueError, match="1 images for 2 prompts"):
+        Evidence(images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8), captions=["a", "b"])
