@@ -107,7 +107,7 @@ class CausalLM(nn.Module):
             states = self._decode(embedded, inputs.mask)[0]
             return Hidden(None, self.model.lm_head(states))  # type: ignore[operator]
         batch, queries = len(embedded), self.queries.shape[0]
-        appended = self.queries.to(embedded.dtype).expand(batch, -1, -1)
+        appended = self.queries.to(embedded.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
         if any(p.requires_grad for p in self.core_parameters()):
             states, _ = self._decode(torch.cat([embedded, appended], dim=1), mask)

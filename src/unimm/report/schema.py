@@ -51,6 +51,15 @@ class Speed(_Record):
     data_wait_fraction: float | None
 
 
+class Efficiency(_Record):
+    """FLOPs (forward and backward a generation sample; from prompt to pixels an image) and peak memory."""
+
+    train_flops_per_sample: float
+    train_flops: float
+    sampling_flops_per_image: float
+    peak_memory_bytes: int
+
+
 class Invariants(_Record):
     """Properties checked after training; null where the arm does not promise them."""
 
@@ -88,6 +97,7 @@ class Result(_Record):
     versions: dict[str, JsonValue]
     config: dict[str, JsonValue]
     curve: list[CurvePoint] = []
+    efficiency: Efficiency | None = None
 
     @field_validator("schema_version")
     @classmethod

@@ -84,8 +84,8 @@ def headline(result: Result) -> Table:
     columns |= {f"{name.replace('_', ' ')} ceiling": values for name, values in result.ceilings.items()}
     scores = {score.name: score for score in result.scores}
     rows = []
-    for name in _ordered({*scores, *(key for values in columns.values() for key in values)}):
-        group, label = _KNOWN.get(name, ("Other scores", name))
+    for name in ordered({*scores, *(key for values in columns.values() for key in values)}):
+        group, label = described(name)
         score = scores.get(name)
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
         value, n = (number(score.value), f"{score.n:,}") if score else ("", "")
@@ -101,7 +101,12 @@ def _merged(floors: dict[str, dict[str, float | None]]) -> dict[str, float | Non
     return merged
 
 
-def _ordered(names: set[str]) -> list[str]:
+def described(name: str) -> tuple[str, str]:
+    """Group and label of a score; a plug-in's keeps its own name."""
+    return _KNOWN.get(name, ("Other scores", name))
+
+
+def ordered(names: set[str]) -> list[str]:
     """Known names in the table's order, then the others (plug-in metrics) by name."""
     return [name for name in _KNOWN if name in names] + sorted(names - _KNOWN.keys())
 
@@ -109,13 +114,20 @@ def _ordered(names: set[str]) -> list[str]:
 def _cost(result: Result, columns: int) -> list[Row]:
     """What the run cost, as rows of the same table."""
     speed = result.speed
-    cells = (
+    cells: tuple[tuple[str, str], ...] = (
         ("training speed (samples/s)", number(speed.samples_per_second)),
         ("training time", duration(speed.train_seconds)),
         ("scoring time", duration(speed.score_seconds)),
         ("wall time", duration(speed.wall_seconds)),
         ("waiting for data (fraction)", number(speed.data_wait_fraction)),
     )
+    if result.efficiency is not None:
+        spent = result.efficiency
+        cells += (
+            ("training work (TFLOP)", number(spent.train_flops / 1e12)),
+            ("sampling work (GFLOP an image)", number(spent.sampling_flops_per_image / 1e9)),
+            ("peak memory (GiB)", number(spent.peak_memory_bytes / 2**30)),
+        )
     return [Row("Cost", label, label, value, "", ("",) * columns) for label, value in cells]
 
 

@@ -22,10 +22,12 @@ from unimm.components import parameter_count
 from unimm.config import dump, read
 from unimm.evaluation.answers import answer_logits
 from unimm.files import write_atomic, write_json
+from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig
 from unimm.training.assemble import Arm, assemble, step_data, weights_hash
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.curve import learning_curve
+from unimm.training.efficiency import efficiency
 from unimm.training.module import ArmModule, Endless
 from unimm.training.outcome import counts, describe, save_grid, save_items
 from unimm.training.scoring import score_arm, understanding_probe
@@ -71,6 +73,9 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     trained, log = train(config, arm, out, device)
     load_average(trained, final_average(out))
     unchanged = check_frozen(config, arm, before, device) if before else None
+    prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
+    samples, batch_size = config.training.steps * config.training.batch_size, config.training.batch_size
+    spent = efficiency(trained, arm.pipeline(), prompts, samples, batch_size, device)
     scoring = time.monotonic()
     measured = measure(config, arm, trained, out, device)
     score_seconds = time.monotonic() - scoring
@@ -83,12 +88,13 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
             "frozen": parameter_count(trained, False),
         },
         "speed": {
-            "samples_per_second": config.training.steps * config.training.batch_size / max(log.seconds, 1e-9),
+            "samples_per_second": samples / max(log.seconds, 1e-9),
             "train_seconds": log.seconds,
             "score_seconds": score_seconds,
             "wall_seconds": time.monotonic() - clock,
             "data_wait_fraction": log.waited / max(log.seconds, 1e-9),
         },
+        "efficiency": spent,
         "invariants": {"backbone_unchanged": unchanged},
         "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
         "config": config.model_dump(mode="json"),

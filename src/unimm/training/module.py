@@ -83,15 +83,19 @@ class ArmModule(L.LightningModule):
         self.latest: dict[str, float] = {}
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
-        step = self.trainer.global_step
+        total, losses = self.losses(self.trainer.global_step)
+        self.latest = {name: float(value.detach()) for name, value in losses.items()} | {"loss": float(total.detach())}
+        return total
+
+    def losses(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss of global batch ``step``, and its parts by name."""
         losses = {"generation_loss": self.generation_loss(step)}
         total = self.stage.generation_weight * losses["generation_loss"]
         if self.stage.understanding_weight:
             rows, images = self.data.understanding(step)
             losses["understanding_loss"] = answer_loss(self.backbone, rows, images)
             total = total + self.stage.understanding_weight * losses["understanding_loss"]
-        self.latest = {name: float(value.detach()) for name, value in losses.items()} | {"loss": float(total.detach())}
-        return total
+        return total, losses
 
     def generation_loss(self, step: int) -> Tensor:
         """The objective's loss on global batch ``step``."""

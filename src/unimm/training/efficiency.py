@@ -1,0 +1,64 @@
+"""What a run costs: FLOPs of training and of sampling, seconds an image, peak memory.
+
+FLOPs are counted on a few real steps (`unimm.evaluation.flops`) and averaged, since captions differ in length; the
+frozen backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts
+cost stands in its card.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from unimm.evaluation.flops import count_flops
+from unimm.generation.pipeline import Pipeline
+from unimm.noise import NoiseSource
+from unimm.training.module import ArmModule
+
+COUNTED_STEPS = 8
+COUNTED_IMAGES = 4
+
+
+def training_flops(module: ArmModule, batch_size: int) -> float:
+    """FLOPs of forward and backward pass a generation sample, over the first steps; leaves no gradients behind."""
+    module.train()
+
+    def steps() -> None:
+        for step in range(COUNTED_STEPS):
+            module.losses(step)[0].backward()  # type: ignore[no-untyped-call]
+
+    flops = count_flops(steps)
+    module.zero_grad(set_to_none=True)
+    module.eval()
+    return flops / (COUNTED_STEPS * batch_size)
+
+
+def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
+    """FLOPs an image, from prompt to pixels."""
+    few = prompts[:COUNTED_IMAGES]
+    keys = [str(number) for number in range(len(few))]
+    return count_flops(lambda: pipeline(few, keys, NoiseSource(0, "flops"))) / len(few)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def efficiency(
+    module: ArmModule, pipeline: Pipeline, prompts: list[str], samples: int, batch_size: int, device: torch.device
+) -> dict[str, Any]:
+    """The ``efficiency`` of result.json."""
+    per_sample = training_flops(module, batch_size)
+    return {
+        "train_flops_per_sample": per_sample,
+        "train_flops": per_sample * samples,
+        "sampling_flops_per_image": sampling_flops(pipeline, prompts),
+        "peak_memory_bytes": peak_memory(device),
+    }
