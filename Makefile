@@ -7,6 +7,7 @@ ARGS    ?=
 PYVER       := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 CONSTRAINTS := $(wildcard constraints/$(PYVER).txt)
 ARMS        := $(subst _,-,$(basename $(notdir $(wildcard ablations/*.yaml))))
+STUDIES     := $(subst _,-,$(filter-out %claims,$(basename $(notdir $(wildcard ablations/studies/*.yaml)))))
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -16,6 +17,8 @@ help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo "arms (PROFILE=$(PROFILE)):"
 	@for arm in $(ARMS); do echo "  make ablation-$$arm"; done
+	@echo "studies:"
+	@for study in $(STUDIES); do echo "  make study-$$study"; done
 
 $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -38,3 +41,7 @@ format: $(VENV)/.stamp ## apply the formatter and the safe fixes
 ablation-%: $(VENV)/.stamp ## train and score one arm, e.g. make ablation-clip-fm PROFILE=nano ARGS="seed=1"
 	$(BIN)/unimm run ablations/$(subst -,_,$*).yaml profile=$(PROFILE) \
 		--out experiments/runs/$(PROFILE)/$* $(ARGS)
+
+study-%: $(VENV)/.stamp ## run a whole study and report it, e.g. make study-design-choices ARGS="--workers 2"; again: continues
+	$(BIN)/unimm study run ablations/studies/$(subst -,_,$*).yaml $(ARGS)
+	$(BIN)/unimm study report ablations/studies/$(subst -,_,$*).yaml

@@ -59,7 +59,7 @@ def test_an_arm_gets_its_profile_and_its_components(arm: Path) -> None:
     assert (config.name, config.profile, config.settings, config.seed) == ("arm", "nano", "controlled", 0)
     assert (config.foundation, config.training.samples, config.training.batch_size) == (
         "scenes-nano",
-        112_000,
+        64_000,
         32,
     )
     assert settings(config, "encoder") == {"name": "clip", "standardise": True, "width": 4}

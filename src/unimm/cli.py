@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-PACKAGE = Path(__file__).parent
+from unimm.study.cli import app as study
+from unimm.user_errors import user_errors
 
 app = typer.Typer(
     help="Ablation studies of unified multimodal models.",
@@ -20,26 +18,9 @@ app = typer.Typer(
 )
 foundation = typer.Typer(help="The pretrained parts that every arm starts from.", no_args_is_help=True)
 app.add_typer(foundation, name="foundation")
+app.add_typer(study, name="study")
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn mistakes of the user into one message on stderr and exit code 2; bugs keep their traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not _raised_here(error):
-            raise
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _raised_here(error: ValueError) -> bool:
-    """Whether unimm itself raised the error: a ValueError from inside a library is a bug, not advice."""
-    last = list(traceback.walk_tb(error.__traceback__))[-1][0]
-    return Path(last.f_code.co_filename).is_relative_to(PACKAGE)
 
 
 @app.command()
@@ -122,12 +103,32 @@ def _present(result: dict[str, Any], folder: Path) -> None:
 
 
 @app.command()
-def report(run_dir: RunDir) -> None:
-    """Write a run's report page."""
+def report(
+    path: Annotated[Path | None, typer.Argument(help="Folder of a run or of a study.", metavar="FOLDER")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Two study folders to set side by side.", metavar="A B")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the comparison.", show_default="reports/A-and-B")] = None,
+) -> None:
+    """Write the page of a run or of a study, or set two studies side by side."""
     with user_errors():
-        from unimm.report import page
+        if (path is None) == (compare is None):
+            raise ValueError("give the folder of a run or of a study, or --compare A B")
+        if compare is not None:
+            from unimm.report import study_compare
 
-        typer.echo(page.write(run_dir))
+            first, second = compare
+            folder = out or Path("reports") / f"{first.name}-and-{second.name}"
+            typer.echo(study_compare.write(first, second, folder))
+            return
+        assert path is not None
+        if out is not None:
+            raise ValueError("--out is for --compare; a page is written into its own folder")
+        from unimm.report import page
+        from unimm.report import study as study_page
+
+        writer = study_page if (path / "plan.json").exists() else page
+        typer.echo(writer.write(path))
 
 
 @foundation.command("build")

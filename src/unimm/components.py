@@ -106,11 +106,16 @@ class Objective(ABC):
 
 
 class Stage(NamedTuple):
-    """One stretch of training: which parameters move, on which streams, with which loss weights."""
+    """One stretch of training: which parameters move, on which streams, with which loss weights.
+
+    ``understanding_samples`` are spread evenly over its steps; None means as many as the foundation's understanding
+    stage saw, so that strategies that understand before and those that understand meanwhile see equally many.
+    """
 
     train_backbone: bool
     generation_weight: float
     understanding_weight: float
+    understanding_samples: int | None = None
 
 
 class Strategy(ABC):

@@ -21,7 +21,7 @@ KNOWN = Vocabulary(
         "atoms/overall",
         "frechet_distance",
         "understanding/overall",
-        "diversity/seeds/place_entropy",
+        "diversity/latents/place_entropy",
     ),
     guards=("complete", "budgets_match", "judge_passes", "evaluator_independent", "within_range"),
     facts=(

@@ -70,9 +70,7 @@ def test_scoring_twice_gives_the_same_numbers(folder: Path, foundation: Foundati
     assert values(*arguments) == values(*arguments)
 
 
-def test_another_resolution_is_judged_as_it_is(
-    tmp_path: Path, prompts: list[Metadata], foundation: Foundation
-) -> None:
+def test_another_resolution_is_judged_as_it_is(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:
     for number, metadata in enumerate(prompts):
         write_png(draw(metadata, 0, side=96), str(tmp_path / f"{number}.png"))
     lines = tmp_path / "p.jsonl"
@@ -100,9 +98,9 @@ def test_plain_texts_serve_clip_score_but_no_judge(folder: Path, foundation: Fou
 
 def test_missing_surplus_and_misnamed_images_are_named(folder: Path, foundation: Foundation) -> None:
     lines = folder.parent / "prompts.jsonl"
-    with pytest.raises(ValueError, match="lacks .* images: 00000_2.png"):
+    with pytest.raises(ValueError, match=r"lacks .* images: 00000_2\.png"):
         score_folder(folder, lines, None, foundation, PER_PROMPT + 1, None)
-    with pytest.raises(ValueError, match="00000_1.png belongs to no prompt"):
+    with pytest.raises(ValueError, match=r"00000_1\.png belongs to no prompt"):
         score_folder(folder, lines, None, foundation, 1, None)
     (folder / "cover.png").write_bytes((folder / "00000_0.png").read_bytes())
     with pytest.raises(ValueError, match="name images by prompt number"):

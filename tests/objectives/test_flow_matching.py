@@ -10,15 +10,16 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
+from unimm.components import Head
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching, shift_times
 
 ALPHAS = st.floats(0.05, 20)
 
 
-class Call(nn.Module):
+class Call(Head):
     """A head that applies a function and records its inputs."""
 
     def __init__(self, function):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
+from unimm.components import Head
 from unimm.noise import NoiseSource
 from unimm.objectives.mse import MeanSquaredError
 
 
-class Mean(nn.Module):
+class Mean(Head):
     def forward(self, noisy, time, conditions):
         assert not noisy.any()
         assert not time.any()

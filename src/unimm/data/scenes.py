@@ -51,12 +51,17 @@ class SceneSet:
 
 
 def batch_indices(seed: int, step: int, batch: int, size: int) -> Tensor:
-    """Indices of global batch ``step`` (0-based): position p of the stream lies in epoch p // size, freshly permuted.
+    """Indices of global batch ``step`` (0-based) of the stream."""
+    return stream_indices(seed, step * batch, (step + 1) * batch, size)
+
+
+def stream_indices(seed: int, begin: int, end: int, size: int) -> Tensor:
+    """Indices of positions ``begin`` to ``end``: position p lies in epoch p // size, freshly permuted.
 
     A pure function of its arguments, so a resumed run needs no sampler state.
     """
-    positions = np.arange(step * batch, (step + 1) * batch)
-    indices = np.empty(batch, dtype=np.int64)
+    positions = np.arange(begin, end)
+    indices = np.empty(len(positions), dtype=np.int64)
     for epoch in np.unique(positions // size):
         order = np.random.Generator(np.random.Philox(key=[seed, int(epoch)])).permutation(size)
         mask = positions // size == epoch

@@ -41,10 +41,10 @@ class Score(NamedTuple):
 class Evidence:
     """What there is to score; a metric names the fields that it needs.
 
-    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image; ``groups`` numbers the prompt that each image was made for, so that images
-    of one prompt can be told from images of two equal prompts. ``varied`` holds K images of each of its prompts
-    (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the ``decoder``, or
-    everything (``seeds``).
+    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image; ``groups`` numbers the prompt
+    that each image was made for, so that images of one prompt can be told from images of two equal prompts.
+    ``varied`` holds K images of each of its prompts (prompt, image); its key names what differs between them: the
+    noise of the ``latents``, that of the ``decoder``, or everything (``seeds``).
     """
 
     images: UInt8[Tensor, "m 3 h w"] | None = None

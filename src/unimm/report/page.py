@@ -1,15 +1,13 @@
 """Writes a run's page: `report.html`, a single file, and `report.md` for diffs and terminals."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
 from unimm.files import write_atomic
 from unimm.report import folder
 from unimm.report.figures import learning_curve, training_curves
+from unimm.report.rendering import environment, inline
 from unimm.report.schema import Result
 from unimm.report.table import headline
 
@@ -29,35 +27,24 @@ def write(run_dir: Path) -> Path:
         "provenance": _provenance(run.result),
         "protocols": [(score.name, _compact(score.protocol)) for score in run.result.scores],
     }
-    environment = _environment()
-    html = environment.get_template("report.html.j2").render(
+    templates = environment()
+    html = templates.get_template("report.html.j2").render(
         **context,
-        figure=_inline(figure) if figure else None,
-        curve=_inline(curve) if curve else None,
-        images=[_inline(run.image(sample)) for sample in run.samples],
+        figure=inline(figure, "png") if figure else None,
+        curve=inline(curve, "png") if curve else None,
+        images=[inline(run.image(sample), "png") for sample in run.samples],
     )
     if figure:
         write_atomic(run_dir / FIGURE, figure)
-    markdown = environment.get_template("report.md.j2").render(
+    if curve:
+        write_atomic(run_dir / CURVE, curve)
+    markdown = templates.get_template("report.md.j2").render(
         **context, figure=FIGURE if figure else None, curve=CURVE if curve else None
     )
     write_atomic(run_dir / "report.md", markdown)
     page = run_dir / "report.html"
     write_atomic(page, html)
     return page
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    return environment
 
 
 def _provenance(result: Result) -> list[tuple[str, str]]:
@@ -86,14 +73,3 @@ def _plain(value: Any) -> str:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _inline(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _cell(text: str) -> str:
-    """`text` safe inside a Markdown table cell."""
-    for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("\n", " ")):
-        text = text.replace(plain, escaped)
-    return text

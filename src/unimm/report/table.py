@@ -16,7 +16,7 @@ _VIEWS = {
     **{f"{factor}_entropy": f"{factor} entropy" for factor in ("place", "size", "colour")},
     **{f"{factor}_coverage": f"{factor} coverage" for factor in ("place", "size", "colour")},
     "vendi": "Vendi score",
-    "identical": "all images equal",
+    "identical": "all equal",
 }
 _ABILITIES = ("exists", "count", "colour", "relation")
 
@@ -135,9 +135,8 @@ def number(value: float | None) -> str:
     """Three decimals below ten, fewer above; `n/a` for what could not be measured."""
     if value is None or not math.isfinite(value):
         return "n/a"
-    if abs(value) < 10:
-        return f"{value:.3f}"
-    return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.1f}"
+    decimals = next((d for limit, d in ((10, 3), (100, 2), (1000, 1)) if abs(value) < limit), 0)
+    return f"{value:,.{decimals}f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -14,10 +14,15 @@ class Joint(Strategy):
     """Both losses in every step."""
 
     class Config(ComponentConfig):
-        """``start``: the language-only backbone (the paper's comparison) or the one that already understands."""
+        """``start``: the language-only backbone (the paper's comparison) or the one that already understands.
+
+        ``understanding_samples`` null: as many as the foundation's understanding stage saw, which is what the
+        sequential strategy's backbone has seen.
+        """
 
         understanding_weight: float = Field(1.0, gt=0)
         generation_weight: float = Field(1.0, gt=0)
+        understanding_samples: int | None = Field(None, ge=1)
         start: Literal["language", "understanding"] = "language"
 
     def __init__(self, config: Config) -> None:
@@ -33,5 +38,6 @@ class Joint(Strategy):
                 train_backbone=True,
                 generation_weight=self.config.generation_weight,
                 understanding_weight=self.config.understanding_weight,
+                understanding_samples=self.config.understanding_samples,
             )
         ]

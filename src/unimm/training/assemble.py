@@ -84,8 +84,8 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device) -> StepData:
         "short": [generation_ids(tokenizer, s.short) for s in data.samples],
         "long": [generation_ids(tokenizer, s.long) for s in data.samples],
     }
-    needs_questions = any(stage.understanding_weight for stage in arm.strategy.stages())
-    tokens = image_tokens(arm.foundation, data, device) if needs_questions else None
+    total = understanding_samples(arm)
+    tokens = image_tokens(arm.foundation, data, device) if total else None
     questions = understanding_rows(arm.backbone, data, tokens.shape[1]) if tokens is not None else []
     return StepData(
         config.seed,
@@ -95,7 +95,16 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device) -> StepData:
         config.data.long_caption_share,
         questions,
         tokens,
+        [total * step // config.training.steps for step in range(config.training.steps + 1)],
     )
+
+
+def understanding_samples(arm: Arm) -> int:
+    """How many understanding samples the run itself trains on."""
+    stage = arm.strategy.stages()[0]
+    if not stage.understanding_weight:
+        return 0
+    return stage.understanding_samples or int(arm.foundation.card["costs"]["understanding"]["samples"])
 
 
 def weights_hash(module: nn.Module, names: set[str] | None = None) -> str:

@@ -22,18 +22,19 @@ COUNTED_STEPS = 8
 COUNTED_IMAGES = 4
 
 
-def training_flops(module: ArmModule, batch_size: int) -> float:
+def training_flops(module: ArmModule) -> float:
     """FLOPs of forward and backward pass a generation sample, over the first steps; leaves no gradients behind."""
     module.train()
+    counted = min(COUNTED_STEPS, module.config.steps)
 
     def steps() -> None:
-        for step in range(COUNTED_STEPS):
+        for step in range(counted):
             module.losses(step)[0].backward()  # type: ignore[no-untyped-call]
 
     flops = count_flops(steps)
     module.zero_grad(set_to_none=True)
     module.eval()
-    return flops / (COUNTED_STEPS * batch_size)
+    return flops / (counted * module.config.batch_size)
 
 
 def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
@@ -51,14 +52,12 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def efficiency(
-    module: ArmModule, pipeline: Pipeline, prompts: list[str], samples: int, batch_size: int, device: torch.device
-) -> dict[str, Any]:
+def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], device: torch.device) -> dict[str, Any]:
     """The ``efficiency`` of result.json."""
-    per_sample = training_flops(module, batch_size)
+    per_sample = training_flops(module)
     return {
         "train_flops_per_sample": per_sample,
-        "train_flops": per_sample * samples,
+        "train_flops": per_sample * module.config.steps * module.config.batch_size,
         "sampling_flops_per_image": sampling_flops(pipeline, prompts),
         "peak_memory_bytes": peak_memory(device),
     }

@@ -74,8 +74,8 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     load_average(trained, final_average(out))
     unchanged = check_frozen(config, arm, before, device) if before else None
     prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
-    samples, batch_size = config.training.steps * config.training.batch_size, config.training.batch_size
-    spent = efficiency(trained, arm.pipeline(), prompts, samples, batch_size, device)
+    spent = efficiency(trained, arm.pipeline(), prompts, device)
+    samples = config.training.steps * config.training.batch_size
     scoring = time.monotonic()
     measured = measure(config, arm, trained, out, device)
     score_seconds = time.monotonic() - scoring

@@ -7,7 +7,7 @@ and dropout are functions of (seed, step, sample), so a resumed run repeats a st
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import lightning as L
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, conditions_of
 from unimm.components import Head, Objective, Stage
-from unimm.data.scenes import batch_indices
+from unimm.data.scenes import batch_indices, stream_indices
 from unimm.foundation.language import Row, answer_loss
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
@@ -35,10 +35,12 @@ class StepData:
         long_share: float,
         questions: list[Row],
         image_tokens: Float[Tensor, "m k c"] | None,
+        questions_by_step: Sequence[int],
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
         self.latents, self.prompts, self.long_share = latents, prompts, long_share
         self.questions, self.image_tokens = questions, image_tokens
+        self.questions_by_step = questions_by_step
 
     def generation(self, step: int) -> tuple[list[list[int]], Tensor, list[int]]:
         """Prompt ids, latents and noise keys of a step; a step's captions are all short or all long."""
@@ -49,9 +51,10 @@ class StepData:
         return [rows[i] for i in indices.tolist()], self.latents[indices], list(positions)
 
     def understanding(self, step: int) -> tuple[list[Row], Tensor]:
-        """Question rows and image tokens of a step."""
+        """Question rows and image tokens of a step: the next few of the stream, as many as the step's share."""
         assert self.image_tokens is not None
-        indices = batch_indices(self.seed + 1_000_003, step, self.batch_size, len(self.questions))
+        begin, end = self.questions_by_step[step], self.questions_by_step[step + 1]
+        indices = stream_indices(self.seed + 1_000_003, begin, end, len(self.questions))
         return [self.questions[i] for i in indices.tolist()], self.image_tokens[indices]
 
 
@@ -93,8 +96,9 @@ class ArmModule(L.LightningModule):
         total = self.stage.generation_weight * losses["generation_loss"]
         if self.stage.understanding_weight:
             rows, images = self.data.understanding(step)
-            losses["understanding_loss"] = answer_loss(self.backbone, rows, images)
-            total = total + self.stage.understanding_weight * losses["understanding_loss"]
+            if rows:
+                losses["understanding_loss"] = answer_loss(self.backbone, rows, images)
+                total = total + self.stage.understanding_weight * losses["understanding_loss"]
         return total, losses
 
     def generation_loss(self, step: int) -> Tensor:

@@ -14,7 +14,7 @@ from torchvision.utils import save_image
 
 from unimm.files import write_atomic, write_json
 from unimm.schema import RunConfig
-from unimm.training.assemble import Arm, weights_hash
+from unimm.training.assemble import Arm, understanding_samples, weights_hash
 from unimm.training.scoring import Scored
 
 GRID_IMAGES = 36
@@ -40,10 +40,9 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
 def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
     """Samples in all: what the foundation's backbone already saw counts as well as this run's own."""
     steps, batch = config.training.steps, config.training.batch_size
-    stage = arm.strategy.stages()[0]
     seen = arm.foundation.card["costs"]["understanding"]["samples"] if arm.strategy.start == "understanding" else 0
-    own = steps * batch if stage.understanding_weight else 0
-    return {"generation_samples": steps * batch, "understanding_samples": seen + own, "steps": steps}
+    understood = seen + understanding_samples(arm)
+    return {"generation_samples": steps * batch, "understanding_samples": understood, "steps": steps}
 
 
 def save_grid(scored: Scored, out: Path) -> None:

@@ -1,0 +1,131 @@
+"""From run folders to what verdicts read: scores by run or by prompt, learning curves, facts and guards.
+
+Scores at equal generation samples are those of the finished runs on the test prompts. Scores at equal FLOPs are read
+off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unimm.analysis.claims import Budget
+from unimm.analysis.results import Curve, StudyResults
+from unimm.report.study_folder import Array, Items, Study, StudyRun
+from unimm.report.study_guards import guards
+
+BY_PROMPT = "geneval/overall"
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+
+
+def evidence(study: Study) -> StudyResults:
+    """Everything that the study's claims are decided on."""
+    scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
+    tasks = _prompt_tasks(study)
+    if tasks is not None:
+        scores[BY_PROMPT] = {
+            arm: np.array([_by_prompt(run) for run in study.finished(arm)]) for arm in scores[BY_PROMPT]
+        }
+    curves = _curves(study)
+    budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
+    if curves and all(run.result.efficiency for run in study.all_runs):
+        budgets["flops"] = {metric: _at_equal_flops(curves[metric]) for metric in curves}
+    return StudyResults(
+        setting=setting(study),
+        scores=budgets,
+        tasks={BY_PROMPT: tasks} if tasks is not None else {},
+        curves=curves,
+        facts={"backbone_unchanged": _promises(study)},
+        guards=guards(study),
+    )
+
+
+def setting(study: Study) -> str:
+    """Where the numbers hold: world, profile and size."""
+    worlds = sorted({run.result.world for run in study.all_runs})
+    sizes = [run.result.parameters.trainable / 1e6 for run in study.all_runs]
+    if not sizes:
+        return f"profile {study.plan.profile}"
+    span = f"{min(sizes):.1f}" if max(sizes) - min(sizes) < 0.05 else f"{min(sizes):.1f} to {max(sizes):.1f}"
+    return f"the world {' and '.join(worlds)}, profile {study.plan.profile}, {span} M trainable parameters"
+
+
+def _by_run(study: Study, metric: str) -> dict[str, Array]:
+    return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
+
+
+def _prompt_tasks(study: Study) -> list[str] | None:
+    """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one."""
+    seen: list[tuple[str, ...]] = []
+    for run in study.all_runs:
+        if run.items is None or not any(f"geneval/{task}" in run.items.scores for task in TASKS):
+            return None
+        seen.append(tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS))
+    if not seen or len(set(seen)) > 1:
+        return None
+    first = study.all_runs[0]
+    assert first.items is not None
+    return [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
+
+
+def _by_prompt(run: StudyRun) -> Array:
+    """Score of every prompt, `[prompts]`: the mean over its images."""
+    assert run.items is not None
+    items = run.items
+    correct = [
+        items.scores[f"geneval/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
+    ]
+    return np.array([np.mean([float(correct[i] or 0) for i in block]) for block in _blocks(run, items)])
+
+
+def _blocks(run: StudyRun, items: Items) -> list[list[int]]:
+    """Positions of each prompt's images. The test repeats short texts, so that a text does not tell prompts apart."""
+    size = int(run.result.config["evaluation"]["images_per_prompt"])  # type: ignore[index, call-overload, arg-type]
+    positions = [i for i, row in enumerate(items.prompts) if row.tag in TASKS]
+    assert len(positions) % size == 0, "every prompt of the six tasks has the same number of images"
+    return [positions[begin : begin + size] for begin in range(0, len(positions), size)]
+
+
+def _curves(study: Study) -> dict[str, dict[str, Curve]]:
+    """Metric -> arm -> curves of all its runs, for arms whose runs were scored at the same checkpoints."""
+    found: dict[str, dict[str, Curve]] = {}
+    for arm in study.plan.arms:
+        runs = study.finished(arm)
+        samples = [[point.samples for point in run.result.curve] for run in runs]
+        if not samples or not samples[0] or any(row != samples[0] for row in samples):
+            continue
+        costs = _costs(runs, np.array(samples, dtype=float))
+        for metric in runs[0].result.curve[0].scores:
+            rows = [[point.scores.get(metric) for point in run.result.curve] for run in runs]
+            found.setdefault(metric, {})[arm] = Curve(costs, np.array(rows, dtype=float))
+    return found
+
+
+def _costs(runs: Sequence[StudyRun], samples: Array) -> dict[Budget, Array]:
+    """Samples so far at each checkpoint, and FLOPs, which are proportional to them, where they were counted."""
+    costs: dict[Budget, Array] = {"generation_samples": samples}
+    each = [run.result.efficiency.train_flops_per_sample for run in runs if run.result.efficiency]
+    if len(each) == len(runs):
+        costs["flops"] = samples * np.array(each)[:, None]
+    return costs
+
+
+def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
+    """Scores of every run at the FLOPs of the cheapest run, `[seeds]`."""
+    common = np.log(min(curve.costs["flops"][:, -1].min() for curve in curves.values()))
+    return {
+        arm: np.array(
+            [np.interp(common, np.log(x), y) for x, y in zip(curve.costs["flops"], curve.scores, strict=True)]
+        )
+        for arm, curve in curves.items()
+    }
+
+
+def _promises(study: Study) -> dict[str, list[bool]]:
+    """Arm -> whether each run left the backbone unchanged, for arms that promise it."""
+    found = {}
+    for arm in study.plan.arms:
+        checked = [run.result.invariants.backbone_unchanged for run in study.finished(arm)]
+        held = [value for value in checked if value is not None]
+        if held and len(held) == len(checked):
+            found[arm] = held
+    return found

@@ -1,0 +1,104 @@
+"""The one sentence that answers a claim, by verdict and kind of claim."""
+
+from functools import singledispatch
+
+from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority, Reach
+from unimm.analysis.verdicts import Outcome, Verdict
+from unimm.report.study_folder import Study
+from unimm.report.study_guards import at_an_end
+from unimm.report.study_numbers import short
+from unimm.report.table import number
+
+
+def measured(study: Study, claim: Measured, verdict: Verdict, effect: str, interval: str) -> str:
+    """Answers a claim with a number, whose effect and interval are given in words."""
+    if verdict.outcome is Outcome.UNTESTABLE:
+        return f"Not tested: {verdict.note}."
+    sentence = _SENTENCES[verdict.outcome](claim, verdict, _finding(study, claim, effect, interval))
+    return sentence + _note(verdict) + _stuck(study, claim, verdict)
+
+
+def checked(verdict: Verdict) -> str:
+    """Answers an invariant."""
+    sentences = {
+        Outcome.SUPPORTED: "Yes, exactly, in every run.",
+        Outcome.CONTRADICTED: f"No; {verdict.note}.",
+        Outcome.UNTESTABLE: f"Not tested: {verdict.note}.",
+    }
+    return sentences[verdict.outcome]
+
+
+def _supported(claim: Measured, verdict: Verdict, finding: str) -> str:
+    worst = f", so not worse by {number(claim.margin)} or more" if isinstance(claim, NonInferiority) else ""
+    return f"Yes: {finding}{worst}."
+
+
+def _contradicted(claim: Measured, verdict: Verdict, finding: str) -> str:
+    return f"No, the reverse: {finding}."
+
+
+def _negligible(claim: Measured, verdict: Verdict, finding: str) -> str:
+    limit = f"x{claim.smallest_ratio:g}" if isinstance(claim, Reach) else f"±{number(claim.margin)}"
+    return f"No difference that matters ({limit} would): {finding}."
+
+
+def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
+    seeds = verdict.seeds_needed
+    need = "longer runs are needed, not more seeds" if seeds is None else f"about {seeds:,} seeds an arm would decide"
+    return f"Open: {finding}; {need}."
+
+
+_SENTENCES = {
+    Outcome.SUPPORTED: _supported,
+    Outcome.CONTRADICTED: _contradicted,
+    Outcome.NEGLIGIBLE: _negligible,
+    Outcome.INCONCLUSIVE: _inconclusive,
+}
+
+
+def _finding(study: Study, claim: Measured, effect: str, interval: str) -> str:
+    """What was measured; a difference is positive in the claimed direction."""
+    budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
+    if isinstance(claim, Reach):
+        goal = f"{claim.target:g} of {short(claim.metric)}"
+        return f"{claim.slower} needs {effect} ({interval}) the {budget} of {claim.faster} for {goal}"
+    at = " at equal FLOPs" if claim.budget == "flops" else ""
+    return f"{short(claim.metric)} {claim.direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
+
+
+@singledispatch
+def _favoured(claim: Measured, study: Study) -> str:
+    """Which side of the comparison the claim favours."""
+    raise NotImplementedError(type(claim))
+
+
+@_favoured.register
+def _(claim: BestCell, study: Study) -> str:
+    return claim.best
+
+
+@_favoured.register(Difference)
+@_favoured.register(NonInferiority)
+def _(claim: Difference | NonInferiority, study: Study) -> str:
+    """What the arms with positive weights share and the others lack (`sequential`), or else their names."""
+    levels: dict[str, set[object]] = {
+        arm: {planned.component(kind) for kind in ("encoder", "objective", "strategy")}
+        for arm, planned in study.plan.arms.items()
+    }
+    ours = [levels[arm] for arm, weight in claim.contrast.items() if weight > 0]
+    theirs = [levels[arm] for arm, weight in claim.contrast.items() if weight < 0]
+    shared = set.intersection(*ours) - set.union(*theirs)
+    return " and ".join(sorted(map(str, shared))).replace("_", " ") or ", ".join(
+        arm for arm, weight in claim.contrast.items() if weight > 0
+    )
+
+
+def _note(verdict: Verdict) -> str:
+    """The rival, or how many runs reached the target."""
+    return f" {verdict.note[0].upper()}{verdict.note[1:]}." if verdict.note else ""
+
+
+def _stuck(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """Arms at their floor or ceiling, whose distance from the others is then understated."""
+    ends = {end: arms for end, arms in at_an_end(study, claim).items() if arms}
+    return "".join(f" At the {end}: {', '.join(arms)}." for end, arms in ends.items())

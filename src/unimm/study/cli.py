@@ -1,0 +1,142 @@
+"""`unimm study`: plan, run, look at and report a study. Verbs import what they need when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unimm.user_errors import user_errors
+
+if TYPE_CHECKING:
+    from unimm.study.launch import Places
+    from unimm.study.plan import Plan
+
+app = typer.Typer(help="Arms x seeds from one file, with claims fixed beforehand.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml")]
+Folder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
+Either = Annotated[Path, typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE")]
+Workers = Annotated[int, typer.Option(min=1, help="How many runs at once.")]
+Engine = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Database URL of the queue; needed by several machines.", show_default="SQLite in the folder"),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the study.", show_default="experiments/runs/studies/NAME")]
+Collect = Annotated[
+    Path | None,
+    typer.Option(help="Where finished results are kept to be committed, and taken from.", show_default="reports/NAME"),
+]
+
+
+@app.command()
+def run(
+    file: File,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    storage: Storage = None,
+    out: Out = None,
+    collect: Collect = None,
+) -> None:
+    """Plan a study and run what is not done yet."""
+    with user_errors():
+        from unimm.study.launch import Places, plan_of
+
+        places = Places(out or _folder(file), collect or _reports(file.stem))
+        plan = plan_of(file, places)
+        _launch(plan, places, engine, workers, storage)
+
+
+@app.command()
+def resume(
+    path: Either,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    storage: Storage = None,
+    out: Out = None,
+    collect: Collect = None,
+) -> None:
+    """Continue a study that was started, failed runs included."""
+    with user_errors():
+        from unimm.study.launch import Places, plan_of
+        from unimm.study.plan import read_plan
+
+        folder = out or _folder(path)
+        plan = read_plan(folder)
+        places = Places(folder, collect or _reports(plan.name))
+        if _is_file(path):
+            plan = plan_of(path, places)
+        _launch(plan, places, engine, workers, storage)
+
+
+@app.command()
+def work(folder: Folder, storage: Storage = None) -> None:
+    """Take runs from a study's queue until none is left; engines start this."""
+    with user_errors():
+        from unimm.study.worker import work as work_off
+
+        if not work_off(folder, storage):
+            raise typer.Exit(130)
+
+
+@app.command()
+def status(path: Either, storage: Storage = None, out: Out = None) -> None:
+    """Show which runs are done, running, waiting or failed."""
+    with user_errors():
+        from unimm.study.plan import read_plan
+        from unimm.study.status import describe, read_states
+
+        folder = out or _folder(path)
+        plan = read_plan(folder)
+        typer.echo(describe(folder, plan, read_states(folder, plan, storage)))
+
+
+@app.command()
+def report(path: Either, out: Out = None, collect: Collect = None) -> None:
+    """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
+    with user_errors():
+        from unimm.report import study as page
+        from unimm.study.collect import collect as copy
+        from unimm.study.plan import read_plan
+
+        folder = out or _folder(path)
+        target = collect or (_reports(path.stem) if _is_file(path) else folder)
+        if target != folder and (folder / "plan.json").exists():
+            copy(folder, read_plan(folder), target)
+        typer.echo(page.write(target))
+
+
+def _launch(plan: Plan, places: Places, engine: str, workers: int, storage: str | None) -> None:
+    """Run, then say how far it came; exit code 1 if a run is missing."""
+    from unimm.study.launch import launch
+    from unimm.study.queue import State
+    from unimm.study.status import describe
+
+    typer.echo(f"{plan.name}: {len(plan.arms)} arms x {len(plan.seeds)} seeds in {places.folder}, plan {plan.hash}")
+    try:
+        states = launch(plan, places, engine, workers, storage)
+    except KeyboardInterrupt as stop:
+        typer.echo(f"stopped; continue with `unimm study resume {places.folder}`", err=True)
+        raise typer.Exit(130) from stop
+    typer.echo(describe(places.folder, plan, states))
+    if any(state is not State.DONE for state in states.values()):
+        raise typer.Exit(1)
+
+
+def _folder(path: Path) -> Path:
+    """The study's folder: the path itself, or the default one of a study file."""
+    from unimm.study.layout import STUDIES
+
+    return STUDIES / path.stem if _is_file(path) else path
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix == ".yaml"
+
+
+def _reports(name: str) -> Path:
+    from unimm.study.layout import REPORTS
+
+    return REPORTS / name

@@ -1,0 +1,55 @@
+"""Copies what is worth committing of a study, in the study's own layout, and takes it back on another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unimm.files import write_atomic
+from unimm.study.errors import StudyError
+from unimm.study.layout import is_done, lock_file, run_folder
+from unimm.study.lock import Lock
+from unimm.study.plan import Plan, Run, read_plan
+
+# Last comes the file that makes a run count as done.
+KEPT = ("config.yaml", "items.json", "samples/*.png", "samples/grid.json", "result.json")
+
+
+def collect(folder: Path, plan: Plan, reports: Path) -> int:
+    """Copy the plan and all finished runs to `reports`; returns how many runs lie there.
+
+    Raises:
+        StudyError: `reports` holds the results of another plan.
+    """
+    if (reports / "plan.json").exists() and not plan.extends(read_plan(reports)):
+        raise StudyError(f"{reports} holds results of another plan; choose another --collect, or move them away")
+    write_atomic(reports / "plan.json", (folder / "plan.json").read_bytes())
+    done = [run for run in plan.runs if is_done(folder, plan, run)]
+    for run in done:
+        _copy(run_folder(folder, run), run_folder(reports, run))
+    return len(done)
+
+
+def adopt(reports: Path, folder: Path, plan: Plan) -> None:
+    """Take finished runs of the same configuration from `reports` into the study's folder."""
+    for run in plan.runs:
+        if is_done(reports, plan, run):
+            _adopt_run(reports, folder, plan, run)
+
+
+def _adopt_run(reports: Path, folder: Path, plan: Plan, run: Run) -> None:
+    lock = Lock(lock_file(folder, run))
+    if not lock.acquire(wait=False):  # a worker writes this folder now
+        return
+    try:
+        if not is_done(folder, plan, run):
+            _copy(run_folder(reports, run), run_folder(folder, run))
+    finally:
+        lock.release()
+
+
+def _copy(source: Path, target: Path) -> None:
+    for pattern in KEPT:
+        for file in sorted(source.glob(pattern)):
+            copy, content = target / file.relative_to(source), file.read_bytes()
+            if not copy.is_file() or copy.read_bytes() != content:
+                write_atomic(copy, content)

@@ -1,0 +1,174 @@
+"""Hands out a study's runs: an Optuna study, one trial an attempt, over what the run folders say, which is the truth.
+
+A claim happens under the gate, a lock of the study's folder: fill up, take a trial, lock the run, open the gate. So
+the queue never holds a run twice, and a trial that is RUNNING while nobody holds its run's lock was left by a worker
+that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow on purpose,
+because one that is too quick fails live trials (optuna#4234). A crash is tried again twice; a stop costs no attempt.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from unimm.study.errors import StudyError
+from unimm.study.layout import is_done, lock_file
+from unimm.study.lock import Lock, is_held
+from unimm.study.plan import Plan, Run
+
+ATTEMPTS = 3
+HEARTBEAT_SECONDS = 60
+GRACE_SECONDS = 300
+SQLITE_WAIT_SECONDS = 60
+
+Execute = Callable[[Run, int, int], None]
+
+
+class Crashed(Exception):
+    """The run failed by itself; it counts as an attempt."""
+
+
+class Stopped(Exception):
+    """The worker was asked to stop; the run is left with its checkpoint."""
+
+
+class Step(Enum):
+    """What a worker found in the queue."""
+
+    WORKED = "worked"
+    OTHERS_WORK = "others work"
+    FINISHED = "finished"
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+class Queue:
+    """The queue of the study in `folder`, in SQLite there or at the database URL `storage`."""
+
+    def __init__(self, folder: Path, plan: Plan, storage: str | None) -> None:
+        self.folder, self.plan = folder, plan
+        self.gate = Lock(folder / "locks" / "queue.lock")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.gate.acquire(wait=True)  # two workers that create the tables at once fail
+        try:
+            # The time of planning tells apart studies of one name that share a database.
+            name = f"{plan.name} {plan.created}"
+            self.study = optuna.create_study(study_name=name, storage=_open(folder, storage), load_if_exists=True)
+        finally:
+            self.gate.release()
+
+    def states(self) -> dict[Run, State]:
+        """Every planned run's state."""
+        return {run: self._state(run, trials) for run, trials in self._trials().items()}
+
+    def restart(self) -> None:
+        """Give runs that were given up new attempts: whoever starts a study again wants them."""
+        self.gate.acquire(wait=True)
+        try:
+            for run, trials in self._trials().items():
+                if self._state(run, trials) is State.FAILED:
+                    self._enqueue(run, 1)
+        finally:
+            self.gate.release()
+
+    def work_one(self, execute: Execute) -> Step:
+        """Claim one run and execute it.
+
+        `execute(run, attempt, lock)` gets the descriptor of the run's lock for its child to inherit, and raises
+        Crashed or Stopped.
+        """
+        self.gate.acquire(wait=True)
+        try:
+            states = self._fill()
+            if State.WAITING in states.values():
+                self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
+                return Step.WORKED
+            return Step.OTHERS_WORK if State.RUNNING in states.values() else Step.FINISHED
+        finally:
+            self.gate.release()
+
+    def _objective(self, execute: Execute) -> Callable[[Trial], float]:
+        def attempt(trial: Trial) -> float:
+            if "run" not in trial.user_attrs:  # Optuna samples an empty trial where none waits
+                raise optuna.TrialPruned
+            arm, _, seed = str(trial.user_attrs["run"]).rpartition("/seed")
+            run = Run(arm, int(seed))
+            lock = Lock(lock_file(self.folder, run))
+            if not lock.acquire(wait=False):  # somebody looks or works outside the queue: it comes back
+                raise optuna.TrialPruned
+            try:
+                self.gate.release()
+                assert lock.descriptor is not None
+                if not is_done(self.folder, self.plan, run):
+                    execute(run, int(trial.user_attrs["attempt"]), lock.descriptor)
+            except Crashed:
+                trial.set_user_attr("crashed", True)
+                raise
+            finally:
+                lock.release()
+            return 0.0
+
+        return attempt
+
+    def _fill(self) -> dict[Run, State]:
+        """Enqueue every run that waits and has no waiting trial; returns the states."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
+        states = {}
+        for run, trials in self._trials().items():
+            states[run] = self._state(run, trials)
+            if states[run] is State.WAITING and not any(trial.state is TrialState.WAITING for trial in trials):
+                self._enqueue(run, 1 if not trials else int(trials[-1].user_attrs["attempt"]) + _crashed(trials[-1]))
+        return states
+
+    def _state(self, run: Run, trials: list[FrozenTrial]) -> State:
+        if is_held(lock_file(self.folder, run)):
+            return State.RUNNING
+        if is_done(self.folder, self.plan, run):
+            return State.DONE
+        given_up = bool(trials) and _crashed(trials[-1]) and trials[-1].user_attrs["attempt"] >= ATTEMPTS
+        return State.FAILED if given_up else State.WAITING
+
+    def _enqueue(self, run: Run, attempt: int) -> None:
+        self.study.enqueue_trial({}, user_attrs={"run": str(run), "attempt": attempt})
+
+    def _trials(self) -> dict[Run, list[FrozenTrial]]:
+        """Trials of every planned run, oldest first; the run's id is an attribute, because parameters cannot grow."""
+        found: dict[Run, list[FrozenTrial]] = {run: [] for run in self.plan.runs}
+        by_id = {str(run): trials for run, trials in found.items()}
+        for trial in self.study.get_trials(deepcopy=False):
+            by_id.get(str(trial.user_attrs.get("run")), []).append(trial)
+        return found
+
+
+def _crashed(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.FAIL and "crashed" in trial.user_attrs
+
+
+def _open(folder: Path, storage: str | None) -> RDBStorage:
+    url = storage or f"sqlite:///{(folder / 'queue.db').resolve()}"
+    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}} if url.startswith("sqlite") else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(
+                url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+            )
+    except ImportError as error:
+        raise StudyError(f"no driver for {url.partition(':')[0]}: pip install 'unimm[postgres]'") from error

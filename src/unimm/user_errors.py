@@ -1,0 +1,30 @@
+"""Mistakes of the user as one message and exit code 2, for every verb of the command line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+PACKAGE = Path(__file__).parent
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn mistakes of the user into one message on stderr and exit code 2; bugs keep their traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and not _raised_here(error):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _raised_here(error: ValueError) -> bool:
+    """Whether unimm itself raised the error: a ValueError from inside a library is a bug, not advice."""
+    last = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    return Path(last.f_code.co_filename).is_relative_to(PACKAGE)

@@ -1,0 +1,57 @@
+"""The language loss: grouping rows by length changes the padding and nothing else."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
+from unimm.foundation.language import Row, answer_loss
+from unimm.foundation.load import build_language_model
+from unimm.foundation.tokenizer import build_tokenizer
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+}
+
+
+def backbone() -> CausalLM:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    return CausalLM(CausalLM.Config(queries=1), build_language_model(SIZES, len(tokenizer)), tokenizer, 6, seed=0)
+
+
+def reference(model: CausalLM, rows: list[Row], images: torch.Tensor | None) -> torch.Tensor:
+    """The mean over covered tokens, row by row and without any padding."""
+    losses = []
+    for number, row in enumerate(rows):
+        ids, mask, _ = pad_left([row.ids], 0)
+        shown = None if images is None else images[number : number + 1]
+        logits = model(Inputs(ids, mask, shown), with_queries=False).logits
+        start = len(row.ids) - row.answer
+        losses.append(F.cross_entropy(logits[0, start - 1 : -1], ids[0, start:], reduction="none"))
+    return torch.cat(losses).mean()
+
+
+def test_the_loss_is_the_mean_over_covered_tokens_of_all_lengths():
+    model, generator = backbone(), torch.Generator().manual_seed(1)
+    lengths = [(9, 2), (12, 3), (60, 40), (10, 2), (90, 70)]
+    rows = [Row(torch.randint(5, 60, (n,), generator=generator).tolist(), a) for n, a in lengths]
+    torch.testing.assert_close(answer_loss(model, rows, None), reference(model, rows, None))
+
+
+def test_images_follow_their_rows():
+    model, generator = backbone(), torch.Generator().manual_seed(2)
+    rows = []
+    for length, answer in [(9, 2), (60, 40), (12, 3)]:
+        ids = torch.randint(6, 60, (length,), generator=generator).tolist()
+        rows.append(Row([model.image_id, model.image_id, *ids], answer))
+    images = torch.randn(3, 2, 6, generator=generator)
+    torch.testing.assert_close(answer_loss(model, rows, images), reference(model, rows, images))
+    assert not torch.allclose(answer_loss(model, rows, images), answer_loss(model, rows, images.flip(0)))

@@ -1,0 +1,196 @@
+"""The study's report: complete, escaped, self-contained, and honest about what is missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic_study import ARMS, HOSTILE, TASKS, write_study
+
+from unimm.report import study, study_compare
+
+FETCHING = ("src", "href", "srcset", "data", "action")
+SECTIONS = (
+    "Claims in full",
+    "The paper's ordering beside ours",
+    "Effects",
+    "Arms",
+    "Main effects and interactions",
+    "Learning curves",
+    "Samples",
+    "Trade-offs",
+    "Fairness ledger",
+    "Completeness and guards",
+    "All scores",
+    "Provenance",
+)
+
+
+class Page(HTMLParser):
+    """Tags, attributes that could fetch something, and headings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in FETCHING]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study with its report."""
+    made = write_study(tmp_path_factory.mktemp("study"))
+    assert study.write(made) == made / "report.html"
+    return made
+
+
+def test_page_is_self_contained_and_escaped(folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    outside = [value for value in page.fetched if not value.startswith(("data:image/", "#"))]
+    assert not outside and not re.search(r"url\(|@import", text)
+    assert not {"script", "link", "b", "iframe", "seeds"} & set(page.tags)
+    assert "&lt;script&gt;" in text and "&lt;seeds&gt;" in text and "&lt;b&gt;typo" in text
+    assert sum(value.startswith("data:image/svg+xml") for value in page.fetched) == 5
+    assert sum(value.startswith("data:image/png") for value in page.fetched) == 12 * len(ARMS)
+
+
+def test_sections_come_in_order(folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    titles = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+    assert [title.replace("&#39;", "'") for title in titles] == list(SECTIONS)
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", markdown, re.MULTILINE) == list(SECTIONS)
+
+
+def test_first_screen_says_what_how_sure_and_what_not(folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    first = text[: text.index("<h2>")]
+    assert "24 of 24 runs finished" in first and "What this does not show" in first and "How sure" in first
+    assert "the world scenes-nano, profile nano, 3.0 to 4.7 M trainable parameters, with 3 seeds an arm" in first
+    assert first.count('class="chip') == 15
+    assert "Yes: GenEval-style score higher with clip by +0." in first
+    assert "Yes: Fréchet distance lower with flow matching by +1" in first
+    assert "Not tested: clip_fm: tokens_fixed_over_resolution was not checked." in first
+    assert "seeds an arm would decide" in first, "the ranks of 3 seeds leave the cost claims open"
+
+
+def test_markdown_tables_are_whole_and_pictures_exist(folder: Path) -> None:
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+        lines = table.splitlines()
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, lines[0]
+        assert re.fullmatch(r"\|( -+:? \|)+", lines[1])
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", markdown)
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (folder / picture).with_suffix(".svg").read_bytes()
+
+
+def test_scores_hold_every_number_once(folder: Path) -> None:
+    with (folder / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    keys = {(row["study"], row["arm"], row["seed"], row["metric"]) for row in rows}
+    assert len(keys) == len(rows) == 24 * (len(TASKS) + 7)
+    run = json.loads((folder / "runs/vae_fm/seed2/result.json").read_text())
+    own = {row["metric"]: float(row["value"]) for row in rows if (row["arm"], row["seed"]) == ("vae_fm", "2")}
+    assert own == {score["name"]: score["value"] for score in run["scores"]}
+
+
+def test_latex_fragments_are_whole(folder: Path) -> None:
+    names = {path.stem for path in (folder / "tables").glob("*.tex")}
+    assert names >= {"claims", "arms", "scores", "factorial", "ledger", "figure4"}
+    for path in (folder / "tables").glob("*.tex"):
+        text = path.read_text(encoding="utf-8")
+        columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])  # type: ignore[index]
+        body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+        assert r"\midrule" in body and not re.search(r"(?<!\\)[%_#]", body)
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert rows and {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
+
+
+def test_every_arm_has_a_card(folder: Path) -> None:
+    assert {path.stem for path in (folder / "cards").glob("*.md")} == set(ARMS)
+    card = (folder / "cards/vae_mse_joint.md").read_text(encoding="utf-8")
+    for expected in ("| target | vae |", "What this is not", "131,840 understanding", "runs/vae_mse_joint/seed2", "±"):
+        assert expected in card
+
+
+def test_a_second_report_is_the_same(folder: Path) -> None:
+    before = (folder / "figures/scores.svg").read_bytes()
+    report = study.build(folder)
+    assert study.draw(report, ["scores"])["scores"].svg == before
+
+
+def test_missing_and_failed_runs_are_named_and_stop_their_claims(tmp_path: Path) -> None:
+    gone = [("clip_fm", 2), ("vae_mse_joint", 0)]
+    write_study(tmp_path, missing=gone)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/clip_fm-seed2.log").write_text("step 3\n--- failed: the loss is not finite\n")
+    report = study.build(tmp_path)
+    verdicts = {answer.claim.id: answer.verdict for answer in report.answers}
+    assert verdicts["clip_over_vae_alignment"].outcome == "untestable"
+    assert verdicts["clip_over_vae_alignment"].note == "guard complete: runs not finished: clip_fm seed 2"
+    assert verdicts["joint_loses_understanding"].outcome == "untestable"
+    rows = {row[0]: row[1:] for row in report.tables["completeness"].rows}
+    assert rows["clip_fm"][2] == "failed: the loss is not finite"
+    assert rows["vae_mse_joint"][0] == "not started" and rows["vae_fm"][0] == "finished in 560.0 s"
+    assert report.grid is not None and report.grid.seed == 1, "the first seed that every arm has"
+
+
+def test_a_study_without_any_run_still_has_a_report(tmp_path: Path) -> None:
+    write_study(tmp_path, missing=[(arm, seed) for arm in ARMS for seed in range(3)])
+    text = study.write(tmp_path).read_text(encoding="utf-8")
+    assert "0 of 24 runs finished" in text and "15 untestable" in text and "svg+xml" not in text
+
+
+def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is no study: it has no plan\.json"):
+        study.write(tmp_path)
+
+
+def test_two_studies_side_by_side(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_compare, "FIGURES", ("effects",))
+    other = write_study(tmp_path / "alike", effects=False)
+    plan = json.loads((other / "plan.json").read_text())
+    (other / "plan.json").write_text(json.dumps(plan | {"name": "alike <b>"}))
+    path = study_compare.write(folder, other, tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.fetched) == 2 and all(value.startswith("data:image/svg+xml") for value in page.fetched)
+    assert "b" not in page.tags and "alike &lt;b&gt;" in text
+    row = re.search(r'<tr class="marked"><th scope="row">Joint training loses understanding.*?</tr>', text)
+    assert row and "✓ supported" in row[0], "planted in one study, absent from the other"
+    assert "## What differs between the studies" in (tmp_path / "out/compare.md").read_text(encoding="utf-8")
+
+
+def test_studies_with_other_arms_compare(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_compare, "FIGURES", ())
+    other = write_study(tmp_path / "one")
+    plan = json.loads((other / "plan.json").read_text())
+    claim = next(claim for claim in plan["claims"]["claims"] if claim["id"] == "sequential_keeps_understanding")
+    claims = {"alpha": 0.05, "claims": [{**claim, "holds": {"backbone_unchanged": ["clip_fm"]}}]}
+    arms = {"clip_fm": plan["arms"]["clip_fm"]}
+    (other / "plan.json").write_text(json.dumps(plan | {"arms": arms, "claims": claims}))
+    text = study_compare.write(folder, other, tmp_path).read_text(encoding="utf-8")
+    assert "no such claim" in text and "not all three arms have run" in text
+    assert str(folder) in text and str(other) in text, "two studies of one name are told apart by their folders"
+
+
+def test_captions_of_samples_are_those_of_the_prompts(folder: Path) -> None:
+    report = study.build(folder)
+    assert report.grid is not None and report.grid.prompts[0] == HOSTILE
+    assert report.grid.arms == tuple(ARMS) and len(report.grid.rows) == 12

@@ -1,0 +1,188 @@
+"""From run folders to evidence: numbers agree with the results, guards fail when they should, planted effects show."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic_study import ARMS, CHECKPOINTS, TASKS, write_study
+
+from unimm.analysis.claims import Claim
+from unimm.analysis.results import StudyResults
+from unimm.report import study_folder
+from unimm.report.ledger import ledger
+from unimm.report.study_answers import answers
+from unimm.report.study_effects import by_run
+from unimm.report.study_evidence import evidence
+from unimm.report.study_provenance import off_plan
+from unimm.report.study_tables import arms_table, factorial_table, paper_table
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Callable[[str, Edit], tuple[study_folder.Study, StudyResults]]:
+    """A study in which the results of the arms whose names start so were edited."""
+
+    def make(prefix: str, edit: Edit) -> tuple[study_folder.Study, StudyResults]:
+        write_study(tmp_path)
+        for path in tmp_path.glob(f"runs/{prefix}*/seed*/result.json"):
+            content = json.loads(path.read_text())
+            edit(content)
+            path.write_text(json.dumps(content))
+        study = study_folder.read(tmp_path)
+        return study, evidence(study)
+
+    return make
+
+
+def claim(study: study_folder.Study, name: str) -> Claim:
+    return next(claim for claim in study.plan.claims.claims if claim.id == name)
+
+
+def test_scores_by_prompt_average_to_the_reported_ones(folder: Path) -> None:
+    study = study_folder.read(folder)
+    results = evidence(study)
+    scores = results.scores["generation_samples"]["geneval/overall"]
+    assert {arm: values.shape for arm, values in scores.items()} == dict.fromkeys(ARMS, (3, 120))
+    assert results.tasks["geneval/overall"] == [task for task in TASKS for _ in range(20)]
+    for arm in ARMS:
+        means = by_run(results, claim(study, "clip_fm_best_cell"), arm)  # type: ignore[arg-type]
+        np.testing.assert_allclose(means, study.values(arm, "geneval/overall"), atol=1e-12)
+
+
+def test_without_items_scores_are_by_run(folder: Path, tmp_path: Path) -> None:
+    write_study(tmp_path)
+    (tmp_path / "runs/vae_fm/seed1/items.json").unlink()
+    results = evidence(study_folder.read(tmp_path))
+    assert results.tasks == {}
+    assert results.scores["generation_samples"]["geneval/overall"]["clip_fm"].shape == (3,)
+
+
+def test_curves_and_scores_at_equal_flops(folder: Path) -> None:
+    study = study_folder.read(folder)
+    results = evidence(study)
+    curve = results.curves["atoms/overall"]["vae_fm"]
+    np.testing.assert_array_equal(curve.costs["generation_samples"][0], CHECKPOINTS)
+    np.testing.assert_allclose(curve.costs["flops"][2], 9.0e7 * np.array(CHECKPOINTS))
+    equal = results.scores["flops"]["geneval/overall"]
+    last = [run.result.curve[-1].scores["geneval/overall"] for run in study.finished("clip_fm")]
+    np.testing.assert_allclose(equal["clip_fm"], last, err_msg="the cheapest arm, at its end")
+    assert (equal["vae_fm_joint"] < results.curves["geneval/overall"]["vae_fm_joint"].scores[:, -1]).all()
+
+
+def test_planted_effects_are_found(folder: Path) -> None:
+    study = study_folder.read(folder)
+    outcomes = {answer.claim.id: answer.verdict.outcome for answer in answers(study, evidence(study))}
+    found = ("clip_over_vae_alignment", "fm_over_mse_quality", "fm_over_mse_alignment", "fm_over_mse_diversity")
+    found += ("vae_fm_best_distance", "clip_fm_best_cell", "sequential_keeps_understanding")
+    found += ("joint_loses_understanding", "clip_over_vae_atoms", "fm_over_mse_atoms")
+    assert {name: outcomes[name] for name in found} == dict.fromkeys(found, "supported")
+    assert outcomes["clip_tokens_stay_fixed"] == "untestable"
+
+
+def test_equal_arms_are_not_told_apart(tmp_path: Path) -> None:
+    study = study_folder.read(write_study(tmp_path, effects=False))
+    verdicts = [answer.verdict for answer in answers(study, evidence(study)) if answer.role != "invariant"]
+    assert {verdict.outcome for verdict in verdicts} <= {"negligible", "inconclusive", "supported"}
+    supported = [verdict.claim for verdict in verdicts if verdict.outcome == "supported"]
+    assert all("as_well" in name for name in supported), "only 'not worse' may hold of equal arms"
+
+
+def change_count(content: dict[str, Any]) -> None:
+    content["counts"]["generation_samples"] += 32
+
+
+def change_judge(content: dict[str, Any]) -> None:
+    content["ceilings"]["real"]["geneval/overall"] = 0.98
+
+
+def share_weights(content: dict[str, Any]) -> None:
+    content["hashes"]["features"] = content["hashes"]["clip"]
+
+
+def sink(content: dict[str, Any]) -> None:
+    content["floors"]["shuffled_prompts"]["geneval/overall"] = 0.95
+
+
+def unmeasured(content: dict[str, Any]) -> None:
+    next(score for score in content["scores"] if score["name"] == "geneval/overall")["value"] = None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "edit", "guard", "name", "expected"),
+    [
+        ("vae_fm", change_count, "budgets_match", "clip_over_vae_alignment", "arms spent 112,000 samples"),
+        ("clip_fm", change_judge, "judge_passes", "clip_fm_best_cell", "accepts 98.0% of real scenes"),
+        (
+            "clip",
+            share_weights,
+            "evaluator_independent",
+            "fm_over_mse_quality",
+            "clip, whose weights are also features",
+        ),
+        ("clip", sink, "within_range", "fm_over_mse_alignment", "every arm lies within 3% of its floor"),
+        ("clip_mse", unmeasured, "complete", "fm_over_mse_alignment", "could not be measured in clip_mse, seed 0"),
+    ],
+)
+def test_guards_fail(edited: Any, prefix: str, edit: Edit, guard: str, name: str, expected: str) -> None:
+    study, results = edited(prefix, edit)
+    failed = claim(study, name)
+    assert expected in results.guards[guard](failed)
+    [verdict] = [answer.verdict for answer in answers(study, results) if answer.claim.id == name]
+    assert verdict.outcome == "untestable" and verdict.note.startswith(f"guard {guard}: ")
+
+
+def test_one_arm_at_the_floor_stops_no_claim_but_is_named(edited: Any) -> None:
+    study, results = edited("clip_mse", sink)
+    found = {answer.claim.id: answer for answer in answers(study, results)}
+    answer = found["fm_over_mse_alignment"]
+    assert answer.verdict.outcome == "supported" and answer.sentence.endswith("At the floor: clip_mse.")
+
+
+def test_off_plan_runs_are_named(edited: Any) -> None:
+    study, _ = edited("vae_mse_joint", lambda content: content["config"]["training"].update(learning_rate=0.1))
+    assert off_plan(study) == [f"vae_mse_joint seed {seed}: training.learning_rate" for seed in range(3)]
+
+
+def test_tables_agree_with_the_runs(folder: Path) -> None:
+    study = study_folder.read(folder)
+    results = evidence(study)
+    arms = arms_table(study)
+    values = study.values("clip_fm", "geneval/overall")
+    error = values.std(ddof=1) / np.sqrt(3)
+    assert arms.rows[0][2] == f"{values.mean():.3f} ± {error:.3f}\n[0.040; 0.930]"
+    factorial = factorial_table(study, results)
+    assert factorial is not None and len(factorial.rows) == 7
+    main = {row[0]: row[1] for row in factorial.rows}
+    assert main["objective"].startswith("+0.2") and main["objective"].endswith("*")
+    ordering = {row[0]: row for row in paper_table(study, results).rows}
+    assert ordering["FID"][4] == "yes" and ordering["FID"][3].startswith("vae_fm ")
+    assert ordering["GENEVAL"][1] == "clip_fm 31.9 > clip_mse 30.0 > vae_fm 21.4"
+
+
+def test_ledger_marks_what_differs(folder: Path) -> None:
+    found = ledger(study_folder.read(folder))
+    marked = {found.rows[number][0] for number in found.marked}
+    assert {"objective", "parameters, trainable", "understanding samples", "guidance", "FLOPs of training"} <= marked
+    assert not {"generation samples", "steps", "EMA decay", "weights: clip"} & marked
+
+
+def test_report_imports_no_torch() -> None:
+    code = "import sys, unimm.report.study, unimm.report.study_compare; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

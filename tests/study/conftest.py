@@ -1,0 +1,92 @@
+"""Studies whose runs are fakes of a quarter of a second, planned without composing any arm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unimm.files import write_json
+from unimm.study.layout import config_file
+from unimm.study.plan import Plan, PlannedArm, config_hash, plan_hash
+
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def make_plan() -> MakePlan:
+    """Freeze a plan in a folder: `crashes` maps each arm to how often a run of it crashes before it succeeds."""
+
+    def make(folder: Path, crashes: dict[str, int], seeds: int = 2) -> Plan:
+        arms = {}
+        for name, count in crashes.items():
+            config = {"name": name, "crashes": count, "training": {"samples": 4}}
+            arms[name] = PlannedArm(f"{name}.yaml", config_hash(config), config)
+        created, claims = "2026-12-01T00:00:00+00:00", {"alpha": 0.05, "claims": []}
+        plan = Plan(1, "fakes", "Does it run?", "none", created, "", list(range(seeds)), arms, [], [], claims, [])
+        plan = replace(plan, hash=plan_hash(plan.content()))
+        for run in plan.runs:
+            config_file(folder, run).parent.mkdir(parents=True, exist_ok=True)
+            config_file(folder, run).write_text(json.dumps({**arms[run.arm].config, "seed": run.seed}))
+        write_json(folder / "plan.json", plan.content())
+        return plan
+
+    return make
+
+
+class Processes:
+    """Workers and launchers started by a test; none outlives it."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, verb: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+        script = str(Path(__file__).with_name("fake_study.py"))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen([sys.executable, script, verb, str(folder), *options], env=environment)
+        self.started.append(process)
+        return process
+
+    def finish(self, verb: str, folder: Path, *options: str) -> None:
+        assert self.start(verb, folder, *options).wait(timeout=60) == 0
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    made = Processes()
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+
+
+def executions(folder: Path) -> Counter[str]:
+    """What the fake runs noted, and how often."""
+    return Counter((folder / "executions.txt").read_text().splitlines())
+
+
+@pytest.fixture
+def noted() -> Callable[[Path], Counter[str]]:
+    return executions
+
+
+@pytest.fixture
+def check_complete() -> Callable[[Path, Plan, int], None]:
+    """Every run has one result, no two processes shared a folder, and `kills` cost at most a step each."""
+
+    def check(folder: Path, plan: Plan, kills: int) -> None:
+        found = executions(folder)
+        assert all((folder / "runs" / str(run) / "result.json").is_file() for run in plan.runs)
+        assert not [line for line in found if line.endswith(("OVERLAP", "DOUBLE"))]
+        repeated = sum(count - 1 for line, count in found.items() if " step " in line)
+        assert repeated <= kills
+        assert sum(count for line, count in found.items() if line.endswith("result")) <= len(plan.runs) + kills
+
+    return check

@@ -1,0 +1,26 @@
+"""`python fake_study.py work|launch FOLDER [STORAGE]`: a real worker or launcher over runs that are quick fakes."""
+
+import sys
+from pathlib import Path
+
+from unimm.study import engines, launch, worker
+from unimm.study.engines import local
+from unimm.study.plan import read_plan
+
+RUN = Path(__file__).with_name("fake_run.py")
+
+
+def work(folder: Path, storage: str | None) -> None:
+    worker.run_command = lambda config, out: [sys.executable, str(RUN), str(config), str(out)]
+    worker.POLL_SECONDS = 0.2
+    worker.work(folder, storage)
+
+
+def launch_two(folder: Path, storage: str | None) -> None:
+    engines.worker_command = lambda folder, storage: [sys.executable, __file__, "work", str(folder)]
+    local.gpus = list
+    launch.launch(read_plan(folder), launch.Places(folder, folder / "collected"), "local", 2, storage)
+
+
+if __name__ == "__main__":
+    {"work": work, "launch": launch_two}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

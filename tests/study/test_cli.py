@@ -1,0 +1,92 @@
+"""`unimm study` as a user types it: messages for mistakes, and one real tiny study from file to collected results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from unimm.cli import app
+from unimm.report.schema import Result
+from unimm.study.plan import config_hash
+
+ABLATIONS = Path(__file__).parents[2] / "ablations"
+runner = CliRunner()
+
+
+def test_status_shows_a_table_and_the_reports_folder_stays_as_it_is(tmp_path, make_plan) -> None:
+    make_plan(tmp_path, {"a": 0, "b": 0}, seeds=2)
+    shown = runner.invoke(app, ["study", "status", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines()[0].split() == ["arm", "seed", "0", "seed", "1"]
+    assert "fakes: 4 waiting of 4 runs" in shown.stdout
+    assert not (tmp_path / "queue.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["status", "absent"], "holds no study"),
+        (["resume", "absent.yaml"], "holds no study"),
+        (["work", "absent"], "holds no study"),
+        (["run", "absent.yaml"], "no such file"),
+    ],
+)
+def test_mistakes_give_one_message(arguments: list[str], fragment: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["study", *arguments])
+    assert result.exit_code == 2, result.output
+    assert fragment in result.stderr
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_engine_is_named_before_anything_runs(tmp_path, make_plan) -> None:
+    make_plan(tmp_path, {"a": 0}, seeds=1)
+    result = runner.invoke(
+        app, ["study", "resume", str(tmp_path), "--engine", "slrum", "--collect", str(tmp_path / "r")]
+    )
+    assert result.exit_code == 2
+    assert "did you mean 'slurm'?" in result.stderr
+
+
+def test_report_collects_first_and_is_written_beside_the_results(tmp_path, make_plan, monkeypatch) -> None:
+    make_plan(tmp_path / "study", {"a": 0}, seeds=1)
+    monkeypatch.setattr("unimm.report.study.write", lambda folder: folder / "report.html")
+    for options, target in (["--collect", str(tmp_path / "kept")], "kept"), ([], "study"):
+        result = runner.invoke(app, ["study", "report", str(tmp_path / "study"), *options])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.replace("\n", "") == str(tmp_path / target / "report.html")
+        assert (tmp_path / target / "plan.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_real_study_runs_and_collects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["vae_mse"]}}
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [claim]}))
+    study = {
+        "question": "Which features?",
+        "profile": "tiny",
+        "seeds": 1,
+        "overrides": ["head=linear", "training.snapshots=0", "evaluation.metrics=[geneval]", "data.train_scenes=16"],
+        "arms": [str(ABLATIONS / "vae_mse.yaml"), str(ABLATIONS / "vae_mse_joint.yaml")],
+        "declared_differences": ["strategy"],
+        "claims": "claims.yaml",
+    }
+    (tmp_path / "features.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    done = runner.invoke(app, ["study", "run", "features.yaml", "--workers", "1"])
+    assert done.exit_code == 0, (done.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
+    assert "features: 2 done of 2 runs" in done.stdout
+    for folder in (tmp_path / "experiments/runs/studies/features", tmp_path / "reports/features"):
+        plan = json.loads((folder / "plan.json").read_text())
+        for arm, planned in plan["arms"].items():
+            run = folder / "runs" / arm / "seed0"
+            result = Result.model_validate_json((run / "result.json").read_text())
+            assert (result.arm, config_hash(result.config)) == (arm, planned["hash"])
+            assert (run / "items.json").is_file() and (run / "samples/grid.json").is_file()

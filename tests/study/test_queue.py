@@ -1,0 +1,134 @@
+"""The queue with real workers and fake runs: crashes, kills at random moments, no run twice, none lost."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from unimm.files import write_atomic, write_json
+from unimm.study import collect, queue
+from unimm.study.layout import is_done, lock_file, run_folder
+from unimm.study.lock import Lock, is_held
+from unimm.study.plan import Plan, Run
+from unimm.study.queue import Queue, State, Step
+from unimm.study.status import describe, read_states
+
+
+def test_a_crash_fails_only_its_run_after_two_retries(tmp_path, make_plan, processes, noted) -> None:
+    plan = make_plan(tmp_path, {"bad": 99, "flaky": 2, "good": 0}, seeds=1)
+    processes.finish("work", tmp_path)
+    states = read_states(tmp_path, plan, None)
+    assert {run.arm: state for run, state in states.items()} == {"bad": "failed", "flaky": "done", "good": "done"}
+    starts = noted(tmp_path)
+    assert [starts[f"{arm}/seed0 start"] for arm in plan.arms] == [3, 3, 1]
+    text = describe(tmp_path, plan, states)
+    assert "2 done, 1 failed of 3 runs" in text
+    assert "no memory left on this device" in text
+    Queue(tmp_path, plan, None).restart()
+    assert read_states(tmp_path, plan, None)[Run("bad", 0)] is State.WAITING
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_stopped_at_random_moments_lose_no_run_and_do_none_twice(
+    tmp_path, make_plan, processes, check_complete, number
+) -> None:
+    plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=2)
+    moments, kills = random.Random(number), 3
+    for _ in range(kills):
+        worker = processes.start("work", tmp_path)
+        time.sleep(moments.uniform(0.5, 1.5))
+        worker.send_signal(number)
+        worker.wait(timeout=20)
+    processes.finish("work", tmp_path)
+    check_complete(tmp_path, plan, kills)
+
+
+def test_a_killed_launcher_takes_its_workers_with_it_and_the_next_one_finishes(
+    tmp_path, make_plan, processes, check_complete
+) -> None:
+    plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=2)
+    launcher = processes.start("launch", tmp_path)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "executions.txt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 20
+    while any(is_held(lock_file(tmp_path, run)) for run in plan.runs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stopped = (tmp_path / "executions.txt").read_text()
+    time.sleep(0.5)
+    assert (tmp_path / "executions.txt").read_text() == stopped
+    processes.finish("launch", tmp_path)
+    check_complete(tmp_path, plan, kills=2)
+    assert all(is_done(tmp_path / "collected", plan, run) for run in plan.runs)
+
+
+def finish_by_hand(folder: Path, plan: Plan) -> None:
+    """Every run as if it had run, without a process."""
+    for run in plan.runs:
+        out = run_folder(folder, run)
+        for name in ("config.yaml", "items.json", "last.ckpt", "samples/00000.png", "samples/grid.json"):
+            write_atomic(out / name, f"{run}: {name}")
+        write_json(out / "result.json", {"config": {**plan.arms[run.arm].config, "seed": run.seed}})
+
+
+def test_another_machine_continues_from_committed_results(tmp_path, make_plan, processes, noted) -> None:
+    here, committed, there = tmp_path / "here", tmp_path / "reports", tmp_path / "there"
+    plan = make_plan(here, {"a": 0, "b": 0}, seeds=1)
+    finish_by_hand(here, plan)
+    assert collect.collect(here, plan, committed) == 2
+    assert sorted(file.name for file in (committed / "runs/a/seed0").rglob("*.*")) == [
+        "00000.png",
+        "config.yaml",
+        "grid.json",
+        "items.json",
+        "result.json",
+    ]
+    (committed / "runs/b/seed0/result.json").unlink()
+    make_plan(there, {"a": 0, "b": 0}, seeds=1)
+    collect.adopt(committed, there, plan)
+    processes.finish("work", there)
+    assert noted(there)["b/seed0 result"] == 1
+    assert noted(there)["a/seed0 start"] == 0
+
+
+def test_results_of_another_configuration_do_not_count(tmp_path, make_plan) -> None:
+    plan = make_plan(tmp_path / "old", {"a": 0}, seeds=1)
+    finish_by_hand(tmp_path / "old", plan)
+    changed = make_plan(tmp_path / "new", {"a": 1}, seeds=1)
+    collect.adopt(tmp_path / "old", tmp_path / "new", changed)
+    assert not is_done(tmp_path / "new", changed, Run("a", 0))
+    with pytest.raises(ValueError, match="holds results of another plan"):
+        collect.collect(tmp_path / "old", plan, tmp_path / "new")
+
+
+def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:
+    plan = make_plan(tmp_path, {"a": 0}, seeds=1)
+    work = Queue(tmp_path, plan, None)
+    holder = Lock(lock_file(tmp_path, Run("a", 0)))
+    assert holder.acquire(wait=False)
+    assert work.work_one(pytest.fail) is Step.OTHERS_WORK
+    holder.release()
+    assert not is_held(holder.path)
+    taken = []
+    assert work.work_one(lambda run, attempt, lock: taken.append((str(run), attempt))) is Step.WORKED
+    assert taken == [("a/seed0", 1)]
+
+
+def test_a_trial_of_a_dead_worker_goes_stale_and_an_empty_one_is_pruned(tmp_path, make_plan, monkeypatch) -> None:
+    monkeypatch.setattr(queue, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(queue, "GRACE_SECONDS", 1)
+    work = Queue(tmp_path, make_plan(tmp_path, {"a": 0}, seeds=1), None)
+    work.study.optimize(work._objective(pytest.fail), n_trials=1)
+    work._fill()
+    dead = work.study.ask()
+    work.study._storage.record_heartbeat(dead._trial_id)
+    time.sleep(2.2)
+    work._fill()
+    assert [trial.state.name for trial in work.study.get_trials()] == ["PRUNED", "FAIL", "WAITING"]
+    assert work.study.get_trials()[-1].user_attrs == {"run": "a/seed0", "attempt": 1}
