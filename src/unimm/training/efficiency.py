@@ -29,7 +29,7 @@ def training_flops(module: ArmModule) -> float:
 
     def steps() -> None:
         for step in range(counted):
-            module.losses(step)[0].backward()  # type: ignore[no-untyped-call]
+            module.losses(step)[0].backward()
 
     flops = count_flops(steps)
     module.zero_grad(set_to_none=True)
