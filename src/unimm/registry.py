@@ -170,6 +170,7 @@ metrics: Registry[Metric] = Registry(
         "clip_score": "unimm.evaluation.clip_score:ClipScore",
         "diversity": "unimm.evaluation.prompt_diversity:PromptDiversity",
         "understanding": "unimm.evaluation.understanding:Understanding",
+        "fid": "unimm.evaluation.fid_score:FidScore",
     },
 )
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from unimm.evaluation import inception
 from unimm.evaluation.inception import FILE, SHA256, fid, inception_features, load_inception
+from unimm.evaluation.metric import Evidence
+from unimm.evaluation.suite import build_metrics, score_all
 from unimm.foundation.card import sha256
 
 
@@ -97,3 +99,15 @@ def test_a_folder_without_images_is_refused(network, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no images under .*empty"):
         inception_features(network, tmp_path / "empty")
+
+
+def test_fid_is_a_metric_that_asks_for_its_file(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIMM_INCEPTION", str(tmp_path))
+    evidence = Evidence(images=images(6, 1), reference=images(8, 2))
+    (score,) = score_all(build_metrics(["fid"], None), evidence)
+    expected = fid(*(inception_features(network, batch) for batch in (images(6, 1), images(8, 2))))
+    assert (score.name, score.n, score.protocol["biased"]) == ("fid", 6, True)
+    assert score.value == pytest.approx(expected.value)
+    monkeypatch.setenv("UNIMM_INCEPTION", str(tmp_path / "elsewhere"))
+    with pytest.raises(ValueError, match="the file is missing"):
+        build_metrics(["fid"], None)

@@ -20,8 +20,8 @@ from unimm.evaluation.geneval_files import load_images, read_image_folder, read_
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.foundation.load import Foundation
-from unimm.registry import metrics as registry
 from unimm.scenes.prompts import Metadata
+from unimm.schema import EvaluationConfig
 
 REFERENCE_SCENES = 1000
 ENOUGH_FOR_DIVERSITY = 8
@@ -36,13 +36,13 @@ def score_folder(
     images_per_prompt: int,
     reference: Path | None,
 ) -> list[Score]:
-    """Scores of the images by the named metrics (all that apply without names).
+    """Scores of the images by the named metrics, or by those of a run as far as they apply.
 
     Raises ValueError when images are missing, or a named metric lacks what it needs.
     """
     evidence = read_evidence(images, prompts, images_per_prompt, foundation, reference)
     if metrics is None:
-        return score_all(build_metrics(registry.names(), foundation), evidence)
+        return score_all(build_metrics(EvaluationConfig().metrics, foundation), evidence)
     built = build_metrics(metrics, foundation)
     for name, metric in zip(metrics, built, strict=True):
         lacking = sorted(metric.needs - evidence.given)
