@@ -66,7 +66,6 @@ def read_evidence(
         images=shown,
         prompts=None if metadata is None else [m for m in metadata for _ in range(images_per_prompt)],
         captions=expanded,
-        groups=[number for number in range(len(captions)) for _ in range(images_per_prompt)],
         reference=_reference(foundation, reference),
         varied={"seeds": shown.unflatten(0, (len(captions), images_per_prompt))} if several else None,
         varied_prompts=metadata if several else None,

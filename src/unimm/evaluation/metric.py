@@ -41,16 +41,14 @@ class Score(NamedTuple):
 class Evidence:
     """What there is to score; a metric names the fields that it needs.
 
-    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image; ``groups`` numbers the prompt
-    that each image was made for, so that images of one prompt can be told from images of two equal prompts.
-    ``varied`` holds K images of each of its prompts (prompt, image); its key names what differs between them: the
-    noise of the ``latents``, that of the ``decoder``, or everything (``seeds``).
+    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image. ``varied`` holds K images of each
+    of its prompts (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the
+    ``decoder``, or everything (``seeds``).
     """
 
     images: UInt8[Tensor, "m 3 h w"] | None = None
     prompts: Sequence[Metadata] | None = None
     captions: Sequence[str] | None = None
-    groups: Sequence[int] | None = None
     reference: UInt8[Tensor, "r 3 s s"] | None = None
     answers: Sequence[Answered] | None = None
     varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None

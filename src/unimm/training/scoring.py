@@ -68,7 +68,6 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     evidence = Evidence(
         images=images,
         prompts=prompts,
-        groups=[int(key.split("/")[0]) for key in keys],
         reference=SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels,
         answers=answers,
         varied=varied,
