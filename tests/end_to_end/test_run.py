@@ -54,7 +54,8 @@ def test_resumed_run_equals_straight_run_bit_by_bit(tmp_path: Path, cache: Path)
     arm, straight, resumed = ROOT / "ablations/clip_fm_joint.yaml", tmp_path / "straight", tmp_path / "resumed"
     unimm("run", arm, "profile=tiny", "--out", straight, cache=cache)
     half = tmp_path / "half"
-    unimm("run", arm, "profile=tiny", "training.samples=32", "--out", half, cache=cache)
+    half_of_both = ("training.samples=32", "strategy.understanding_samples=32")
+    unimm("run", arm, "profile=tiny", *half_of_both, "--out", half, cache=cache)
     resumed.mkdir()
     shutil.copy(straight / "config.yaml", resumed)
     shutil.copy(half / "last.ckpt", resumed)
