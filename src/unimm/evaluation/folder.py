@@ -97,7 +97,8 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
             raise ValueError(f"{path}: name images by prompt number, as in 00012.png or 00012_3.png")
         found[int(match[1]), int(match[2] or 0)] = path
     expected = [(prompt, image) for prompt in range(prompts) for image in range(per_prompt)]
-    missing = [f"{prompt:05d}_{image}.png" for prompt, image in expected if (prompt, image) not in found]
+    absent = [key for key in expected if key not in found]
+    missing = [f"{prompt:05d}.png" if per_prompt == 1 else f"{prompt:05d}_{image}.png" for prompt, image in absent]
     surplus = sorted(found.keys() - set(expected))
     if missing:
         listed = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
