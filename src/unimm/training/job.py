@@ -23,13 +23,14 @@ from unimm.config import dump, read
 from unimm.evaluation.answers import answer_logits
 from unimm.files import write_atomic, write_json
 from unimm.scenes.prompts import prompt_set
-from unimm.schema import RunConfig
+from unimm.schema import RunConfig, TrainingConfig
 from unimm.training.assemble import Arm, assemble, step_data, weights_hash
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.curve import learning_curve
 from unimm.training.efficiency import efficiency
 from unimm.training.module import ArmModule, Endless
 from unimm.training.outcome import counts, describe, save_grid, save_items
+from unimm.training.quiet import quiet_lightning
 from unimm.training.scoring import score_arm, understanding_probe
 
 LOGIT_ROUNDING = 1e-3
@@ -115,37 +116,43 @@ def train(config: RunConfig, arm: Arm, out: Path, device: torch.device) -> tuple
     checkpoint = out / "last.ckpt"
     resume = checkpoint.exists()
     start = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]) if resume else 0
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
-    trainer = L.Trainer(
-        accelerator=device.type,
-        devices=1,
-        precision="bf16-mixed" if bf16 else "32-true",
-        max_steps=settings.steps,
-        max_epochs=-1,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=[
-            TQDMProgressBar(refresh_rate=20),
-            FiniteLoss(),
-            ExpectedTime(),
-            StopOnSignals(),
-            log,
-            average,
-            Checkpoint(checkpoint, settings.checkpoint_every_steps),
-        ],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    callbacks = [
+        TQDMProgressBar(refresh_rate=20),
+        FiniteLoss(),
+        ExpectedTime(),
+        StopOnSignals(),
+        log,
+        average,
+        Checkpoint(checkpoint, settings.checkpoint_every_steps),
+    ]
     loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
     if start < settings.steps:
-        trainer.fit(module, loader, ckpt_path=checkpoint if resume else None, weights_only=True)
+        with quiet_lightning():
+            trainer = _trainer(settings, device, callbacks)
+            trainer.fit(module, loader, ckpt_path=checkpoint if resume else None, weights_only=True)
         if trainer.global_step < settings.steps:
             raise Interrupted(f"stopped at step {trainer.global_step} of {settings.steps}; continue with --resume")
         average.save(final_average(out))
     else:
         log.load_state_dict(_log_state(checkpoint))
     return module.to(device).eval(), log
+
+
+def _trainer(settings: TrainingConfig, device: torch.device, callbacks: list[L.Callback]) -> L.Trainer:
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    return L.Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_steps=settings.steps,
+        max_epochs=-1,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
 
 
 def _log_state(checkpoint: Path) -> dict[str, Any]:
