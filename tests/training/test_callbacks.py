@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -21,14 +20,14 @@ def test_snapshots_are_log_spaced_and_end_at_the_last_step(steps, count):
     assert at[-1] == steps
     assert at[0] >= 1
     assert len(at) <= count
-    for before, after in pairwise(at):
-        assert abs(after - 2 * before) <= 2
-    if steps >= 2**count:
+    for early, late in zip(at, at[2:], strict=False):
+        assert len(at) < count or abs(late - 2 * early) <= 2
+    if steps >= 2 ** (count / 2 + 2):
         assert len(at) == count
 
 
 def test_known_snapshots():
-    assert snapshot_steps(800, 4) == [100, 200, 400, 800]
+    assert snapshot_steps(800, 4) == [283, 400, 566, 800]
     assert snapshot_steps(1, 5) == [1]
 
 
@@ -69,7 +68,7 @@ def test_average_state_is_a_copy(tmp_path):
     average.load_state_dict({"average": weights})
     weights["w"].zero_()
     assert average.state_dict()["average"]["w"].tolist() == [1, 1]
-    assert average.at == [4, 8]
+    assert average.at == [6, 8]
     average.save(tmp_path / "deep" / "a.safetensors")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
 

@@ -22,8 +22,8 @@ from unimm.training.module import ArmModule
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
-    """``count`` log-spaced step numbers that end at ``steps``, each twice the one before."""
-    return sorted({max(1, round(steps / 2 ** (count - 1 - i))) for i in range(count)})
+    """``count`` log-spaced step numbers that end at ``steps``, two of them to a doubling."""
+    return sorted({max(1, round(steps / 2 ** ((count - 1 - i) / 2))) for i in range(count)})
 
 
 class MovingAverage(L.Callback):
@@ -134,7 +134,7 @@ class Checkpoint(L.Callback):
     def write(self, trainer: L.Trainer) -> None:
         """Save the whole training state."""
         temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
+        trainer.save_checkpoint(temporary, weights_only=False)
         if trainer.is_global_zero:
             os.replace(temporary, self.path)
 
