@@ -8,8 +8,6 @@ concatenated to the input channels as well as attended to.
 from __future__ import annotations
 
 import torch
-from diffusers.models.embeddings import get_2d_rotary_pos_embed_lumina
-from diffusers.models.transformers.lumina_nextdit2d import LuminaNextDiT2DModel
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -44,6 +42,10 @@ class DiffusionTransformer(Head):
         condition_channels: int,
         aligned_channels: int = 0,
     ) -> None:
+        # Here, because the import takes seconds and checking a configuration needs none of it.
+        from diffusers.models.embeddings import get_2d_rotary_pos_embed_lumina
+        from diffusers.models.transformers.lumina_nextdit2d import LuminaNextDiT2DModel
+
         super().__init__()
         self.channels, self.grid, self.aligned = channels, grid, aligned_channels > 0
         self.model = LuminaNextDiT2DModel(
