@@ -19,15 +19,28 @@ from unimm.study.plan import Plan, PlannedArm, config_hash, plan_hash
 
 MakePlan = Callable[..., Plan]
 
+# A configuration of a real run with every default left out, as if a unimm without these settings had stored it.
+PARTS = {
+    "profile": "tiny",
+    "settings": "controlled",
+    "foundation": "none",
+    "encoder": {"name": "vae"},
+    "backbone": {"name": "causal_lm"},
+    "head": {"name": "linear"},
+    "objective": {"name": "mse"},
+    "strategy": {"name": "sequential"},
+}
+TRAINING = {"samples": 4, "batch_size": 1, "learning_rate": 0.001, "warmup_steps": 1}
+
 
 @pytest.fixture
 def make_plan() -> MakePlan:
-    """Freeze a plan in a folder: `crashes` maps each arm to how often a run of it crashes before it succeeds."""
+    """Freeze a plan: `crashes` maps each arm to how often a run of it crashes before it succeeds."""
 
     def make(folder: Path, crashes: dict[str, int], seeds: int = 2) -> Plan:
         arms = {}
         for name, count in crashes.items():
-            config = {"name": name, "crashes": count, "training": {"samples": 4}}
+            config = {**PARTS, "name": name, "question": str(count), "training": TRAINING}
             arms[name] = PlannedArm(f"{name}.yaml", config_hash(config), config)
         created, claims = "2026-12-01T00:00:00+00:00", {"alpha": 0.05, "claims": []}
         plan = Plan(1, "fakes", "Does it run?", "none", created, "", list(range(seeds)), arms, [], [], claims, [])
@@ -65,6 +78,20 @@ def processes() -> Iterator[Processes]:
     for process in made.started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def as_stored_before() -> Callable[[Path, str, str], None]:
+    """Take a setting out of a plan's arms, as a unimm that did not have it yet would have stored them."""
+
+    def forget(folder: Path, section: str, key: str) -> None:
+        content = json.loads((folder / "plan.json").read_text())
+        for arm in content["arms"].values():
+            del arm["config"][section][key]
+            arm["hash"] = config_hash(arm["config"])
+        write_json(folder / "plan.json", content | {"hash": plan_hash(content)})
+
+    return forget
 
 
 def executions(folder: Path) -> Counter[str]:

@@ -30,7 +30,7 @@ def main(config_file: Path, out: Path) -> None:
     replace(out / "pid", str(os.getpid()))
     note("start")
     print("fake run starts", flush=True)
-    if journal.read_text().count(f"{config['name']}/seed{config['seed']} start") <= config["crashes"]:
+    if journal.read_text().count(f"{config['name']}/seed{config['seed']} start") <= int(config["question"]):
         raise SystemExit("no memory left on this device")
     checkpoint = out / "last.ckpt"
     for step in range(int(checkpoint.read_text()) if checkpoint.exists() else 0, STEPS):

@@ -14,7 +14,7 @@ import yaml
 from unimm.study.expand import expand
 from unimm.study.freeze import freeze, write_plan
 from unimm.study.layout import config_file
-from unimm.study.plan import Run, config_hash, read_plan
+from unimm.study.plan import Run, config_hash, plan_hash, read_plan
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 CLAIM = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["clip_mse"]}}
@@ -118,8 +118,8 @@ def test_amendments_are_dated_and_may_only_add(tmp_path: Path) -> None:
     third = freeze(write_study(tmp_path, amendments=[more, another]), folder)
     assert [entry["change"] for entry in third.amendments] == ["added seed 2", "added arm clip_again"]
     assert third.amendments[0] == {"date": "2026-12-01", "reason": "wide intervals", "change": "added seed 2"}
-    assert third.created == first.created and third.extends(second) and second.extends(first)
-    assert not first.extends(second)
+    assert third.created == first.created and third.extends(second, folder) and second.extends(first, folder)
+    assert not first.extends(second, folder)
     assert len(third.runs) == 9 and config_file(folder, Run("clip_again", 2)).is_file()
     with pytest.raises(ValueError, match="amendments"):
         freeze(write_study(tmp_path, amendments=[more | {"reason": "curiosity"}, another]), folder)
@@ -134,6 +134,39 @@ def test_an_edited_or_foreign_plan_is_refused(tmp_path: Path) -> None:
     (folder / "plan.json").write_text(json.dumps(content | {"seeds": [0, 1, 2]}))
     with pytest.raises(ValueError, match="was edited"):
         read_plan(folder)
-    plan.arms["vae_mse"].config.pop("evaluation")
-    with pytest.raises(ValueError, match="this unimm has other settings"):
+    plan.arms["vae_mse"].config["sampling"]["decoder_steps"] = "2"
+    with pytest.raises(ValueError, match=r"arm vae_mse: this unimm reads sampling.decoder_steps otherwise"):
         write_plan(plan, folder)
+
+
+def test_a_setting_that_a_later_unimm_adds_changes_no_plan(tmp_path: Path, as_stored_before: Any) -> None:
+    folder = tmp_path / "study"
+    freeze(write_study(tmp_path), folder)
+    as_stored_before(folder, "training", "weight_decay")
+    old = read_plan(folder)
+    assert freeze(write_study(tmp_path), folder) == old
+    write_plan(old, tmp_path / "there")
+    assert read_plan(tmp_path / "there") == old
+    assert yaml.safe_load(config_file(tmp_path / "there", Run("vae_mse", 1)).read_text())["training"]["weight_decay"]
+    more = {"date": "2026-12-01", "reason": "wide intervals", "seeds": [2]}
+    amended = freeze(write_study(tmp_path, amendments=[more]), folder)
+    assert amended.arms == old.arms and amended.seeds == [0, 1, 2]
+    assert read_plan(folder).extends(old, folder)
+    assert expand(write_study(tmp_path, amendments=[more])).extends(old, folder)
+    changed = write_study(tmp_path, overrides=["training.weight_decay=0.1"])
+    with pytest.raises(ValueError, match=r"training.weight_decay: 0.01 in the folder, 0.1 in the file"):
+        freeze(changed, tmp_path / "there")
+    assert not expand(changed).extends(old, folder)
+
+
+def test_a_planned_setting_that_nothing_reads_any_more_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    freeze(write_study(tmp_path), folder)
+    content = json.loads((folder / "plan.json").read_text())
+    content["arms"]["vae_mse"]["config"]["training"]["momentum"] = 0.9
+    (folder / "plan.json").write_text(json.dumps(content | {"hash": plan_hash(content)}))
+    expected = r"plan.json, arm vae_mse: training.momentum: training reads no 'momentum'"
+    with pytest.raises(ValueError, match=expected):
+        freeze(write_study(tmp_path), folder)
+    with pytest.raises(ValueError, match=expected):
+        write_plan(read_plan(folder), tmp_path / "there")

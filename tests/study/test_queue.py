@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from unimm.files import write_atomic, write_json
 from unimm.study import collect, queue
 from unimm.study.layout import is_done, lock_file, run_folder
 from unimm.study.lock import Lock, is_held
-from unimm.study.plan import Plan, Run
+from unimm.study.plan import Plan, PlannedArm, Run, config_hash
 from unimm.study.queue import Queue, State, Step
 from unimm.study.status import describe, read_states
 
@@ -105,6 +107,32 @@ def test_results_of_another_configuration_do_not_count(tmp_path, make_plan) -> N
     assert not is_done(tmp_path / "new", changed, Run("a", 0))
     with pytest.raises(ValueError, match="holds results of another plan"):
         collect.collect(tmp_path / "old", plan, tmp_path / "new")
+
+
+@pytest.mark.parametrize("newer", ["plan", "result"])
+def test_results_count_whichever_unimm_stored_them(tmp_path, make_plan, newer) -> None:
+    """The fakes' configurations leave out every default; a later unimm stores `weight_decay` besides."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    plan, run = make_plan(here, {"a": 0}, seeds=1), Run("a", 0)
+    finish_by_hand(here, plan)
+    path = here / "runs/a/seed0/result.json"
+    config = json.loads(path.read_text())["config"]
+    config["training"] = {**config["training"], "weight_decay": 0.01}
+    if newer == "plan":
+        arm = PlannedArm("a.yaml", config_hash(config), {k: v for k, v in config.items() if k != "seed"})
+        plan = replace(plan, arms={"a": arm})
+    else:
+        write_json(path, {"config": config})
+    assert is_done(here, plan, run)
+    collect.adopt(here, there, plan)
+    assert is_done(there, plan, run)
+    collect.collect(here, plan, tmp_path / "reports")
+    assert is_done(tmp_path / "reports", plan, run)
+    write_json(path, {"config": {**config, "training": {**config["training"], "weight_decay": 0.1}}})
+    assert not is_done(here, plan, run)
+    write_json(path, {"config": {**config, "training": {**config["training"], "momentum": 0.9}}})
+    with pytest.raises(ValueError, match=r"result.json: training.momentum: training reads no 'momentum'"):
+        is_done(here, plan, run)
 
 
 def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from unimm.config_errors import ConfigError
 from unimm.report.plain_table import PlainTable
 from unimm.report.study_folder import Study, StudyRun
 from unimm.report.table import duration
+from unimm.stored_config import ABSENT, current, differing
 
 
 def provenance_table(study: Study) -> PlainTable:
@@ -61,16 +65,16 @@ def off_plan(study: Study) -> list[str]:
     return found
 
 
-def _differing(planned: Mapping[str, Any], ran: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted keys at which two configurations differ."""
-    keys: list[str] = []
-    for key in dict.fromkeys([*planned, *ran]):
-        a, b = planned.get(key), ran.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            keys += _differing(a, b, f"{prefix}{key}.")
-        elif a != b:
-            keys.append(f"{prefix}{key}")
-    return keys
+def _differing(planned: Mapping[str, Any], ran: Mapping[str, Any]) -> list[str]:
+    """Dotted keys at which two configurations differ: settings that one unimm did not have yet count by their default.
+
+    Configurations that this unimm cannot read are compared as they were written.
+    """
+    changes = differing(planned, ran)
+    if any(ABSENT in (change.before, change.after) for change in changes):
+        with suppress(ConfigError):
+            changes = differing(current(planned, Path("plan.json")), current(ran, Path("result.json")))
+    return [change.key for change in changes]
 
 
 def _versions(runs: list[StudyRun]) -> dict[str, str]:

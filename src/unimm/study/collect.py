@@ -20,9 +20,11 @@ def collect(folder: Path, plan: Plan, reports: Path) -> int:
     Raises:
         StudyError: `reports` holds the results of another plan.
     """
-    if (reports / "plan.json").exists() and not plan.extends(read_plan(reports)):
+    committed = read_plan(reports) if (reports / "plan.json").exists() else None
+    if committed and not plan.extends(committed, reports / "plan.json"):
         raise StudyError(f"{reports} holds results of another plan; choose another --collect, or move them away")
-    write_atomic(reports / "plan.json", (folder / "plan.json").read_bytes())
+    if committed is None or len(plan.amendments) > len(committed.amendments):
+        write_atomic(reports / "plan.json", (folder / "plan.json").read_bytes())
     done = [run for run in plan.runs if is_done(folder, plan, run)]
     for run in done:
         _copy(run_folder(folder, run), run_folder(reports, run))

@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unimm.registry import nearest
+from unimm.stored_config import ABSENT, differing, flatten, shown
 from unimm.study.errors import StudyError
 
 OF_EVERY_ARM = ("name", "question")
-_ABSENT = object()
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys; lists count as values."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    joined = {f"{prefix}.{key}" if prefix else str(key): entry for key, entry in value.items()}
-    return {key: leaf for path, entry in joined.items() for key, leaf in flatten(entry, path).items()}
 
 
 def check_declared(configs: Mapping[str, Mapping[str, Any]], declared: Sequence[str]) -> None:
@@ -39,7 +31,7 @@ def check_declared(configs: Mapping[str, Mapping[str, Any]], declared: Sequence[
         f"  {key}: {_by_value(flat, key)}"
         for key in keys
         if not any(_covers(name, key) for name in allowed)
-        and len({repr(c.get(key, _ABSENT)) for c in flat.values()}) > 1
+        and len({repr(c.get(key, ABSENT)) for c in flat.values()}) > 1
     ]
     if lines:
         advice = "make them equal (`overrides` apply to every arm), or add the keys to declared_differences"
@@ -48,10 +40,10 @@ def check_declared(configs: Mapping[str, Mapping[str, Any]], declared: Sequence[
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """One line for each dotted key whose value differs."""
-    before, after = flatten(old), flatten(new)
-    keys = dict.fromkeys([*before, *after])
-    pairs = ((key, before.get(key, _ABSENT), after.get(key, _ABSENT)) for key in keys)
-    return [f"{key}: {_show(was)} in the folder, {_show(now)} in the file" for key, was, now in pairs if was != now]
+    return [
+        f"{change.key}: {shown(change.before)} in the folder, {shown(change.after)} in the file"
+        for change in differing(old, new)
+    ]
 
 
 def _covers(declared: str, key: str) -> bool:
@@ -62,9 +54,5 @@ def _by_value(flat: Mapping[str, Mapping[str, Any]], key: str) -> str:
     """`1 in a, b; 2 in c`."""
     arms: dict[str, list[str]] = {}
     for arm, config in flat.items():
-        arms.setdefault(_show(config.get(key, _ABSENT)), []).append(arm)
+        arms.setdefault(shown(config.get(key, ABSENT)), []).append(arm)
     return "; ".join(f"{value} in {', '.join(names)}" for value, names in arms.items())
-
-
-def _show(value: Any) -> str:
-    return "not set" if value is _ABSENT else str(value)

@@ -41,7 +41,7 @@ def expand(path: Path, amendments: int | None = None) -> Plan:
         check_declared({name: arm.config for name, arm in arms.items()}, declared)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
-    return _hashed(
+    return hashed(
         Plan(
             schema_version=SCHEMA_VERSION,
             name=path.stem,
@@ -59,7 +59,8 @@ def expand(path: Path, amendments: int | None = None) -> Plan:
     )
 
 
-def _hashed(plan: Plan) -> Plan:
+def hashed(plan: Plan) -> Plan:
+    """The plan with the hash of its content."""
     return Plan(**{**vars(plan), "hash": plan_hash(plan.content())})
 
 

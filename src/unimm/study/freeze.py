@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unimm.config import RunConfig, dump
 from unimm.files import write_atomic, write_json
+from unimm.stored_config import ABSENT, differing
 from unimm.study.differences import changes
 from unimm.study.errors import StudyError
-from unimm.study.expand import expand
+from unimm.study.expand import expand, hashed
 from unimm.study.layout import config_file
-from unimm.study.plan import NOT_HASHED, Plan, config_hash, read_plan
+from unimm.study.plan import NOT_HASHED, Plan, read_plan
 
 
 def freeze(study_file: Path, folder: Path) -> Plan:
@@ -25,31 +27,44 @@ def freeze(study_file: Path, folder: Path) -> Plan:
         write_plan(wanted, folder)
         return wanted
     frozen = read_plan(folder)
-    if frozen.hash == wanted.hash:
-        return frozen
     known = expand(study_file, len(frozen.amendments))
-    if known.hash != frozen.hash:
+    if _meaning(known) != _meaning(frozen):
         raise StudyError(_refusal(study_file, folder, frozen, known))
-    amended = replace(wanted, created=frozen.created)
+    if len(wanted.amendments) == len(frozen.amendments):
+        return frozen
+    # Arms stay as they were written: an earlier unimm may have planned them with fewer settings.
+    amended = hashed(replace(wanted, created=frozen.created, arms={**wanted.arms, **frozen.arms}))
     write_plan(amended, folder)
     return amended
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
-    """Write every run's configuration and then `plan.json`: a folder that has a plan has all that workers need."""
+    """Write every run's configuration and then `plan.json`: a folder that has a plan has all that workers need.
+
+    Raises:
+        ValueError: the present schema reads a planned configuration otherwise than it was planned; names the keys.
+    """
     for name, arm in plan.arms.items():
-        config = RunConfig.model_validate({**arm.config, "seed": plan.seeds[0]})
-        if config_hash(config.model_dump(mode="json")) != arm.hash:
-            raise StudyError(f"arm {name}: this unimm has other settings than the one that planned; install that one")
+        settings = arm.current
+        altered = [change for change in differing(arm.config, settings) if change.before is not ABSENT]
+        if altered:
+            keys = ", ".join(change.key for change in altered)
+            raise StudyError(f"arm {name}: this unimm reads {keys} otherwise than the one that planned; install that")
+        config = RunConfig.model_validate({**settings, "seed": plan.seeds[0]})
         for run in plan.runs:
             if run.arm == name:
                 write_atomic(config_file(folder, run), dump(config.model_copy(update={"seed": run.seed})))
     write_json(folder / "plan.json", plan.content())
 
 
+def _meaning(plan: Plan) -> dict[str, Any]:
+    """What was planned, every arm as the present schema reads it."""
+    arms = {name: {"file": arm.file, "config": arm.current} for name, arm in plan.arms.items()}
+    return {key: value for key, value in plan.content().items() if key not in NOT_HASHED} | {"arms": arms}
+
+
 def _refusal(study_file: Path, folder: Path, frozen: Plan, known: Plan) -> str:
-    old, new = ({k: v for k, v in plan.content().items() if k not in NOT_HASHED} for plan in (frozen, known))
-    lines = [f"  {line}" for line in changes(old, new) if ".hash: " not in line]
+    lines = [f"  {line}" for line in changes(_meaning(frozen), _meaning(known))]
     return "\n".join(
         [
             f"{folder} was planned otherwise than {study_file} says, and a plan is frozen before the first run;",

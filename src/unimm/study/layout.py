@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from unimm.study.plan import Plan, Run, config_hash
+from unimm.study.plan import Plan, Run
 
 STUDIES = Path("experiments/runs/studies")
 REPORTS = Path("reports")
@@ -37,4 +37,4 @@ def is_done(folder: Path, plan: Plan, run: Run) -> bool:
     if not path.is_file():
         return False
     config = json.loads(path.read_text(encoding="utf-8"))["config"]
-    return bool(config["seed"] == run.seed) and config_hash(config) == plan.arms[run.arm].hash
+    return bool(config["seed"] == run.seed) and plan.arms[run.arm].means(config, path)

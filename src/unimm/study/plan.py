@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unimm.stored_config import current
 from unimm.study.errors import StudyError
 
 SCHEMA_VERSION = 1
@@ -35,6 +36,20 @@ class PlannedArm:
     file: str
     hash: str
     config: dict[str, Any]
+
+    def means(self, config: Mapping[str, Any], source: Path) -> bool:
+        """Whether `config`, as `source` stores it, is this arm's, its seed aside, whichever unimm stored either.
+
+        Raises:
+            ConfigError: the present schema cannot read one of the two; names the key.
+        """
+        found = config_hash(config)
+        return found == self.hash or config_hash(current(config, source)) == config_hash(self.current)
+
+    @property
+    def current(self) -> dict[str, Any]:
+        """The configuration as the present schema stores it."""
+        return current(self.config, Path(f"plan.json, arm {self.config['name']}"))
 
 
 @dataclass(frozen=True)
@@ -63,15 +78,15 @@ class Plan:
         """The plan as JSON holds it."""
         return asdict(self)
 
-    def extends(self, other: Plan) -> bool:
-        """Whether amendments alone lead from `other` to this plan."""
+    def extends(self, other: Plan, source: Path) -> bool:
+        """Whether amendments alone lead from `other`, as `source` stores it, to this plan."""
         amendments, seeds = len(other.amendments), len(other.seeds)
         return (
             self.name == other.name
             and self.amendments[:amendments] == other.amendments
             and self.seeds[:seeds] == other.seeds
             and self.claims == other.claims
-            and all(name in self.arms and self.arms[name].hash == arm.hash for name, arm in other.arms.items())
+            and all(name in self.arms and self.arms[name].means(arm.config, source) for name, arm in other.arms.items())
         )
 
 

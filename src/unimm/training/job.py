@@ -6,7 +6,6 @@ The truth of a run is its folder; ``result.json`` is written last, so a folder w
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,15 +18,16 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from safetensors.torch import load_file
 
 from unimm.components import parameter_count
-from unimm.config import dump, read
+from unimm.config import read
 from unimm.evaluation.answers import answer_logits
-from unimm.files import write_atomic, write_json
+from unimm.files import write_json
 from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig, TrainingConfig
 from unimm.training.assemble import Arm, assemble, step_data, weights_hash
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.curve import learning_curve
 from unimm.training.efficiency import efficiency
+from unimm.training.folder import prepare
 from unimm.training.module import ArmModule, Endless
 from unimm.training.outcome import counts, describe, save_grid, save_items
 from unimm.training.quiet import quiet_lightning
@@ -45,23 +45,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("training.device=cuda, but this machine has no CUDA device; use training.device=auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None:
-    """Claim the output folder; refuses one that holds another run or, without ``resume``, this one."""
-    text = dump(config)
-    settings = out / "config.yaml"
-    if overwrite and settings.exists():
-        shutil.rmtree(out)
-    if out.exists() and any(out.iterdir()):
-        if not settings.exists():
-            raise FileExistsError(f"{out} is not empty and holds no run; choose another --out")
-        if settings.read_text() != text:
-            raise FileExistsError(f"{out} holds a run of another configuration; choose another --out or --overwrite it")
-        if not resume:
-            raise FileExistsError(f"{out} already holds this run; --resume continues it, --overwrite starts again")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(settings, text)
 
 
 def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
