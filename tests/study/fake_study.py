@@ -1,4 +1,7 @@
-"""`python fake_study.py work|launch FOLDER [STORAGE]`: a real worker or launcher over runs that are quick fakes."""
+"""Runs a real worker or launcher over runs that are quick fakes.
+
+`python fake_study.py work FOLDER [STORAGE]`, `python fake_study.py launch FOLDER [WORKERS]`
+"""
 
 import sys
 from pathlib import Path
@@ -13,14 +16,14 @@ RUN = Path(__file__).with_name("fake_run.py")
 def work(folder: Path, storage: str | None) -> None:
     worker.run_command = lambda config, out: [sys.executable, str(RUN), str(config), str(out)]
     worker.POLL_SECONDS = 0.2
-    worker.work(folder, storage)
+    worker.work(folder, folder / "collected", storage)
 
 
-def launch_two(folder: Path, storage: str | None) -> None:
-    engines.worker_command = lambda folder, storage: [sys.executable, __file__, "work", str(folder)]
+def launch_workers(folder: Path, workers: str | None) -> None:
+    engines.worker_command = lambda folder, reports, storage: [sys.executable, __file__, "work", str(folder)]
     local.gpus = list
-    launch.launch(read_plan(folder), launch.Places(folder, folder / "collected"), "local", 2, storage)
+    launch.launch(read_plan(folder), launch.Places(folder, folder / "collected"), "local", int(workers or 2), None)
 
 
 if __name__ == "__main__":
-    {"work": work, "launch": launch_two}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)
+    {"work": work, "launch": launch_workers}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

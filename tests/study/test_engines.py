@@ -22,8 +22,9 @@ def test_threads_are_divided_and_gpus_dealt() -> None:
 
 
 def test_an_engine_starts_the_worker_verb() -> None:
-    command = worker_command(Path("/s"), "postgresql://host/db")
-    assert command[1:] == ["-m", "unimm", "study", "work", "/s", "--storage", "postgresql://host/db"]
+    command = worker_command(Path("/s"), Path("/r"), "postgresql://host/db")
+    options = ["--collect", "/r", "--storage", "postgresql://host/db"]
+    assert command[1:] == ["-m", "unimm", "study", "work", "/s", *options]
 
 
 def test_unknown_engines_and_missing_extras_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:

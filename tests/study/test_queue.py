@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unimm.files import write_atomic, write_json
-from unimm.study import collect, queue
+from unimm.study import collect, launch, queue
 from unimm.study.layout import is_done, lock_file, run_folder
 from unimm.study.lock import Lock, is_held
 from unimm.study.plan import Plan, PlannedArm, Run, config_hash
@@ -49,19 +49,52 @@ def test_workers_stopped_at_random_moments_lose_no_run_and_do_none_twice(
     check_complete(tmp_path, plan, kills)
 
 
+def test_finished_runs_are_collected_at_once_and_arms_keep_pace_across_kills(
+    tmp_path, make_plan, processes, noted
+) -> None:
+    plan = make_plan(tmp_path, {"a": 0, "b": 0, "c": 0}, seeds=2)
+    started = [f"{run} start" for run in plan.runs]
+    assert [line.split("/")[0] for line in started] == ["a", "b", "c"] * 2
+    launcher = processes.start("launch", tmp_path, "1")
+    wait_until(lambda: (tmp_path / "executions.txt").exists() and noted(tmp_path)["b/seed0 step 2"])
+    launcher.kill()
+    launcher.wait()
+    for run in plan.runs:
+        assert is_done(tmp_path / "collected", plan, run) == is_done(tmp_path, plan, run) == (run == Run("a", 0))
+    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.runs))
+    there = tmp_path / "there"
+    make_plan(there, {"a": 0, "b": 0, "c": 0}, seeds=2)
+    collect.adopt(tmp_path / "collected", there, plan)
+    assert is_done(there, plan, Run("a", 0))
+    processes.finish("launch", tmp_path, "1")
+    lines = [line for line in (tmp_path / "executions.txt").read_text().splitlines() if line.endswith("start")]
+    assert lines == [*started[:2], *started[1:]]
+
+
+def test_a_launch_fails_before_it_runs_where_results_of_another_plan_are_kept(tmp_path, make_plan) -> None:
+    plan = make_plan(tmp_path / "study", {"a": 0}, seeds=1)
+    make_plan(tmp_path / "kept", {"a": 1}, seeds=1)
+    with pytest.raises(ValueError, match="holds results of another plan"):
+        launch.launch(plan, launch.Places(tmp_path / "study", tmp_path / "kept"), "local", 1, None)
+    assert not (tmp_path / "study/queue.db").exists()
+
+
+def wait_until(holds, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
 def test_a_killed_launcher_takes_its_workers_with_it_and_the_next_one_finishes(
     tmp_path, make_plan, processes, check_complete
 ) -> None:
     plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=2)
     launcher = processes.start("launch", tmp_path)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "executions.txt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until((tmp_path / "executions.txt").exists)
     launcher.kill()
     launcher.wait()
-    deadline = time.monotonic() + 20
-    while any(is_held(lock_file(tmp_path, run)) for run in plan.runs) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.runs))
     stopped = (tmp_path / "executions.txt").read_text()
     time.sleep(0.5)
     assert (tmp_path / "executions.txt").read_text() == stopped
@@ -153,10 +186,10 @@ def test_a_trial_of_a_dead_worker_goes_stale_and_an_empty_one_is_pruned(tmp_path
     monkeypatch.setattr(queue, "GRACE_SECONDS", 1)
     work = Queue(tmp_path, make_plan(tmp_path, {"a": 0}, seeds=1), None)
     work.study.optimize(work._objective(pytest.fail), n_trials=1)
-    work._fill()
+    work._offer()
     dead = work.study.ask()
     work.study._storage.record_heartbeat(dead._trial_id)
     time.sleep(2.2)
-    work._fill()
+    work._offer()
     assert [trial.state.name for trial in work.study.get_trials()] == ["PRUNED", "FAIL", "WAITING"]
     assert work.study.get_trials()[-1].user_attrs == {"run": "a/seed0", "attempt": 1}

@@ -72,12 +72,13 @@ def resume(
 
 
 @app.command()
-def work(folder: Folder, storage: Storage = None) -> None:
+def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> None:
     """Take runs from a study's queue until none is left; engines start this."""
     with user_errors():
+        from unimm.study.plan import read_plan
         from unimm.study.worker import work as work_off
 
-        if not work_off(folder, storage):
+        if not work_off(folder, collect or _reports(read_plan(folder).name), storage):
             raise typer.Exit(130)
 
 

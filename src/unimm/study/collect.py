@@ -15,7 +15,9 @@ KEPT = ("config.yaml", "items.json", "samples/*.png", "samples/grid.json", "resu
 
 
 def collect(folder: Path, plan: Plan, reports: Path) -> int:
-    """Copy the plan and all finished runs to `reports`; returns how many runs lie there.
+    """Copy the plan and all finished runs to `reports`; returns how many of them there are.
+
+    Several workers may do this at once: files are replaced whole, and all of them write the same.
 
     Raises:
         StudyError: `reports` holds the results of another plan.
@@ -27,8 +29,13 @@ def collect(folder: Path, plan: Plan, reports: Path) -> int:
         write_atomic(reports / "plan.json", (folder / "plan.json").read_bytes())
     done = [run for run in plan.runs if is_done(folder, plan, run)]
     for run in done:
-        _copy(run_folder(folder, run), run_folder(reports, run))
+        collect_run(folder, run, reports)
     return len(done)
+
+
+def collect_run(folder: Path, run: Run, reports: Path) -> None:
+    """Copy one finished run to `reports`."""
+    _copy(run_folder(folder, run), run_folder(reports, run))
 
 
 def adopt(reports: Path, folder: Path, plan: Plan) -> None:

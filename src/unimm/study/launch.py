@@ -1,4 +1,4 @@
-"""Starts or continues a study: take what is committed, freeze the plan, start workers, collect what they finished."""
+"""Starts or continues a study: take what is committed, freeze the plan, start workers, who collect what they finish."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def launch(plan: Plan, places: Places, engine: str, workers: int, storage: str |
     """Run what is not done yet with `workers` workers; returns every run's state after they ended."""
     start = engines.engine(engine)
     collect.adopt(places.reports, places.folder, plan)
+    collect.collect(places.folder, plan, places.reports)
     queue = Queue(places.folder, plan, storage)
     queue.restart()
     if any(state is not State.DONE for state in queue.states().values()):
-        start(engines.worker_command(places.folder, storage), workers, places.folder)
-    collect.collect(places.folder, plan, places.reports)
+        start(engines.worker_command(places.folder, places.reports, storage), workers, places.folder)
     return queue.states()

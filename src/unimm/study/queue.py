@@ -1,7 +1,8 @@
 """Hands out a study's runs: an Optuna study, one trial an attempt, over what the run folders say, which is the truth.
 
-A claim happens under the gate, a lock of the study's folder: fill up, take a trial, lock the run, open the gate. So
-the queue never holds a run twice, and a trial that is RUNNING while nobody holds its run's lock was left by a worker
+A claim happens under the gate, a lock of the study's folder: enqueue the first run of the plan that waits, take its
+trial, lock the run, open the gate. So runs come in the plan's order whatever was interrupted, the queue never holds a
+run twice, and a trial that is RUNNING while nobody holds its run's lock was left by a worker
 that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow on purpose,
 because one that is too quick fails live trials (optuna#4234). A crash is tried again twice; a stop costs no attempt.
 """
@@ -82,7 +83,8 @@ class Queue:
         try:
             for run, trials in self._trials().items():
                 if self._state(run, trials) is State.FAILED:
-                    self._enqueue(run, 1)
+                    forgiven = {"run": str(run), "attempt": 1}
+                    self.study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=forgiven))
         finally:
             self.gate.release()
 
@@ -94,7 +96,7 @@ class Queue:
         """
         self.gate.acquire(wait=True)
         try:
-            states = self._fill()
+            states = self._offer()
             if State.WAITING in states.values():
                 self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
                 return Step.WORKED
@@ -125,16 +127,19 @@ class Queue:
 
         return attempt
 
-    def _fill(self) -> dict[Run, State]:
-        """Enqueue every run that waits and has no waiting trial; returns the states."""
+    def _offer(self) -> dict[Run, State]:
+        """Enqueue the first run that waits, unless a trial was left waiting; returns the states."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
-        states = {}
-        for run, trials in self._trials().items():
-            states[run] = self._state(run, trials)
-            if states[run] is State.WAITING and not any(trial.state is TrialState.WAITING for trial in trials):
-                self._enqueue(run, 1 if not trials else int(trials[-1].user_attrs["attempt"]) + _crashed(trials[-1]))
+        found = self._trials()
+        states = {run: self._state(run, trials) for run, trials in found.items()}
+        left = any(trial.state is TrialState.WAITING for trials in found.values() for trial in trials)
+        first = next((run for run, state in states.items() if state is State.WAITING), None)
+        if first is not None and not left:
+            last = found[first][-1] if found[first] else None
+            attempt = 1 if last is None else int(last.user_attrs["attempt"]) + _crashed(last)
+            self.study.enqueue_trial({}, user_attrs={"run": str(first), "attempt": attempt})
         return states
 
     def _state(self, run: Run, trials: list[FrozenTrial]) -> State:
@@ -144,9 +149,6 @@ class Queue:
             return State.DONE
         given_up = bool(trials) and _crashed(trials[-1]) and trials[-1].user_attrs["attempt"] >= ATTEMPTS
         return State.FAILED if given_up else State.WAITING
-
-    def _enqueue(self, run: Run, attempt: int) -> None:
-        self.study.enqueue_trial({}, user_attrs={"run": str(run), "attempt": attempt})
 
     def _trials(self) -> dict[Run, list[FrozenTrial]]:
         """Trials of every planned run, oldest first; the run's id is an attribute, because parameters cannot grow."""

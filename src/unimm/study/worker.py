@@ -1,7 +1,8 @@
 """Takes runs from a study's queue until none is left; each is a child process, so that a crash fails only that run.
 
 SIGTERM and SIGINT stop the child, which leaves a checkpoint, and then the worker. A worker that finds nothing waiting
-stays while others run: the run of one that is killed needs a taker.
+stays while others run: the run of one that is killed needs a taker. A finished run goes to the reports' folder at
+once, so that what is done can be committed whatever happens to the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from unimm.study.collect import collect, collect_run
 from unimm.study.layout import config_file, is_done, log_file, run_folder
 from unimm.study.plan import Run, read_plan
 from unimm.study.queue import Crashed, Queue, Step, Stopped
@@ -28,9 +30,10 @@ def run_command(config: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "unimm", "run", str(config), "--out", str(out), "--resume"]
 
 
-def work(folder: Path, storage: str | None = None) -> bool:
+def work(folder: Path, reports: Path, storage: str | None = None) -> bool:
     """Work on the study in `folder` until every run is done or given up; False if stopped before by a signal."""
-    worker = _Worker(folder, storage)
+    worker = _Worker(folder, reports, storage)
+    collect(worker.folder, worker.plan, reports)  # a worker that was killed may have finished a run and not copied it
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, worker.stop)
     while not worker.stopping:
@@ -43,8 +46,8 @@ def work(folder: Path, storage: str | None = None) -> bool:
 
 
 class _Worker:
-    def __init__(self, folder: Path, storage: str | None) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, reports: Path, storage: str | None) -> None:
+        self.folder, self.reports = folder.resolve(), reports
         self.plan = read_plan(folder)
         self.queue = Queue(self.folder, self.plan, storage)
         self.child: subprocess.Popen[bytes] | None = None
@@ -81,6 +84,7 @@ class _Worker:
             code = self.child.wait()
             self.child = None
             if is_done(self.folder, self.plan, run):
+                collect_run(self.folder, run, self.reports)
                 return
             if self.stopping:
                 raise Stopped

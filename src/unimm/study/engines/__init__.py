@@ -38,7 +38,7 @@ def engine(name: str) -> Start:
     return start
 
 
-def worker_command(folder: Path, storage: str | None) -> list[str]:
+def worker_command(folder: Path, reports: Path, storage: str | None) -> list[str]:
     """The command of one worker."""
-    options = ["--storage", storage] if storage else []
+    options = ["--collect", str(reports.resolve()), *(["--storage", storage] if storage else [])]
     return [sys.executable, "-m", "unimm", "study", "work", str(folder.resolve()), *options]
