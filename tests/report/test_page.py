@@ -93,6 +93,23 @@ def test_plugin_scores_and_unmeasured_values_are_shown(run_dir: Path, golden: di
     assert "diversity/places" in text and "0.765" in text and "n/a" in text
 
 
+def test_the_judges_card_is_shown(run_dir: Path, golden: dict[str, Any]) -> None:
+    right = {"accuracy": 1.0, "confusion": {"red": {"red": 10}}}
+    wrong = {"accuracy": 0.7, "confusion": {"ring": {"ring": 7, "circle": 2, "nothing": 1}}}
+    views = {"real": right, "decoder": wrong}
+    golden["judge_card"] = {
+        "images": 240,
+        "views": {n: {"shape": v, "colour": right, "count": right, "surplus": 0.25} for n, v in views.items()},
+    }
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    assert "| through encoder and decoder | 0.700 | 1.000 | 1.000 | 0.250 | ring as circle (20%) |" in markdown
+    assert "| as rendered | 1.000 | 1.000 | 1.000 | 0.250 | none |" in markdown
+    for text in (html, markdown):
+        assert "The judge on 240 images whose content is known" in text and "ring as circle (20%)" in text
+
+
 def test_unfinished_run_says_what_is_missing(run_dir: Path) -> None:
     (run_dir / "result.json").unlink()
     with pytest.raises(ValueError, match=r"not a finished run: it has no result\.json"):

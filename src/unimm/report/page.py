@@ -7,11 +7,14 @@ from typing import Any
 from unimm.files import write_atomic
 from unimm.report import folder
 from unimm.report.figures import learning_curve, training_curves
+from unimm.report.judge_table import judge_table
+from unimm.report.plain_table import markdown
 from unimm.report.rendering import environment, inline
 from unimm.report.schema import Result
 from unimm.report.table import headline
 
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
+DETAILS = (judge_table,)
 
 
 def write(run_dir: Path) -> Path:
@@ -22,6 +25,7 @@ def write(run_dir: Path) -> Path:
     context = {
         "result": run.result,
         "table": headline(run.result),
+        "details": [found for build in DETAILS if (found := build(run.result)) is not None],
         "samples": run.samples,
         "config": run.config,
         "provenance": _provenance(run.result),
@@ -38,10 +42,10 @@ def write(run_dir: Path) -> Path:
         write_atomic(run_dir / FIGURE, figure)
     if curve:
         write_atomic(run_dir / CURVE, curve)
-    markdown = templates.get_template("report.md.j2").render(
-        **context, figure=FIGURE if figure else None, curve=CURVE if curve else None
+    text = templates.get_template("report.md.j2").render(
+        **context, markdown=markdown, figure=FIGURE if figure else None, curve=CURVE if curve else None
     )
-    write_atomic(run_dir / "report.md", markdown)
+    write_atomic(run_dir / "report.md", text)
     page = run_dir / "report.html"
     write_atomic(page, html)
     return page

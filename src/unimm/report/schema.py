@@ -66,6 +66,29 @@ class Invariants(_Record):
     backbone_unchanged: bool | None
 
 
+class Reading(_Record):
+    """How a facet was read: share right, and true value -> value read -> how often."""
+
+    accuracy: float
+    confusion: dict[str, dict[str, int]]
+
+
+class JudgedView(_Record):
+    """The judge on images of one kind; `surplus` counts detections an image that lie on no object."""
+
+    shape: Reading
+    colour: Reading
+    count: Reading
+    surplus: float
+
+
+class JudgeCard(_Record):
+    """How the judge reads real scenes: as rendered, through encoder and decoder, and damaged."""
+
+    images: int
+    views: dict[str, JudgedView]
+
+
 class CurvePoint(_Record):
     """One snapshot of the run, scored on ``n`` validation images."""
 
@@ -98,6 +121,7 @@ class Result(_Record):
     config: dict[str, JsonValue]
     curve: list[CurvePoint] = []
     efficiency: Efficiency | None = None
+    judge_card: JudgeCard | None = None
 
     @field_validator("schema_version")
     @classmethod

@@ -14,6 +14,8 @@ from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
 from unimm.encoders.clip import Clip
 from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
+from unimm.evaluation.judge_card import View, judge_card
+from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.generation.pipeline import Pipeline, to_uint8
@@ -22,6 +24,7 @@ from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
+from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig, RunConfig
 from unimm.training.assemble import Arm
 
@@ -30,11 +33,12 @@ REFERENCE_SCENES = 1000
 
 @dataclass
 class Scored:
-    """Scores, floors and ceilings of one run, and the images behind them."""
+    """Scores, floors and ceilings of one run, the judge's card, and the images behind the scores."""
 
     scores: list[Score]
     floors: dict[str, list[Score]]
     ceilings: dict[str, list[Score]]
+    card: dict[str, View]
     images: Tensor
     prompts: list[Metadata]
 
@@ -48,11 +52,12 @@ class Scored:
         return verdicts
 
     def as_result(self) -> dict[str, Any]:
-        """The scores, floors and ceilings of result.json."""
+        """The scores, floors, ceilings and judge's card of result.json."""
         return {
             "scores": [{"name": s.name, "value": s.value, "n": s.n, "protocol": dict(s.protocol)} for s in self.scores],
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
             "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
+            "judge_card": card_as_result(self.card),
         }
 
 
@@ -77,11 +82,14 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
         "blind": score_all(metrics, Evidence(answers=blind)),
     }
+    scenes = real_scenes(prompts, foundation.world)
+    real = real_images(arm, scenes, device)
     ceilings = {
         name: score_all(metrics, Evidence(images=shown, prompts=prompts, reference=evidence.reference))
-        for name, shown in real_images(arm, prompts, device).items()
+        for name, shown in real.items()
     }
-    return Scored(score_all(metrics, evidence), floors, ceilings, images, prompts)
+    card = judge_card(scenes, real, foundation.world)
+    return Scored(score_all(metrics, evidence), floors, ceilings, card, images, prompts)
 
 
 def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
@@ -135,17 +143,23 @@ def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[An
     return seen, blind
 
 
-@torch.inference_mode()
-def real_images(arm: Arm, prompts: list[Metadata], device: torch.device) -> dict[str, Tensor]:
-    """Real scenes of the same prompts: as rendered (``real``), and through encoder and decoder (``decoder``)."""
-    foundation, rendered = arm.foundation, []
+def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
+    """A scene that fulfils each prompt."""
+    scenes = []
     for number, metadata in enumerate(prompts):
         rng = np.random.default_rng([number, 53])
         scene = None
         while scene is None:
-            scene = compose(metadata, foundation.world, rng)
-        rendered.append(render(scene, foundation.resolution))
-    real = torch.from_numpy(np.stack(rendered)).permute(0, 3, 1, 2).contiguous()
+            scene = compose(metadata, world, rng)
+        scenes.append(scene)
+    return scenes
+
+
+@torch.inference_mode()
+def real_images(arm: Arm, scenes: list[Scene], device: torch.device) -> dict[str, Tensor]:
+    """Real scenes as rendered (``real``), and through encoder and decoder (``decoder``)."""
+    rendered = np.stack([render(scene, arm.foundation.resolution) for scene in scenes])
+    real = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
     noise, decoded = NoiseSource(0, "ceiling"), []
     encoder = arm.encoder.to(device)
     for begin in tqdm(range(0, len(real), 64), desc="ceiling", unit="batch"):
