@@ -62,9 +62,13 @@ class Decoder(nn.Module, ABC):
 
 
 class Head(nn.Module, ABC):
-    """(noisy latents, t, conditions) to a prediction of the latents' shape."""
+    """(noisy latents, t, conditions) to a prediction of the latents' shape.
+
+    ``one_query_a_token``: it maps each query to one token, so that a longer target needs more queries.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
+    one_query_a_token: ClassVar[bool] = False
 
     @abstractmethod
     def forward(

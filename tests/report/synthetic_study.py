@@ -186,6 +186,10 @@ def result(rng: np.random.Generator, arm: str, seed: int, scores: dict[str, floa
             "sampling_flops_per_image": 3.0e9,
             "peak_memory_bytes": 2**30,
         },
+        "resolution_scaling": [
+            {"resolution": 64 * n, "tokens": tokens, "head_flops": 4_000_000 * tokens}
+            for n, tokens in ((1, 16), (2, {"clip": 16, "vae": 64}[encoder]), (4, {"clip": 16, "vae": 256}[encoder]))
+        ],
         "invariants": {"backbone_unchanged": None if joint else True},
         "versions": {"torch": "2.14.1", "unimm": "0.1.0"},
         "config": {**config(arm, *ARMS[arm]), "seed": seed},

@@ -92,7 +92,7 @@ def test_planted_effects_are_found(folder: Path) -> None:
     found += ("vae_fm_best_distance", "clip_fm_best_cell", "sequential_keeps_understanding")
     found += ("joint_loses_understanding", "clip_over_vae_atoms", "fm_over_mse_atoms")
     assert {name: outcomes[name] for name in found} == dict.fromkeys(found, "supported")
-    assert outcomes["clip_tokens_stay_fixed"] == "untestable"
+    assert outcomes["clip_tokens_stay_fixed"] == "supported"
 
 
 def test_equal_arms_are_not_told_apart(tmp_path: Path) -> None:
@@ -152,6 +152,23 @@ def test_one_arm_at_the_floor_stops_no_claim_but_is_named(edited: Any) -> None:
     found = {answer.claim.id: answer for answer in answers(study, results)}
     answer = found["fm_over_mse_alignment"]
     assert answer.verdict.outcome == "supported" and answer.sentence.endswith("At the floor: clip_mse.")
+
+
+def test_growth_with_resolution_is_read_off_every_run(edited: Any) -> None:
+    study, results = edited("clip_mse", lambda content: content["resolution_scaling"][2].update(tokens=36))
+    found = {answer.claim.id: answer.verdict for answer in answers(study, results)}
+    verdict = found["clip_tokens_stay_fixed"]
+    assert (verdict.outcome, verdict.note) == ("contradicted", "broken: tokens_fixed_over_resolution in clip_mse")
+    assert results.facts["tokens_fixed_over_resolution"]["clip_fm"] == [True] * 3
+    assert results.facts["cost_grows_with_resolution"]["vae_fm"] == [True] * 3
+    assert results.facts["tokens_grow_with_resolution"]["clip_fm"] == [False] * 3
+
+
+def test_facts_that_a_run_does_not_say_leave_the_claim_untestable(edited: Any) -> None:
+    study, results = edited("vae_mse", lambda content: content.update(resolution_scaling=[]))
+    answer = {answer.claim.id: answer for answer in answers(study, results)}["clip_tokens_stay_fixed"]
+    assert answer.verdict.outcome == "untestable"
+    assert answer.sentence == "Not tested: vae_mse: tokens_grow_with_resolution was not checked."
 
 
 def test_off_plan_runs_are_named(edited: Any) -> None:

@@ -15,6 +15,8 @@ class LinearHead(Head):
     class Config(ComponentConfig):
         """Nothing to set: sizes follow from the backbone and the encoder."""
 
+    one_query_a_token = True
+
     def __init__(self, config: Config, channels: int, grid: tuple[int, int], condition_channels: int) -> None:
         super().__init__()
         self.tokens = grid[0] * grid[1]

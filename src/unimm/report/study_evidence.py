@@ -4,14 +4,19 @@ Scores at equal generation samples are those of the finished runs on the test pr
 off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from operator import eq, lt
 
 import numpy as np
 
 from unimm.analysis.claims import Budget
 from unimm.analysis.results import Curve, StudyResults
+from unimm.report.schema import Result
 from unimm.report.study_folder import Array, Items, Study, StudyRun
 from unimm.report.study_guards import guards
+
+Fact = Callable[[Result], bool | None]
 
 BY_PROMPT = "geneval/overall"
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -34,7 +39,7 @@ def evidence(study: Study) -> StudyResults:
         scores=budgets,
         tasks={BY_PROMPT: tasks} if tasks is not None else {},
         curves=curves,
-        facts={"backbone_unchanged": _promises(study)},
+        facts={name: _checked(study, check) for name, check in FACTS.items()},
         guards=guards(study),
     )
 
@@ -120,12 +125,30 @@ def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
     }
 
 
-def _promises(study: Study) -> dict[str, list[bool]]:
-    """Arm -> whether each run left the backbone unchanged, for arms that promise it."""
+def _checked(study: Study, check: Fact) -> dict[str, list[bool]]:
+    """Arm -> whether the fact held in each run, for arms whose every run can say."""
     found = {}
     for arm in study.plan.arms:
-        checked = [run.result.invariants.backbone_unchanged for run in study.finished(arm)]
-        held = [value for value in checked if value is not None]
-        if held and len(held) == len(checked):
+        held = [known for run in study.finished(arm) if (known := check(run.result)) is not None]
+        if held and len(held) == len(study.finished(arm)):
             found[arm] = held
     return found
+
+
+def _over_resolution(quantity: str, holds: Callable[[int, int], bool]) -> Fact:
+    """Whether `holds` of a quantity at every measured resolution and at the next higher one."""
+
+    def check(result: Result) -> bool | None:
+        values = [getattr(point, quantity) for point in sorted(result.resolution_scaling, key=lambda p: p.resolution)]
+        return all(holds(*pair) for pair in pairwise(values)) if len(values) > 1 else None
+
+    return check
+
+
+# Fact -> whether it held in a run, or None if its result does not say.
+FACTS: dict[str, Fact] = {
+    "backbone_unchanged": lambda result: result.invariants.backbone_unchanged,
+    "tokens_fixed_over_resolution": _over_resolution("tokens", eq),
+    "tokens_grow_with_resolution": _over_resolution("tokens", lt),
+    "cost_grows_with_resolution": _over_resolution("head_flops", lt),
+}
