@@ -110,6 +110,25 @@ def test_the_judges_card_is_shown(run_dir: Path, golden: dict[str, Any]) -> None
         assert "The judge on 240 images whose content is known" in text and "ring as circle (20%)" in text
 
 
+CHANGE = {"n": 75, "before": 0.52, "after": 0.48, "effect": -0.04, "low": -0.1, "high": 0.02, "gained": 3, "lost": 6}
+
+
+@pytest.mark.parametrize(
+    ("retention", "shown"),
+    [
+        ({"start": "understanding", "exact": False, "kinds": {"count": CHANGE}}, "-0.040 (-0.100 to +0.020)"),
+        ({"start": "understanding", "exact": True, "kinds": {"count": {**CHANGE, "low": None}}}, "exactly 0"),
+        ({"start": "language", "exact": False, "kinds": {}}, "There is no before"),
+    ],
+)
+def test_retention_is_an_effect_a_fact_or_absent(run_dir, golden, retention, shown) -> None:
+    golden["retention"] = retention
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    for text in (html, (run_dir / "report.md").read_text(encoding="utf-8")):
+        assert shown in text and "Understanding before and after generation training" in text
+
+
 def test_unfinished_run_says_what_is_missing(run_dir: Path) -> None:
     (run_dir / "result.json").unlink()
     with pytest.raises(ValueError, match=r"not a finished run: it has no result\.json"):

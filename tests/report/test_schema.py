@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from unimm.report.schema import SCHEMA_VERSION, Result
 
-ADDED = ("curve", "efficiency", "judge_card", "resolution_scaling")
+ADDED = tuple(name for name, field in Result.model_fields.items() if not field.is_required())
 REQUIRED = tuple(name for name, field in Result.model_fields.items() if field.is_required())
 
 

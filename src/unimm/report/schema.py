@@ -60,14 +60,6 @@ class Efficiency(_Record):
     peak_memory_bytes: int
 
 
-class ResolutionPoint(_Record):
-    """Tokens of the run's encoder for an image of ``resolution`` pixels a side, and FLOPs of its head on as many."""
-
-    resolution: int
-    tokens: int
-    head_flops: int
-
-
 class Invariants(_Record):
     """Properties checked after training; null where the arm does not promise them."""
 
@@ -95,6 +87,30 @@ class JudgeCard(_Record):
 
     images: int
     views: dict[str, JudgedView]
+
+
+class Change(_Record):
+    """Accuracy on the same `n` questions before and after generation training, and how many answers flipped.
+
+    `effect` is after minus before; its 95 % interval is over questions, and null where the effect is exactly 0.
+    """
+
+    n: int
+    before: float
+    after: float
+    effect: float
+    low: float | None
+    high: float | None
+    gained: int
+    lost: int
+
+
+class Retention(_Record):
+    """What generation training left of understanding, by kind of question; no kinds where there was none before."""
+
+    start: str
+    exact: bool
+    kinds: dict[str, Change]
 
 
 class CurvePoint(_Record):
@@ -129,8 +145,8 @@ class Result(_Record):
     config: dict[str, JsonValue]
     curve: list[CurvePoint] = []
     efficiency: Efficiency | None = None
-    resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
+    retention: Retention | None = None
 
     @field_validator("schema_version")
     @classmethod

@@ -19,22 +19,19 @@ from safetensors.torch import load_file
 
 from unimm.components import parameter_count
 from unimm.config import read
-from unimm.evaluation.answers import answer_logits
 from unimm.files import write_json
 from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig, TrainingConfig
-from unimm.training.assemble import Arm, assemble, step_data, weights_hash
+from unimm.training.assemble import Arm, assemble, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.curve import learning_curve
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
 from unimm.training.module import ArmModule, Endless
 from unimm.training.outcome import counts, describe, save_grid, save_items
+from unimm.training.probe import Probe, before_training, check_frozen, is_frozen, probe, retained
 from unimm.training.quiet import quiet_lightning
-from unimm.training.resolution import resolution_scaling
-from unimm.training.scoring import score_arm, understanding_probe
-
-LOGIT_ROUNDING = 1e-3
+from unimm.training.scoring import score_arm
 
 
 class Interrupted(Exception):
@@ -54,15 +51,15 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     device = pick_device(config.training.device)
     arm = assemble(config)
     prepare(config, out, resume, overwrite)
-    before = probe(config, arm, device) if not arm.strategy.stages()[0].train_backbone else None
+    before = before_training(config, arm, device)
     trained, log = train(config, arm, out, device)
     load_average(trained, final_average(out))
-    unchanged = check_frozen(config, arm, before, device) if before else None
+    unchanged = check_frozen(before, probe(config, arm, device)) if before and is_frozen(arm) else None
     prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
     spent = efficiency(trained, arm.pipeline(), prompts, device)
     samples = config.training.steps * config.training.batch_size
     scoring = time.monotonic()
-    measured = measure(config, arm, trained, out, device)
+    measured = measure(config, arm, trained, before, out, device)
     score_seconds = time.monotonic() - scoring
     result = {
         **describe(config, arm, device, started),
@@ -80,7 +77,6 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
             "data_wait_fraction": log.waited / max(log.seconds, 1e-9),
         },
         "efficiency": spent,
-        "resolution_scaling": resolution_scaling(config, arm, device),
         "invariants": {"backbone_unchanged": unchanged},
         "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
         "config": config.model_dump(mode="json"),
@@ -157,35 +153,18 @@ def load_average(module: ArmModule, path: Path) -> None:
     assert not unexpected and not trained & set(missing), "the average holds exactly what was trained"
 
 
-def probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[str, torch.Tensor]:
-    """Hash of the backbone without its queries, and its logits on the test questions."""
-    names = {name for name, _ in arm.backbone.named_parameters() if name != "queries"}
-    pairs, tokens = understanding_probe(config, arm, device)
-    backbone = arm.backbone.to(device).eval()
-    return weights_hash(backbone, names), answer_logits(backbone, pairs, tokens)
-
-
-def check_frozen(config: RunConfig, arm: Arm, before: tuple[str, torch.Tensor], device: torch.device) -> bool:
-    """A frozen backbone must come out as it went in; RuntimeError otherwise.
-
-    Weights are compared bit by bit, logits within float32 rounding: a matrix library may split the same product over
-    another number of threads on a busy machine.
-    """
-    after = probe(config, arm, device)
-    if after[0] != before[0]:
-        raise RuntimeError("the strategy freezes the backbone, but its weights changed during training")
-    difference = float((after[1] - before[1]).abs().max())
-    if not difference <= LOGIT_ROUNDING:
-        raise RuntimeError(f"the strategy freezes the backbone, but its answers' logits moved by {difference:.1e}")
-    return True
-
-
-def measure(config: RunConfig, arm: Arm, module: ArmModule, out: Path, device: torch.device) -> dict[str, Any]:
+def measure(
+    config: RunConfig, arm: Arm, module: ArmModule, before: Probe | None, out: Path, device: torch.device
+) -> dict[str, Any]:
     """Sample and score the trained arm and its snapshots; writes the sample grid and every item's score."""
     scored = score_arm(config, arm, device)
     save_grid(scored, out)
     save_items(scored, out)
-    return {**scored.as_result(), "curve": learning_curve(config, arm, module, out, device)}
+    return {
+        **scored.as_result(),
+        "retention": retained(arm, before, scored.answers),
+        "curve": learning_curve(config, arm, module, out, device),
+    }
 
 
 def score(run_dir: Path) -> dict[str, Any]:
@@ -193,10 +172,11 @@ def score(run_dir: Path) -> dict[str, Any]:
     config = read(run_dir / "config.yaml")
     device = pick_device(config.training.device)
     arm = assemble(config)
+    before = before_training(config, arm, device)
     module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], config.training, None)  # type: ignore[arg-type]
     load_average(module, final_average(run_dir))
     module.to(device).eval()
     result: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
-    result |= measure(config, arm, module, run_dir, device)
+    result |= measure(config, arm, module, before, run_dir, device)
     write_json(run_dir / "result.json", result)
     return result

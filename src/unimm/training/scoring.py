@@ -33,12 +33,13 @@ REFERENCE_SCENES = 1000
 
 @dataclass
 class Scored:
-    """Scores, floors and ceilings of one run, the judge's card, and the images behind the scores."""
+    """Scores, floors and ceilings of one run, the judge's card, and the answers and images behind the scores."""
 
     scores: list[Score]
     floors: dict[str, list[Score]]
     ceilings: dict[str, list[Score]]
     card: dict[str, View]
+    answers: list[Answered]
     images: Tensor
     prompts: list[Metadata]
 
@@ -89,7 +90,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         for name, shown in real.items()
     }
     card = judge_card(scenes, real, foundation.world)
-    return Scored(score_all(metrics, evidence), floors, ceilings, card, images, prompts)
+    return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts)
 
 
 def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
