@@ -60,6 +60,14 @@ class Efficiency(_Record):
     peak_memory_bytes: int
 
 
+class ResolutionPoint(_Record):
+    """Tokens of the run's encoder for an image of ``resolution`` pixels a side, and FLOPs of its head on as many."""
+
+    resolution: int
+    tokens: int
+    head_flops: int
+
+
 class Invariants(_Record):
     """Properties checked after training; null where the arm does not promise them."""
 
@@ -145,6 +153,7 @@ class Result(_Record):
     config: dict[str, JsonValue]
     curve: list[CurvePoint] = []
     efficiency: Efficiency | None = None
+    resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
     retention: Retention | None = None
 

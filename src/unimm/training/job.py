@@ -31,6 +31,7 @@ from unimm.training.module import ArmModule, Endless
 from unimm.training.outcome import counts, describe, save_grid, save_items
 from unimm.training.probe import Probe, before_training, check_frozen, is_frozen, probe, retained
 from unimm.training.quiet import quiet_lightning
+from unimm.training.resolution import resolution_scaling
 from unimm.training.scoring import score_arm
 
 
@@ -77,6 +78,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
             "data_wait_fraction": log.waited / max(log.seconds, 1e-9),
         },
         "efficiency": spent,
+        "resolution_scaling": resolution_scaling(config, arm, device),
         "invariants": {"backbone_unchanged": unchanged},
         "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
         "config": config.model_dump(mode="json"),
