@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unimm.leaving.cli import SeedsCommand, export, sample
 from unimm.study.cli import app as study
 from unimm.user_errors import user_errors
 
@@ -129,6 +130,10 @@ def report(
 
         writer = study_page if (path / "plan.json").exists() else page
         typer.echo(writer.write(path))
+
+
+app.command(cls=SeedsCommand)(sample)
+app.command()(export)
 
 
 @foundation.command("build")

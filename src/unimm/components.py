@@ -52,7 +52,22 @@ class Encoder(nn.Module, ABC):
 
 
 class Decoder(nn.Module, ABC):
-    """Latents to images."""
+    """Latents to images.
+
+    A decoder whose arm should be exportable (`unimm export`) also defines `settings` and `from_settings`.
+    """
+
+    def settings(self) -> dict[str, Any]:
+        """What `from_settings` needs to build the same decoder without its weights, as JSON; ValueError by default."""
+        raise ValueError(
+            f"{type(self).__name__} cannot be exported: give the class `settings` and `from_settings` "
+            "(unimm.components.Decoder says what they do)"
+        )
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Decoder:
+        """The decoder that returned these `settings`, with fresh weights and buffers for ``load_state_dict``."""
+        raise NotImplementedError(f"{cls.__name__} defines settings, so it has to define from_settings")
 
     @abstractmethod
     def decode(

@@ -66,6 +66,11 @@ class Registry(Generic[T]):
             raise ValueError(f"{self.kind}: {name!r} has no settings: nest `class Config(ComponentConfig)` in it")
         return cast("type[T]", cls)
 
+    def name_of(self, cls: type[Any]) -> str:
+        """The name under which `get` finds the class: a registered one, or "module:attribute"."""
+        spelled = _spell(cls)
+        return next((name for name, target in self._all().items() if _spell(target) == spelled), spelled)
+
     def config_class(self, name: str) -> type[ComponentConfig]:
         """The settings class of the component called `name`."""
         return cast("type[ComponentConfig]", self.get(name).Config)  # type: ignore[attr-defined]

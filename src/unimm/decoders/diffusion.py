@@ -7,13 +7,15 @@ CLIP tokens. It is trained once with the CLIP frozen and shared by every CLIP ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from unimm.components import Decoder, Head
+from unimm.components import Decoder
 from unimm.decoders.vae import VaeDecoder
-from unimm.encoders.statistics import Statistics
+from unimm.encoders.statistics import Statistics, blank
+from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 
@@ -23,7 +25,7 @@ class DiffusionDecoder(Decoder):
 
     def __init__(
         self,
-        head: Head,
+        head: DiffusionTransformer,
         flow: FlowMatching,
         shape: tuple[int, int],
         vae: VaeDecoder,
@@ -43,3 +45,25 @@ class DiffusionDecoder(Decoder):
         tokens = self.clip_statistics.standardise(latents) if self.clip_statistics else latents
         inner = self.flow.sample(self.head, tokens, self.shape, noise.child("decoder"), keys)
         return self.vae.decode(inner, noise, keys)
+
+    def settings(self) -> dict[str, Any]:
+        head = self.head
+        return {
+            "head": head.config.model_dump(),
+            "channels": head.channels,
+            "grid": list(head.grid),
+            "condition_channels": head.condition_channels,
+            "flow": self.flow.config.model_dump(),
+            "vae": self.vae.settings(),
+            "takes_raw_tokens": self.clip_statistics is not None,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> DiffusionDecoder:
+        width, grid = settings["condition_channels"], tuple(settings["grid"])
+        config = DiffusionTransformer.Config(**settings["head"])
+        head = DiffusionTransformer(config, settings["channels"], grid, width, aligned_channels=width)
+        flow = FlowMatching(FlowMatching.Config(**settings["flow"]))
+        shape = (head.grid[0] * head.grid[1], head.channels)
+        raw = blank(width) if settings["takes_raw_tokens"] else None
+        return cls(head, flow, shape, VaeDecoder.from_settings(settings["vae"]), raw)

@@ -29,6 +29,11 @@ class Statistics(nn.Module):
         return latents * self.std + self.mean
 
 
+def blank(channels: int) -> Statistics:
+    """Statistics that change nothing, for ``load_state_dict`` to fill."""
+    return Statistics(torch.zeros(channels), torch.ones(channels))
+
+
 def measure(batches: Callable[[], Iterable[Tensor]]) -> Statistics:
     """Two passes over ``batches()`` (each ``[..., channels]``): the mean first, then squared distances to it."""
     count, total = 0, torch.zeros(())

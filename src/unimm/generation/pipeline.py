@@ -28,6 +28,12 @@ class Pipeline:
         self.backbone, self.head, self.objective = backbone, head, objective
         self.decoder, self.spec = decoder, spec
 
+    def to(self, device: torch.device) -> Pipeline:
+        """Move all parts to a device, in place."""
+        for part in (self.backbone, self.head, self.decoder):
+            part.to(device)
+        return self
+
     @torch.inference_mode()
     def __call__(
         self,

@@ -47,6 +47,7 @@ class DiffusionTransformer(Head):
         from diffusers.models.transformers.lumina_nextdit2d import LuminaNextDiT2DModel
 
         super().__init__()
+        self.config, self.condition_channels = config, condition_channels
         self.channels, self.grid, self.aligned = channels, grid, aligned_channels > 0
         self.model = LuminaNextDiT2DModel(
             sample_size=grid[0],

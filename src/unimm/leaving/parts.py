@@ -1,0 +1,109 @@
+"""The parts of a pipeline on disk, laid out as `diffusers` does: one folder a component, configuration and weights.
+
+====================  ====================================================================================
+``backbone/``         the language model, as `transformers` saves it
+``tokenizer/``        its tokenizer with the chat template
+``queries/``          the learnable queries and the image projector
+``head/``             the head
+``scheduler/``        the objective's name and settings: sampler steps, guidance, timestep shift
+``decoder/``          latents to images
+====================  ====================================================================================
+
+Every component is found in its registry by name, so that a plug-in's model needs the plug-in installed and no code
+travels with the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from unimm.backbones.causal_lm import CausalLM
+from unimm.components import Decoder, Head, LatentSpec, Objective
+from unimm.files import write_json
+from unimm.generation.pipeline import Pipeline
+from unimm.registry import decoders, heads, objectives
+from unimm.schema import RunConfig
+
+SETTINGS, WEIGHTS = "config.json", "model.safetensors"
+SCHEDULER = "scheduler_config.json"
+
+
+def write_parts(pipeline: Pipeline, config: RunConfig, folder: Path) -> None:
+    """Write every part of the pipeline below ``folder``; ValueError if the decoder cannot be exported."""
+    backbone, spec = pipeline.backbone, pipeline.spec
+    language_model: Any = backbone.model
+    language_model.save_pretrained(folder / "backbone")
+    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    _write_weights(backbone, folder / "queries", leave_out="model.")
+    channels = backbone.projector[0].in_features
+    write_json(folder / "queries" / SETTINGS, {**backbone.config.model_dump(), "image_channels": channels})
+    _write_weights(pipeline.head, folder / "head")
+    shapes = {"channels": spec.channels, "grid": list(spec.grid), "condition_channels": backbone.width}
+    write_json(folder / "head" / SETTINGS, {**config.head.model_dump(), **shapes, "fingerprint": spec.fingerprint})
+    write_json(folder / "scheduler" / SCHEDULER, config.objective.model_dump())
+    _write_weights(pipeline.decoder, folder / "decoder")
+    name = decoders.name_of(type(pipeline.decoder))
+    write_json(folder / "decoder" / SETTINGS, {"name": name, **pipeline.decoder.settings()})
+
+
+def read_parts(folder: Path) -> Pipeline:
+    """The pipeline that `write_parts` wrote, on the CPU and in evaluation mode."""
+    head, spec = _head(folder / "head")
+    parts = (_backbone(folder), head, _decoder(folder / "decoder"))
+    for part in parts:
+        part.requires_grad_(False).eval()
+    backbone, head, decoder = parts
+    return Pipeline(backbone, head, _objective(folder / "scheduler"), decoder, spec)
+
+
+def _backbone(folder: Path) -> CausalLM:
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone", use_safetensors=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    settings = _json(folder / "queries" / SETTINGS)
+    channels = settings.pop("image_channels")
+    backbone = CausalLM(CausalLM.Config(**settings), model, tokenizer, channels, seed=0)
+    missing, unexpected = backbone.load_state_dict(load_file(folder / "queries" / WEIGHTS), strict=False)
+    assert not unexpected and all(name.startswith("model.") for name in missing), "queries and projector are complete"
+    return backbone
+
+
+def _head(folder: Path) -> tuple[Head, LatentSpec]:
+    settings = _json(folder / SETTINGS)
+    cls: Any = heads.get(settings.pop("name"))
+    channels, grid = settings.pop("channels"), tuple(settings.pop("grid"))
+    width, fingerprint = settings.pop("condition_channels"), settings.pop("fingerprint")
+    head: Head = cls(cls.Config(**settings), channels, grid, width)
+    head.load_state_dict(load_file(folder / WEIGHTS))
+    return head, LatentSpec(grid[0] * grid[1], channels, grid, fingerprint)
+
+
+def _objective(folder: Path) -> Objective:
+    settings = _json(folder / SCHEDULER)
+    cls: Any = objectives.get(settings.pop("name"))
+    objective: Objective = cls(cls.Config(**settings))
+    return objective
+
+
+def _decoder(folder: Path) -> Decoder:
+    settings = _json(folder / SETTINGS)
+    decoder = decoders.get(settings.pop("name")).from_settings(settings)
+    decoder.load_state_dict(load_file(folder / WEIGHTS))
+    return decoder
+
+
+def _write_weights(module: nn.Module, folder: Path, leave_out: str | None = None) -> None:
+    """Parameters and buffers, but for those whose names start with ``leave_out``."""
+    folder.mkdir()
+    state = module.state_dict()
+    kept = {name: value.contiguous().cpu() for name, value in state.items() if not name.startswith(leave_out or "\0")}
+    save_file(kept, folder / WEIGHTS)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
