@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unimm.analysis.reach import Cost, Speedup, cost_to_reach, mann_whitney_cdf
+from unimm.analysis.reach import Cost, SeenRatio, Speedup, cost_ratio, cost_to_reach, mann_whitney_cdf
 
 COSTS = [1.0, 10.0, 100.0, 1000.0]
 
@@ -65,7 +65,7 @@ def test_speedup_of_separate_arms() -> None:
     assert speedup.estimate == pytest.approx(log(4), abs=0.1)
     assert log(3.2) < low < speedup.estimate < high < log(5)
     assert speedup.p_value() == pytest.approx(2 / 252)
-    assert speedup.note == "target reached by 5 of 5 against 5 of 5 runs"
+    assert speedup.note == "target reached by 5 of 5 against 5 of 5 runs, so ranks decide"
 
 
 def test_runs_that_never_reach_the_target_count_as_slow() -> None:
@@ -112,3 +112,43 @@ def test_interval_and_p_value_agree() -> None:
             fast, slow = ([Cost(c, c if c < 3 else inf) for c in arm] for arm in arms)
             low, high = (speedup := Speedup(fast, slow)).interval(alpha)
             assert (low > 0 or high < 0) == (speedup.p_value() <= alpha)
+
+
+def test_costs_that_were_all_seen_give_welchs_interval() -> None:
+    fast, slow = [1.0, 1.1, 1.3], [3.6, 4.0, 4.4]
+    ratio = cost_ratio(seen(fast), seen(slow))
+    expected = stats.ttest_ind(np.log(slow), np.log(fast), equal_var=False)
+    assert isinstance(ratio, SeenRatio) and ratio.estimate == pytest.approx(np.log(slow).mean() - np.log(fast).mean())
+    assert ratio.p_value() == pytest.approx(expected.pvalue)
+    assert ratio.interval(0.01) == pytest.approx(tuple(expected.confidence_interval(0.99)))
+    for bounded in (Cost(4.0, inf), Cost(0.0, 1.0)):
+        assert isinstance(cost_ratio(seen(fast), [*seen(slow[:2]), bounded]), Speedup)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("spreads", [(0.2, 0.2), (0.1, 0.4)])
+@pytest.mark.parametrize("budget", [inf, 2.0 * np.exp(0.2), 2.0])
+def test_ratio_is_covered_whichever_way_the_runs_choose(
+    seeds: int, spreads: tuple[float, float], budget: float
+) -> None:
+    """True ratio 2, lognormal costs; nearly none, a part or nearly all of the comparisons meet a censored run."""
+    rng = np.random.default_rng(2)
+    costs = np.exp(np.array(spreads)[:, None] * rng.standard_normal((1500, 2, seeds))) * np.array([[1.0], [2.0]])
+    covered, decided = [], []
+    for pair in costs:
+        fast, slow = ([Cost(min(c, budget), c if c < budget else inf) for c in arm] for arm in pair)
+        low, high = cost_ratio(fast, slow).interval(0.05)
+        covered.append(low <= log(2) <= high)
+        decided.append(low > 0)
+    assert np.mean(covered) >= 0.93
+    assert budget != inf or (np.mean(covered) <= 0.99 and np.mean(decided) >= 0.35)
+
+
+def test_equal_arms_are_told_apart_no_more_often_than_alpha_allows() -> None:
+    rng = np.random.default_rng(3)
+    costs = rng.lognormal(0, 0.3, (2000, 2, 3))
+    found = []
+    for pair in costs:
+        fast, slow = ([Cost(min(c, 1.5), c if c < 1.5 else inf) for c in arm] for arm in pair)
+        found.append(cost_ratio(fast, slow).p_value() <= 0.05)
+    assert 0.01 <= np.mean(found) <= 0.06

@@ -155,17 +155,26 @@ def test_reach(delay: float, outcome: str, direction: str) -> None:
     assert verdict.outcome == outcome
     reached = delay < 100
     assert verdict.estimate == pytest.approx(delay, rel=0.1) if reached else verdict.estimate > 80
-    assert verdict.note == f"target reached by 5 of 5 against {5 if reached else 0} of 5 runs"
+    censored = "target reached by 5 of 5 against 0 of 5 runs, so ranks decide"
+    assert verdict.note == ("target reached by every run" if reached else censored)
     assert json.loads(verdict.model_dump_json())["high"] == (pytest.approx(verdict.high) if reached else None)
 
 
-def test_reach_with_three_seeds_asks_for_more() -> None:
-    curves = {METRIC: {"a": curve(1.0, 3), "b": curve(3.0, 3)}}
-    verdict = only(claim("reach"), StudyResults(setting="a test", curves=curves))
-    assert (verdict.outcome, verdict.seeds_needed) == (Outcome.INCONCLUSIVE, 4)
-    assert (
-        only(claim("reach", budget="generation_samples"), StudyResults("a test", curves=curves)).outcome == "untestable"
-    )
+def test_reach_with_three_seeds_is_decided_unless_a_run_is_censored() -> None:
+    def decided(slower: Curve) -> Verdict:
+        return only(claim("reach"), StudyResults("a test", curves={METRIC: {"a": curve(1.0, 3), "b": slower}}))
+
+    seen = decided(curve(3.0, 3))
+    assert (seen.outcome, seen.n_seeds, seen.note) == (Outcome.SUPPORTED, 3, "target reached by every run")
+    assert seen.estimate == pytest.approx(3.0, rel=0.01) and 2.5 < seen.low < 3 < seen.high < 3.5
+    never = decided(curve(1000.0, 3))
+    assert (never.outcome, never.seeds_needed) == (Outcome.INCONCLUSIVE, 4)
+    assert never.note == "target reached by 3 of 3 against 0 of 3 runs, so ranks decide"
+    alike = Curve(curve(1.0, 3).costs, np.tile(curve(1.0, 1).scores, (3, 1)))
+    same = StudyResults("a test", curves={METRIC: {"a": alike, "b": alike}})
+    assert only(claim("reach"), same).outcome == Outcome.UNTESTABLE
+    unpaid = StudyResults("a test", curves={METRIC: {"a": alike, "b": curve(3.0, 3)}})
+    assert only(claim("reach", budget="generation_samples"), unpaid).outcome == Outcome.UNTESTABLE
     assert claims(claim("reach")).claims[0].margin == pytest.approx(log(1.2))
 
 

@@ -98,7 +98,7 @@ def write_run(run_dir: Path, arm: str, seed: int, effects: bool = True) -> None:
     write_samples(run_dir, rng, prompts, overall)
     (run_dir / "items.json").write_text(json.dumps({"prompts": prompts, "scores": items}))
     (run_dir / "config.yaml").write_text(f"name: {arm}\n")
-    (run_dir / "result.json").write_text(json.dumps(result(rng, arm, seed, scores, len(prompts))))
+    (run_dir / "result.json").write_text(json.dumps(result(rng, arm, seed, scores, len(prompts), effects)))
 
 
 def judged(rng: np.random.Generator, level: float) -> tuple[list[dict[str, str]], dict[str, list[float | None]]]:
@@ -134,10 +134,12 @@ def other_scores(rng: np.random.Generator, levels: tuple[str, ...], overall: flo
     }
 
 
-def result(rng: np.random.Generator, arm: str, seed: int, scores: dict[str, float], images: int) -> dict[str, Any]:
+def result(
+    rng: np.random.Generator, arm: str, seed: int, scores: dict[str, float], images: int, effects: bool
+) -> dict[str, Any]:
     encoder, _, strategy = ARMS[arm]
     joint = strategy == "joint"
-    work = {"clip": 4.0e7, "vae": 9.0e7}[encoder] * (1.5 if joint else 1)
+    work = {"clip": 4.0e7, "vae": 9.0e7}[encoder] * (1.5 if joint else 1) if effects else 4.0e7
     curve = [
         {
             "step": n // 32,

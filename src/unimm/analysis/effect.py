@@ -1,6 +1,6 @@
 """What a verdict needs to know of an effect, however it was estimated.
 
-Three estimates satisfy it: a contrast of means, the smallest of several contrasts, a ratio of costs from ranks. Each
+Three estimates satisfy it: a contrast of means, the smallest of several contrasts, a ratio of costs. Each
 pairs an interval with a p-value so that `interval(a)` excludes a null value exactly when `p_value(null) <= a`; only
 then may Holm's procedure decide on p-values and the verdict on intervals.
 """

@@ -9,7 +9,7 @@ from unimm.analysis.best_cell import Lead
 from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority, Reach
 from unimm.analysis.contrast import Comparison, contrast
 from unimm.analysis.effect import Effect
-from unimm.analysis.reach import Cost, Speedup, cost_to_reach
+from unimm.analysis.reach import Cost, SeenRatio, cost_ratio, cost_to_reach
 from unimm.analysis.results import StudyResults, Untestable
 
 
@@ -44,7 +44,10 @@ def _(claim: BestCell, results: StudyResults) -> Effect:
 
 @_measure.register
 def _(claim: Reach, results: StudyResults) -> Effect:
-    return Speedup(_costs(claim, claim.faster, results), _costs(claim, claim.slower, results))
+    ratio = cost_ratio(_costs(claim, claim.faster, results), _costs(claim, claim.slower, results))
+    if isinstance(ratio, SeenRatio):
+        _check_varies(ratio.standard_error)
+    return ratio
 
 
 def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
