@@ -1,24 +1,33 @@
 """CLIP score through `torchmetrics`, with the foundation's independent open_clip evaluators.
 
 100 x cosine of image and text embeddings, averaged over images (Hessel et al. 2021, without the factor 2.5). The
-evaluators were trained on other scenes than the CLIP that arms predict, with other architectures.
+evaluators were trained on other scenes than the CLIP that arms predict, with other architectures; one whose weights are
+that CLIP's is refused. The target CLIP's own cosine is given as ``bias/clip_score/target`` and is no score: arms that
+predict its features, and the decoder that is conditioned on them, are trained to please it, so that
+
+    bias = (CLIP arm - VAE arm) by the target - (CLIP arm - VAE arm) by an independent evaluator
+
+says how far such a score would flatter them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64
+from numpy import ndarray
 from pydantic import Field
 from torch import Tensor, nn
 from torchmetrics.multimodal.clip_score import CLIPScore
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from unimm.component_config import ComponentConfig
+from unimm.encoders.clip import load_clip
 from unimm.evaluation.images import at_resolution
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.retrieval import r_precision
@@ -27,26 +36,34 @@ from unimm.foundation.recipes import CLIP_CONTEXT, clip_tokens
 
 BATCH = 256
 EVALUATORS = ("a", "b")
+WEIGHTS = "open_clip_model.safetensors"
 
 
 class OpenClipAdapter(nn.Module):
-    """An open_clip model behind the methods that torchmetrics calls; it cannot be put into training mode."""
+    """An open_clip model behind the methods that torchmetrics calls; it cannot be put into training mode.
+
+    It keeps what it embedded, in order, so that images are encoded once for everything that reads their embeddings.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model.eval()
         self.config = SimpleNamespace()
+        self.pictures: list[Tensor] = []
+        self.texts: list[Tensor] = []
 
     def train(self, mode: bool = True) -> OpenClipAdapter:
         return super().train(False)
 
     def get_image_features(self, pixel_values: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b e"]:
         """Image embeddings."""
-        return self.model.encode_image(pixel_values)  # type: ignore[no-any-return]
+        self.pictures.append(self.model.encode_image(pixel_values))
+        return self.pictures[-1]
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Float[Tensor, "b e"]:
         """Text embeddings; open_clip's tower finds the end of text by itself."""
-        return self.model.encode_text(input_ids)  # type: ignore[no-any-return]
+        self.texts.append(self.model.encode_text(input_ids))
+        return self.texts[-1]
 
 
 class OpenClipProcessor:
@@ -64,28 +81,30 @@ class OpenClipProcessor:
         ids = clip_tokens(self.tokenizer, text, CLIP_CONTEXT)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
+    def cut(self, texts: list[str]) -> int:
+        """How many texts are too long for the evaluators, which then read their beginnings only."""
+        lengths = (len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        return sum(length >= CLIP_CONTEXT for length in lengths)
+
+
+class Embedded(NamedTuple):
+    """CLIP score of images with their prompts, and the embeddings of both, each of length one."""
+
+    score: float
+    pictures: Float64[ndarray, "m e"]
+    texts: Float64[ndarray, "m e"]
+
 
 @torch.inference_mode()
-def clip_score(adapter: OpenClipAdapter, processor: OpenClipProcessor, images: Tensor, prompts: Sequence[str]) -> float:
-    """Mean CLIP score of images ``[m, 3, s, s]`` (uint8) with their prompts."""
+def embed(model: Any, processor: OpenClipProcessor, images: Tensor, prompts: Sequence[str]) -> Embedded:
+    """CLIP score and embeddings of images ``[m, 3, h, w]`` (uint8), resized to the model's own size, and prompts."""
+    adapter = OpenClipAdapter(model)
     metric = CLIPScore(model_name_or_path=lambda: (adapter, processor))  # type: ignore[arg-type,return-value]
-    for begin in range(0, len(images), BATCH):
-        metric.update(list(images[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
-    return float(metric.compute())
-
-
-@torch.inference_mode()
-def embed(
-    adapter: OpenClipAdapter, processor: OpenClipProcessor, images: UInt8[Tensor, "m 3 s s"], prompts: Sequence[str]
-) -> tuple[Float[Tensor, "m e"], Float[Tensor, "m e"]]:
-    """Embeddings of images and of prompts, each of length one."""
-    pictures, texts = [], []
-    for begin in range(0, len(images), BATCH):
-        shown = processor(images=list(images[begin : begin + BATCH]))
-        written = processor(text=list(prompts[begin : begin + BATCH]))
-        pictures.append(adapter.get_image_features(shown["pixel_values"]))
-        texts.append(adapter.get_text_features(written["input_ids"], written["attention_mask"]))
-    return F.normalize(torch.cat(pictures), dim=-1), F.normalize(torch.cat(texts), dim=-1)
+    sized = at_resolution(images, int(model.visual.image_size[0]))
+    for begin in tqdm(range(0, len(images), BATCH), desc="CLIP score", unit="batch"):
+        metric.update(list(sized[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
+    pictures, texts = (F.normalize(torch.cat(parts).double()) for parts in (adapter.pictures, adapter.texts))
+    return Embedded(float(metric.compute()), pictures.numpy(), texts.numpy())
 
 
 class ClipScore(Metric):
@@ -103,35 +122,45 @@ class ClipScore(Metric):
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.captions is not None
-        texts = list(evidence.captions)
+        check_independent(self.foundation)
+        texts, processor = list(evidence.captions), OpenClipProcessor(self.foundation.tokenizer)
+        longest = {"prompts cut": processor.cut(texts), "library": "torchmetrics", "scale": "100 x cosine"}
         scores = []
         for index, letter in enumerate(EVALUATORS):
-            part = f"evaluator_{index}"
-            processor = OpenClipProcessor(self.foundation.tokenizer)
-            adapter = OpenClipAdapter(self.foundation.evaluator(index))
-            images = at_resolution(evidence.images, self.foundation.resolution)
-            scores += self._by(letter, self.foundation.fingerprint(part), adapter, processor, images, texts)
-        return scores
+            by = {"evaluator": self.foundation.fingerprint(f"evaluator_{index}")}
+            found = embed(self.foundation.evaluator(index), processor, evidence.images, texts)
+            scores += [
+                _clip_score(f"clip_score/{letter}", found, by | longest),
+                *self._retrieval(letter, found, texts, by),
+            ]
+        target = load_clip(self.foundation.folder / "clip")
+        by = {"evaluator": self.foundation.fingerprint("clip"), "use": "bias diagnostic: arms train against this CLIP"}
+        found = embed(target, processor, evidence.images, texts)
+        return [*scores, _clip_score("bias/clip_score/target", found, by | longest)]
 
-    def _by(
-        self,
-        letter: str,
-        fingerprint: str,
-        adapter: OpenClipAdapter,
-        processor: OpenClipProcessor,
-        images: Tensor,
-        texts: list[str],
-    ) -> list[Score]:
-        protocol = {"evaluator": fingerprint, "library": "torchmetrics", "scale": "100 x cosine"}
-        value = clip_score(adapter, processor, images, texts)
-        pictures, words = embed(adapter, processor, images, texts)
-        items = (100 * (pictures * words).sum(-1)).tolist()
-        scores = [Score(f"clip_score/{letter}", value, len(images), protocol, items)]
+    def _retrieval(self, letter: str, found: Embedded, texts: list[str], by: dict[str, Any]) -> list[Score]:
+        """R-precision, where there are prompts enough for the distractors."""
         distinct = list(dict.fromkeys(texts))
-        if len(distinct) > self.config.distractors:
-            rows = words[[texts.index(text) for text in distinct]]
-            own = [distinct.index(text) for text in texts]
-            found = r_precision(pictures.double().numpy(), rows.double().numpy(), own, 0, self.config.distractors)
-            against = {"evaluator": fingerprint, "distractors": self.config.distractors, "chance": found.chance}
-            scores.append(Score(f"r_precision/{letter}", found.value, found.n, against, list(map(float, found.items))))
-        return scores
+        if len(distinct) <= self.config.distractors:
+            return []
+        rows = found.texts[[texts.index(text) for text in distinct]]
+        own = [distinct.index(text) for text in texts]
+        result = r_precision(found.pictures, rows, own, 0, self.config.distractors)
+        protocol = by | {"distractors": self.config.distractors, "chance": result.chance}
+        return [Score(f"r_precision/{letter}", result.value, result.n, protocol, list(map(float, result.items)))]
+
+
+def _clip_score(name: str, found: Embedded, protocol: dict[str, Any]) -> Score:
+    items = (100 * (found.pictures * found.texts).sum(axis=1)).tolist()
+    return Score(name, found.score, len(items), protocol, items)
+
+
+def check_independent(foundation: Foundation) -> None:
+    """ValueError if an evaluator's weights are those of the CLIP that arms train against."""
+    files = foundation.card["files"]
+    for index in range(len(EVALUATORS)):
+        if files[f"evaluator_{index}/{WEIGHTS}"] == files[f"clip/{WEIGHTS}"]:
+            raise ValueError(
+                f"evaluator_{index} of {foundation.folder} is the CLIP that arms train against, which would score its "
+                "own training; build the foundation's evaluators from other data"
+            )

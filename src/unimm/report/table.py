@@ -27,6 +27,7 @@ _COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither cou
 _DIVERSITY_GROUP = (
     "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
 )
+_BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 
 # Score name -> (group, label), in the order in which rows are shown.
@@ -48,6 +49,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
         for source, words in _SOURCES.items()
         for view, label in _VIEWS.items()
     },
+    "bias/clip_score/target": (_BIAS_GROUP, "cosine x 100 by the target CLIP"),
     **{f"understanding/{kind}": (_ANSWERS_GROUP, kind) for kind in _ABILITIES},
     "understanding/overall": (_ANSWERS_GROUP, "overall"),
 }

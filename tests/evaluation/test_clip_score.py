@@ -1,0 +1,91 @@
+"""CLIP scores against cosines by hand, evaluators that are independent, and the target's own as a diagnostic only."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from unimm.encoders.clip import load_clip
+from unimm.evaluation.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed
+from unimm.evaluation.metric import Evidence, Score
+from unimm.foundation.load import Foundation
+from unimm.foundation.recipes import clip_tokens
+from unimm.report.table import described
+from unimm.scenes.render import render
+from unimm.scenes.stream import scene_sample
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def foundation() -> Foundation:
+    return Foundation("scenes-nano")
+
+
+@pytest.fixture(scope="module")
+def evidence(foundation: Foundation) -> Evidence:
+    samples = [scene_sample(foundation.world, "test", 9, i) for i in range(COUNT)]
+    images = np.stack([render(sample.scene, foundation.resolution) for sample in samples])
+    shown = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return Evidence(images=shown, captions=[sample.short for sample in samples])
+
+
+@pytest.fixture(scope="module")
+def scores(foundation: Foundation, evidence: Evidence) -> dict[str, Score]:
+    return {score.name: score for score in ClipScore(ClipScore.Config(), foundation).score(evidence)}
+
+
+@torch.inference_mode()
+def cosines(model, foundation: Foundation, evidence: Evidence) -> Tensor:
+    """By open_clip itself."""
+    ids = clip_tokens(foundation.tokenizer, list(evidence.captions))
+    pictures = model.encode_image(evidence.images.float() / 127.5 - 1, normalize=True)
+    return (pictures * model.encode_text(ids, normalize=True)).sum(dim=1)
+
+
+@pytest.mark.parametrize(("name", "part"), [("clip_score/a", 0), ("clip_score/b", 1), ("bias/clip_score/target", None)])
+def test_scores_are_open_clips_cosines(name, part, foundation, evidence, scores) -> None:
+    model = load_clip(foundation.folder / "clip") if part is None else foundation.evaluator(part)
+    expected = 100 * cosines(model, foundation, evidence)
+    assert scores[name].value == pytest.approx(float(expected.mean()), abs=1e-3)
+    assert scores[name].items == pytest.approx(expected.tolist(), abs=1e-3)
+    assert scores[name].n == COUNT
+
+
+def test_the_targets_score_is_named_and_shown_as_a_diagnostic(foundation, scores) -> None:
+    assert [name for name in scores if "target" in name] == ["bias/clip_score/target"]
+    assert "bias diagnostic" in scores["bias/clip_score/target"].protocol["use"]
+    assert described("bias/clip_score/target")[0].startswith("Bias diagnostics (no scores")
+    evaluators = {scores[name].protocol["evaluator"] for name in ("clip_score/a", "clip_score/b")}
+    assert len(evaluators) == 2 and foundation.fingerprint("clip") not in evaluators
+
+
+def test_an_evaluator_that_is_the_target_is_refused(foundation, evidence) -> None:
+    conflicted = copy.copy(foundation)
+    files = foundation.card["files"]
+    conflicted.card = {**foundation.card, "files": {**files, f"evaluator_1/{WEIGHTS}": files[f"clip/{WEIGHTS}"]}}
+    with pytest.raises(ValueError, match=r"evaluator_1 of .* is the CLIP that arms train against"):
+        ClipScore(ClipScore.Config(), conflicted).score(evidence)
+
+
+def test_batches_do_not_matter_and_training_mode_is_off(foundation, evidence, monkeypatch) -> None:
+    processor = OpenClipProcessor(foundation.tokenizer)
+    whole = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
+    monkeypatch.setattr("unimm.evaluation.clip_score.BATCH", 7)
+    parts = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
+    np.testing.assert_allclose(parts.pictures, whole.pictures, atol=1e-5)
+    assert parts.score == pytest.approx(whole.score, abs=1e-3)
+    adapter = OpenClipAdapter(foundation.evaluator(0))
+    adapter.train()
+    assert not any(module.training for module in adapter.modules())
+
+
+def test_prompts_that_are_cut_are_counted(foundation, evidence) -> None:
+    texts = ["a red circle", "red " * 80]
+    short = Evidence(images=evidence.images[:2], captions=texts)
+    first = ClipScore(ClipScore.Config(), foundation).score(short)[0]
+    assert first.protocol["prompts cut"] == 1
