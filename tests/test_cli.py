@@ -132,7 +132,7 @@ def test_list_shows_a_line_about_each() -> None:
     result = runner.invoke(app, ["list", "objectives"])
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["flow_matching", "mse"]
+    assert [line.split()[0] for line in lines] == ["cosine", "flow_matching", "mse"]
     assert all(len(line.split()) > 2 for line in lines)
 
 

@@ -153,6 +153,7 @@ objectives: Registry[Objective] = Registry(
     "objectives",
     "unimm.components:Objective",
     {
+        "cosine": "unimm.objectives.cosine:CosineDistance",
         "flow_matching": "unimm.objectives.flow_matching:FlowMatching",
         "mse": "unimm.objectives.mse:MeanSquaredError",
     },

@@ -24,7 +24,7 @@ class MeanSquaredError(Objective):
 
     deterministic = True
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ComponentConfig) -> None:
         self.config = config
 
     def loss(
@@ -35,7 +35,7 @@ class MeanSquaredError(Objective):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, ""]:
-        predicted = self.sample(head, conditions, (latents.shape[1], latents.shape[2]), noise, keys)
+        predicted = self.predict(head, conditions, (latents.shape[1], latents.shape[2]))
         return (predicted.float() - latents).square().mean()
 
     def sample(
@@ -46,6 +46,10 @@ class MeanSquaredError(Objective):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
+        return self.predict(head, conditions, shape)
+
+    def predict(self, head: Head, conditions: Float[Tensor, "b q h"], shape: tuple[int, int]) -> Float[Tensor, "b n d"]:
+        """What the head makes of the conditions alone."""
         blank = conditions.new_zeros(len(conditions), *shape)
         prediction: Tensor = head(blank, blank.new_zeros(len(conditions)), conditions)
         return prediction
