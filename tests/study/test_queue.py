@@ -107,7 +107,14 @@ def finish_by_hand(folder: Path, plan: Plan) -> None:
     """Every run as if it had run, without a process."""
     for run in plan.runs:
         out = run_folder(folder, run)
-        for name in ("config.yaml", "items.json", "last.ckpt", "samples/00000.png", "samples/grid.json"):
+        for name in (
+            "config.yaml",
+            "items.json",
+            "data_card.json",
+            "last.ckpt",
+            "samples/00000.png",
+            "samples/grid.json",
+        ):
             write_atomic(out / name, f"{run}: {name}")
         write_json(out / "result.json", {"config": {**plan.arms[run.arm].config, "seed": run.seed}})
 
@@ -120,6 +127,7 @@ def test_another_machine_continues_from_committed_results(tmp_path, make_plan, p
     assert sorted(file.name for file in (committed / "runs/a/seed0").rglob("*.*")) == [
         "00000.png",
         "config.yaml",
+        "data_card.json",
         "grid.json",
         "items.json",
         "result.json",
