@@ -131,12 +131,28 @@ def _spell(target: str | type[Any]) -> str:
 encoders: Registry[Encoder] = Registry(
     "encoders",
     "unimm.components:Encoder",
-    {"clip": "unimm.encoders.clip:Clip", "vae": "unimm.encoders.vae:Vae"},
+    {
+        "clip": "unimm.encoders.clip:Clip",
+        "vae": "unimm.encoders.vae:Vae",
+        "open_clip": "unimm.encoders.open_clip:OpenClip",
+        "transformers_vision": "unimm.encoders.transformers_vision:TransformersVision",
+        "autoencoder_kl": "unimm.encoders.autoencoder_kinds:AutoencoderKL",
+        "autoencoder_dc": "unimm.encoders.autoencoder_kinds:AutoencoderDC",
+        "autoencoder_tiny": "unimm.encoders.autoencoder_kinds:AutoencoderTiny",
+        "autoencoder_rae": "unimm.encoders.autoencoder_kinds:AutoencoderRAE",
+        "pixels": "unimm.encoders.pixels:Pixels",
+    },
 )
 decoders: Registry[Decoder] = Registry(
     "decoders",
     "unimm.components:Decoder",
-    {"vae": "unimm.decoders.vae:VaeDecoder", "diffusion": "unimm.decoders.diffusion:DiffusionDecoder"},
+    {
+        "vae": "unimm.decoders.vae:VaeDecoder",
+        "diffusion": "unimm.decoders.diffusion:DiffusionDecoder",
+        "autoencoder": "unimm.decoders.autoencoder:AutoencoderDecoder",
+        "pixels": "unimm.decoders.autoencoder:PixelDecoder",
+        "trained": "unimm.decoders.trained:TrainedDecoder",
+    },
     has_settings=False,
 )
 backbones: Registry[nn.Module] = Registry(
@@ -147,7 +163,11 @@ backbones: Registry[nn.Module] = Registry(
 heads: Registry[Head] = Registry(
     "heads",
     "unimm.components:Head",
-    {"dit": "unimm.heads.dit:DiffusionTransformer", "linear": "unimm.heads.linear:LinearHead"},
+    {
+        "dit": "unimm.heads.dit:DiffusionTransformer",
+        "linear": "unimm.heads.linear:LinearHead",
+        "unet": "unimm.decoders.unet:UNetHead",
+    },
 )
 objectives: Registry[Objective] = Registry(
     "objectives",

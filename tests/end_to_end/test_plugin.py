@@ -42,12 +42,12 @@ def unimm(*arguments: str, env: dict[str, str]) -> str:
 
 
 def test_the_plugin_is_listed(environment: dict[str, str]) -> None:
-    assert "pixels" in unimm("list", "encoders", env=environment)
+    assert "coarse_pixels" in unimm("list", "encoders", env=environment)
 
 
 def test_an_arm_with_the_plugin_trains_samples_and_scores(environment: dict[str, str], tmp_path: Path) -> None:
-    arguments = ["run", "ablations/vae_fm.yaml", "encoder=pixels", "encoder.patch=2", "profile=tiny"]
+    arguments = ["run", "ablations/vae_fm.yaml", "encoder=coarse_pixels", "encoder.patch=2", "profile=tiny"]
     unimm(*arguments, "--out", str(tmp_path / "run"), env=environment)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["config"]["encoder"] == {"name": "pixels", "patch": 2}
+    assert result["config"]["encoder"] == {"name": "coarse_pixels", "patch": 2}
     assert "geneval/overall" in result["ceilings"]["decoder"]

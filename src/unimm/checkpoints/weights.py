@@ -1,0 +1,110 @@
+"""Weights, whole or not at all.
+
+The libraries fill gaps with random numbers and drop what they do not know, with a warning. Here every weight of the
+model must be in the files with its shape, every weight in the files must belong to the model, and a file that is cut
+short is named before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+SHOWN = 5
+
+
+def weight_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """The safetensors files of the first of ``stems`` that is there, as one file or as indexed shards.
+
+    Raises:
+        ValueError: none is there, a shard is missing, or a file is cut short.
+    """
+    for stem in stems:
+        index, whole = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
+        if index.is_file():
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            return [_whole(folder / shard, f"{index.name} lists it; ") for shard in shards]
+        if whole.is_file():
+            return [_whole(whole, "")]
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    found = f"it holds {', '.join(others)}" if others else "it holds no weights at all"
+    raise ValueError(
+        f"{folder / f'{stems[0]}.safetensors'} is missing ({found}): unimm reads safetensors only, never pickles; "
+        "save the checkpoint as safetensors with its own library"
+    )
+
+
+def _whole(path: Path, why: str) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing ({why}the checkpoint is partial); copy the whole checkpoint again")
+    try:
+        with safe_open(path, "pt"):
+            return path
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or no safetensors file ({error}); copy the checkpoint again") from error
+
+
+def files_hash(files: Iterable[Path], *facts: object) -> str:
+    """16 hex digits over the files' bytes, in order, and over whatever else decides what the model returns."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def check_complete(source: Path, model: str, report: Mapping[str, Any], foreign: tuple[str, ...] = ()) -> None:
+    """Refuse a load report (of transformers or diffusers) with gaps or leftovers.
+
+    Args:
+        source: the folder, for the message.
+        model: the library class, for the message.
+        report: what ``output_loading_info=True`` returned.
+        foreign: prefixes of weights that belong to another part of the same checkpoint, such as its text tower.
+
+    Raises:
+        ValueError: a weight is missing, has another shape, or belongs to nothing; the message names them.
+    """
+    mismatched = [str(entry if isinstance(entry, str) else entry[0]) for entry in report["mismatched_keys"]]
+    unexpected = [key for key in report["unexpected_keys"] if not key.startswith(foreign or ("\0",))]
+    problems = [
+        _named("lacks", report["missing_keys"]),
+        _named("has another shape of", mismatched),
+        _named("has what the model does not know:", unexpected),
+        *report.get("error_msgs", ()),
+    ]
+    found = "; ".join(problem for problem in problems if problem)
+    if found:
+        raise ValueError(
+            f"{source} does not hold a whole {model}: it {found}. Give a complete checkpoint of this model, "
+            "with the config.json that belongs to it"
+        )
+
+
+def _named(what: str, keys: Iterable[str]) -> str:
+    names = sorted(keys)
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what} {', '.join(names[:SHOWN])}{more}" if names else ""
+
+
+@contextmanager
+def reading(source: Path, model: str) -> Iterator[None]:
+    """Library errors while reading as one ValueError, and the libraries' own advice silenced: ours is stricter."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"cannot read {source} as {model}: {str(error).strip() or type(error).__name__}; give a folder that this "
+            "model's save_pretrained wrote"
+        ) from error
+    finally:
+        logging.disable(before)

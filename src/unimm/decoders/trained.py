@@ -1,0 +1,154 @@
+"""A diffusion decoder from a folder that `unimm decoder train` wrote: an encoder's tokens to pixels.
+
+The network turns tokens into latents of an autoencoder by flow matching, and the autoencoder into pixels. It was
+trained on standardised tokens of one encoder: the folder names that encoder's fingerprint, and keeps the statistics of
+tokens and latents, so that arms with other statistics, or with none, decode alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unimm.checkpoints.source import read_config
+from unimm.checkpoints.weights import weight_files
+from unimm.components import Decoder, Encoder, Head
+from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.statistics import Statistics, blank
+from unimm.noise import NoiseSource
+from unimm.objectives.flow_matching import FlowMatching
+from unimm.registry import decoders, encoders, heads
+
+CONFIG, WEIGHTS, STATISTICS = "decoder.json", "model.safetensors", "statistics.safetensors"
+FIX = "give a folder that `unimm decoder train` wrote"
+
+
+class Aligned(Head):
+    """A head that also sees its conditions beside the noisy latents, laid over the same grid."""
+
+    def __init__(self, head: Head, channels: int, grid: tuple[int, int], condition_grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.head, self.channels, self.grid, self.condition_grid = head, channels, grid, condition_grid
+
+    def forward(
+        self, noisy: Float[Tensor, "b n d"], time: Float[Tensor, " b"], conditions: Float[Tensor, "b q h"]
+    ) -> Float[Tensor, "b n d"]:
+        laid = conditions.transpose(1, 2).unflatten(2, self.condition_grid)
+        laid = F.interpolate(laid, size=self.grid, mode="nearest").flatten(2).transpose(1, 2)
+        whole: Tensor = self.head(torch.cat([noisy, laid.to(noisy.dtype)], dim=-1), time, conditions)
+        return whole[..., : self.channels]
+
+
+def build_network(settings: dict[str, Any]) -> Head:
+    """The decoder's network with fresh weights, from the ``network`` part of its settings."""
+    choice = dict(settings["head"])
+    head_class: Any = heads.get(choice.pop("name"))
+    config = head_class.Config.model_validate(choice)
+    grid, channels, width = tuple(settings["grid"]), settings["channels"], settings["condition_channels"]
+    if not settings["aligned"]:
+        network: Head = head_class(config, channels, grid, width)
+        return network
+    head = head_class(config, channels + width, grid, width)
+    return Aligned(head, channels, grid, tuple(settings["condition_grid"]))
+
+
+class TrainedDecoder(Decoder):
+    """Tokens to latents by flow matching, then the latents' own decoder; ``statistics`` standardises what comes in."""
+
+    def __init__(
+        self, settings: dict[str, Any], network: Head, statistics: Statistics, inner: Decoder, inner_name: str
+    ) -> None:
+        super().__init__()
+        self.network, self.statistics, self.inner = network, statistics, inner
+        self.flow = FlowMatching(FlowMatching.Config.model_validate(settings["flow"]))
+        self._settings, self._inner_name = settings, inner_name
+        self.requires_grad_(False).eval()
+
+    def decode(
+        self, latents: Float[Tensor, "b n d"], noise: NoiseSource, keys: Sequence[str]
+    ) -> Float[Tensor, "b 3 s s"]:
+        tokens = self.statistics.standardise(latents)
+        part = self._settings["network"]
+        shape = (part["grid"][0] * part["grid"][1], part["channels"])
+        inner = self.flow.sample(self.network, tokens, shape, noise.child("decoder"), keys)
+        return self.inner.decode(inner, noise, keys)
+
+    @classmethod
+    def load(cls, folder: str, encoder: CalibratedEncoder, foundation: Any, steps: int) -> TrainedDecoder:
+        """The decoder in ``folder`` for the tokens of ``encoder``, sampling in ``steps`` Euler steps.
+
+        Raises:
+            ValueError: the folder holds no whole decoder, or one for other tokens.
+        """
+        path = Path(folder)
+        settings = read_config(path, CONFIG, FIX) if path.is_dir() else _no_folder(path)
+        expected = settings["condition"]["fingerprint"]
+        if expected != encoder.fingerprint:
+            raise ValueError(
+                f"{path / CONFIG}: this decoder was trained on the tokens {expected}, the encoder makes "
+                f"{encoder.fingerprint} (another checkpoint, grid, layer or resolution); train one for it with "
+                "`unimm decoder train`"
+            )
+        weight_files(path, ("model",))
+        weight_files(path, ("statistics",))
+        network = build_network(settings["network"])
+        _load(network, path / WEIGHTS)
+        values = load_file(path / STATISTICS)
+        inner = _latents_encoder(settings, values, foundation).decoder(foundation, steps)
+        settings = {**settings, "flow": {**settings["flow"], "steps": steps}}
+        own = Statistics(values["condition.mean"], values["condition.std"])
+        return cls(settings, network, _from_arm(own, encoder), inner, decoders.name_of(type(inner)))
+
+    def settings(self) -> dict[str, Any]:
+        inner = {"name": self._inner_name, "settings": self.inner.settings()}
+        return {"network": self._settings["network"], "flow": self._settings["flow"], "inner": inner}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> TrainedDecoder:
+        name = settings["inner"]["name"]
+        inner = decoders.get(name).from_settings(settings["inner"]["settings"])
+        statistics = blank(settings["network"]["condition_channels"])
+        return cls(settings, build_network(settings["network"]), statistics, inner, name)
+
+
+def _from_arm(own: Statistics, encoder: CalibratedEncoder) -> Statistics:
+    """Statistics that turn the arm's tokens into the decoder's: both standardisations in one affine map."""
+    if not encoder.config.standardise:
+        return own
+    assert encoder.statistics is not None, "calibrate the encoder first"
+    mean, std = encoder.statistics.mean.cpu(), encoder.statistics.std.cpu()
+    return Statistics((own.mean - mean) / std, own.std / std)
+
+
+def _latents_encoder(settings: dict[str, Any], values: dict[str, Tensor], foundation: Any) -> Encoder:
+    """The encoder whose latents the network makes, with the statistics of the decoder's training."""
+    choice = dict(settings["latents"])
+    encoder_class: Any = encoders.get(choice.pop("name"))
+    encoder: Encoder = encoder_class.build(encoder_class.Config.model_validate(choice), foundation)
+    if isinstance(encoder, CalibratedEncoder) and encoder.config.standardise:
+        encoder.statistics = Statistics(values["latents.mean"], values["latents.std"])
+    found, expected = encoder.latent_spec().fingerprint, settings["latents_fingerprint"]
+    if found != expected:
+        raise ValueError(
+            f"this decoder makes the latents {expected} of {settings['latents']}, which now gives {found}: bring back "
+            "that checkpoint, or train the decoder again with `unimm decoder train`"
+        )
+    return encoder
+
+
+def _load(network: Head, path: Path) -> None:
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the network of {CONFIG}: {error}; {FIX}") from error
+
+
+def _no_folder(path: Path) -> dict[str, Any]:
+    raise ValueError(f"no folder {path}; {FIX}")

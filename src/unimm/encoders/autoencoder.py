@@ -1,0 +1,166 @@
+"""Autoencoders of `diffusers` as targets: their latents are tokens, and they bring their own decoder.
+
+Latents are what the library's own pipelines diffuse: the posterior's mean (deterministic, as a latent cache needs it),
+shifted and scaled by what ``config.json`` says (FLUX: ``(z - 0.1159) * 0.3611``), folded ``patch`` x ``patch`` to
+tokens. ``standardise`` then divides out what is left, channel by channel; without it the published scale stays.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
+from unimm.checkpoints.weights import check_complete, files_hash, reading, weight_files
+from unimm.component_config import ComponentConfig
+from unimm.components import Decoder
+from unimm.encoders.calibrated import CalibratedEncoder, blank_on_meta
+from unimm.encoders.tower import DTYPES
+from unimm.encoders.vae import patchify
+from unimm.registry import decoders
+
+CONFIG = "config.json"
+STEMS = ("diffusion_pytorch_model",)
+
+
+class Core(nn.Module):
+    """A `diffusers` autoencoder between images in [0, 1] and scaled latents ``[B, C, h, w]``, in float32 outside."""
+
+    library_class: ClassVar[str]
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    @abstractmethod
+    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
+        """The library's own latents of images in [-1, 1], unscaled."""
+
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
+        """Scaled latents of images in [0, 1]."""
+        latents = self.posterior((images * 2 - 1).to(self.model.dtype)).float()
+        shift, scale = self._scaling(latents.device)
+        return (latents - shift) * scale
+
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 s s"]:
+        """Images in [0, 1] of scaled latents."""
+        shift, scale = self._scaling(latents.device)
+        decoded: Tensor = self.model.decode((latents / scale + shift).to(self.model.dtype)).sample
+        return ((decoded.float() + 1) / 2).clamp(0, 1)
+
+    def _scaling(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Shift and scale, per channel where the configuration says so, else the same for all."""
+        config = self.model.config
+        shift = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
+        deviation = config.get("latents_std") or [1.0]
+        scale = config.get("scaling_factor") or 1.0
+        values = (torch.tensor(part, device=device).view(1, -1, 1, 1) for part in (shift, deviation))
+        mean, std = values
+        return mean, scale / std
+
+
+class Autoencoder(CalibratedEncoder):
+    """What all autoencoders share: loading, folding to tokens, and themselves as decoders."""
+
+    core_class: ClassVar[type[Core]]
+
+    class Config(ComponentConfig):
+        """``patch``: side of the latent patch of one token; ``resolution``: null for that of the data."""
+
+        pretrained: str = Field(min_length=1)
+        subfolder: str = ""
+        patch: int = Field(1, ge=1)
+        resolution: int | None = Field(None, ge=1)
+        standardise: bool = True
+        dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __init__(self, config: Any, core: Core, side: int, fingerprint: str) -> None:
+        grid, channels = _folded(core, side, config)
+        super().__init__((grid, grid), channels, fingerprint)
+        self.config, self.core = config, core
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def build(cls, config: Any, foundation: Any) -> Autoencoder:
+        name = cls.core_class.library_class
+        folder = checkpoint_folder(config.pretrained, config.subfolder)
+        settings, library = cls._described(folder)
+        files = weight_files(folder, STEMS)
+        with reading(folder, name):
+            model, report = library.from_pretrained(
+                folder, torch_dtype=DTYPES[config.dtype], output_loading_info=True, low_cpu_mem_usage=False
+            )
+        check_complete(folder, name, report)
+        own = config.model_dump(exclude={"pretrained", "subfolder", "standardise"})
+        return cls(
+            config,
+            cls.core_class(model),
+            cls.side(config, foundation.resolution, settings),
+            files_hash(files, settings, own),
+        )
+
+    @classmethod
+    def on_meta(cls, config: Any, resolution: int) -> Autoencoder:
+        folder = config_folder(config.pretrained, config.subfolder)
+        settings, library = cls._described(folder)
+        with reading(folder, cls.core_class.library_class), torch.device("meta"):
+            model = library.from_config(settings)
+        encoder = cls(config, cls.core_class(model), cls.side(config, resolution, settings), "meta")
+        blank_on_meta(encoder)
+        return encoder
+
+    @classmethod
+    def side(cls, config: Any, resolution: int, settings: dict[str, Any]) -> int:
+        """Side of the images that are encoded, in pixels."""
+        return int(config.resolution or resolution)
+
+    @classmethod
+    def _described(cls, folder: Path) -> tuple[dict[str, Any], Any]:
+        """``config.json`` and the library's class, which has to be this one."""
+        import diffusers
+
+        name = cls.core_class.library_class
+        library = getattr(diffusers, name, None)
+        if library is None:
+            raise ValueError(f"the installed diffusers {diffusers.__version__} has no {name}; install a newer one")
+        fix = f"give the folder of an {name} (in a whole pipeline it is a subfolder: encoder.subfolder=vae)"
+        settings = read_config(folder, CONFIG, fix)
+        found = settings.get("_class_name") or settings.get("model_type")
+        if found != name:
+            raise ValueError(f"{folder / CONFIG} describes {found}, not {name}: {fix}, or choose another encoder")
+        return settings, library
+
+    def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        return patchify(self.core.encode(self._resized(images)), self.config.patch)
+
+    def _resized(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 r r"]:
+        side = self.config.resolution
+        if side is None or images.shape[-1] == side:
+            return images
+        return F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        own: Any = decoders.get("autoencoder")
+        return cast("Decoder", own(self.core, self.statistics, self.config.patch, foundation.resolution))
+
+
+def _folded(core: Core, side: int, config: Any) -> tuple[int, int]:
+    """Side of the token grid and channels of a token, from a pass without numbers."""
+    import copy
+
+    outline = copy.deepcopy(core).to("meta")
+    latents = outline.posterior(torch.empty(1, 3, side, side, device="meta", dtype=outline.model.dtype))
+    _, channels, rows, columns = latents.shape
+    if rows != columns or rows % config.patch:
+        raise ValueError(
+            f"encoder.patch={config.patch} does not divide the {rows} x {columns} latents of {config.pretrained} "
+            f"at {side} pixels"
+        )
+    return rows // config.patch, channels * config.patch**2

@@ -1,0 +1,116 @@
+"""Encoders that are calibrated on the images of the run: exact statistics of their raw features, measured once.
+
+A foundation ships the statistics of its own encoders; a checkpoint from elsewhere has none for this data. `calibrate`
+measures them in two passes over the training images (the first ``CALIBRATION_IMAGES`` of them) and keeps them in the
+cache, under the fingerprint of weights, preprocessing and data. Statistics belong to the fingerprint of the latents:
+other statistics, other latents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from unimm.component_config import ComponentConfig
+from unimm.components import Encoder, LatentSpec
+from unimm.data.examples import cache_folder
+from unimm.encoders.statistics import Statistics, measure
+
+CALIBRATION_IMAGES = 20_000
+BATCH = 64
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Training images in order, in [0, 1], and a name that says which ones."""
+
+    name: str
+
+    def batches(self, size: int) -> Iterable[Tensor]:
+        """All images, ``size`` at a time."""
+
+
+class CalibratedEncoder(Encoder):
+    """``encode`` is `features`, standardised where the configuration says so, by statistics measured on the data."""
+
+    Config: ClassVar[type[ComponentConfig]]
+    config: Any
+
+    def __init__(self, grid: tuple[int, int], channels: int, fingerprint: str) -> None:
+        super().__init__()
+        self.grid, self.channels, self.fingerprint = grid, channels, fingerprint
+        self.statistics: Statistics | None = None
+
+    @classmethod
+    @abstractmethod
+    def on_meta(cls, config: Any, resolution: int) -> CalibratedEncoder:
+        """The encoder without weights, on the meta device: shapes, parameter counts and FLOPs for images of a side."""
+
+    @abstractmethod
+    def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        """Raw latents of images in [0, 1], before statistics, in float32."""
+
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        """Latents of images in [0, 1]; standardising encoders have to be calibrated first."""
+        features = self.features(images)
+        if not self.config.standardise:
+            return features
+        assert self.statistics is not None, "calibrate the encoder first"
+        return self.statistics.standardise(features)
+
+    def latent_spec(self) -> LatentSpec:
+        fingerprint = self.fingerprint
+        if self.config.standardise and self.statistics is not None and not self.statistics.mean.is_meta:
+            values = torch.cat([self.statistics.mean, self.statistics.std]).cpu().numpy().tobytes()
+            fingerprint = hashlib.sha256(fingerprint.encode() + values).hexdigest()[:16]
+        return LatentSpec(self.grid[0] * self.grid[1], self.channels, self.grid, fingerprint)
+
+
+def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
+    """Give a standardising `CalibratedEncoder` its statistics over ``data``; other encoders are left as they are."""
+    if not isinstance(encoder, CalibratedEncoder) or not encoder.config.standardise:
+        return
+    key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}/{CALIBRATION_IMAGES}".encode()).hexdigest()[:24]
+    path = cache_folder() / f"statistics-{key}.safetensors"
+    if not path.exists():
+        _measure(encoder.to(device), data, device, path)
+    values = load_file(path)
+    encoder.statistics = Statistics(values["mean"], values["std"]).to(device)
+
+
+def _measure(encoder: CalibratedEncoder, data: Images, device: torch.device, path: Any) -> None:
+    def raw() -> Iterator[Tensor]:
+        batches = islice(data.batches(BATCH), CALIBRATION_IMAGES // BATCH)
+        with torch.inference_mode():
+            for images in tqdm(batches, desc="latent statistics", unit="batch", leave=False):
+                there = images[~images.isnan().flatten(1).any(dim=1)]
+                yield encoder.features(there.to(device)).cpu()
+
+    found = measure(raw)
+    if not bool((found.std > 0).all()):
+        constant = int((found.std == 0).sum())
+        raise ValueError(
+            f"{constant} of {encoder.channels} channels of {type(encoder).__name__} are the same in every training "
+            "image, so they cannot be standardised: set encoder.standardise=false, or train on more varied images"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"mean": found.mean, "std": found.std}, temporary)
+    os.replace(temporary, path)
+
+
+def blank_on_meta(encoder: CalibratedEncoder) -> CalibratedEncoder:
+    """The encoder frozen, with statistics of the right shape and no values."""
+    with torch.device("meta"):
+        encoder.statistics = Statistics(torch.zeros(encoder.channels), torch.ones(encoder.channels))
+    return encoder.requires_grad_(False).eval()

@@ -1,0 +1,104 @@
+"""Any open_clip model's image tower, from a folder with ``open_clip_config.json`` and weights, or from the hub.
+
+EVA02-E-14-plus pooled to 8 x 8 tokens of 1792 channels is BLIP3-o's target.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
+from unimm.checkpoints.weights import files_hash, reading, weight_files
+from unimm.encoders.calibrated import blank_on_meta
+from unimm.encoders.preprocessing import Preprocessing
+from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+
+CONFIG = "open_clip_config.json"
+STEMS = ("open_clip_model", "open_clip_pytorch_model", "model")
+LIBRARY = "an open_clip model"
+FIX = "give the folder of an open_clip model: open_clip_config.json beside open_clip_model.safetensors"
+
+
+class OpenClip(VisionTower):
+    """Image tower of any open_clip model, its patch tokens pooled to a fixed grid."""
+
+    def __init__(self, config: VisionTower.Config, visual: Any, preprocessing: Preprocessing, fingerprint: str) -> None:
+        own, channels = _grid_and_channels(config, visual, preprocessing.side)
+        super().__init__(config, preprocessing, own, channels, fingerprint)
+        self.visual = visual
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def build(cls, config: VisionTower.Config, foundation: Any) -> OpenClip:
+        folder = checkpoint_folder(config.pretrained)
+        settings = read_config(folder, CONFIG, FIX)
+        files = weight_files(folder, STEMS)
+        visual = _tower(folder, config.resolution, files[0])
+        preprocessing = _preprocessing(folder, visual)
+        fingerprint = files_hash(files, settings, preprocessing, config.model_dump(include={"grid", "layer", "dtype"}))
+        return cls(config, visual.to(DTYPES[config.dtype]), preprocessing, fingerprint)
+
+    @classmethod
+    def on_meta(cls, config: VisionTower.Config, resolution: int) -> OpenClip:
+        folder = config_folder(config.pretrained)
+        read_config(folder, CONFIG, FIX)
+        with torch.device("meta"):
+            visual = _tower(folder, config.resolution, None)
+        encoder = cls(config, visual, _preprocessing(folder, visual), "meta")
+        blank_on_meta(encoder)
+        return encoder
+
+    def patches(self, pixels: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d h w"]:
+        output = self.visual.forward_intermediates(pixels, indices=-self.config.layer, intermediates_only=True)
+        return output["image_intermediates"][0]  # type: ignore[no-any-return]
+
+
+def _tower(folder: Path, resolution: int | None, weights: Path | None) -> Any:
+    """The image tower at a resolution, with the file's weights where one is given.
+
+    open_clip's own towers interpolate positions while weights are loaded, timm's afterwards.
+    """
+    import open_clip
+
+    with reading(folder, LIBRARY):
+        timm = "timm_model_name" in open_clip.get_model_config(f"local-dir:{folder}")["vision_cfg"]
+        model = open_clip.create_model(
+            f"local-dir:{folder}",
+            load_weights=False,
+            force_image_size=None if timm else resolution,
+            pretrained_text=False,
+            device=torch.get_default_device(),
+        )
+        if weights is not None:
+            open_clip.load_checkpoint(model, str(weights))
+        if timm and resolution:
+            model.visual.set_input_size(resolution)
+    return model.visual
+
+
+def _preprocessing(folder: Path, visual: Any) -> Preprocessing:
+    stated = visual.preprocess_cfg
+    if stated["interpolation"] not in ("bicubic", "bilinear"):
+        raise ValueError(
+            f"{folder / CONFIG}: preprocess_cfg.interpolation is {stated['interpolation']!r}; a target needs one fixed "
+            "interpolation: bicubic or bilinear"
+        )
+    side = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
+    return Preprocessing(int(side), tuple(stated["mean"]), tuple(stated["std"]), stated["interpolation"])
+
+
+def _grid_and_channels(config: VisionTower.Config, visual: Any, side: int) -> tuple[int, int]:
+    """Side of the chosen block's grid and its channels, read off a pass without numbers."""
+    import copy
+
+    outline = copy.deepcopy(visual).to("meta")
+    pixels = torch.empty(1, 3, side, side, device="meta", dtype=DTYPES["float32"])
+    blocks = outline.float().forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
+    check_layer(config.layer, len(blocks), config.pretrained)
+    _, channels, own, _ = blocks[config.layer].shape
+    return own, channels

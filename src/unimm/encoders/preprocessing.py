@@ -1,0 +1,67 @@
+"""What a vision tower wants its images to be: side, mean, standard deviation and interpolation, from its own files.
+
+Images come square and in [0, 1]. They are resized to the tower's side in one step: a checkpoint that resizes to 256 and
+then crops 224 would lose the border of every target, so only the size after the crop counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from unimm.checkpoints.source import read_config
+
+RESAMPLING = {2: "bilinear", 3: "bicubic"}
+PREPROCESSOR = "preprocessor_config.json"
+
+
+class Preprocessing(NamedTuple):
+    """Side in pixels, channel means and deviations for values in [0, 1], and the interpolation of the resize."""
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    def __call__(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 r r"]:
+        """Resized (with antialiasing, clamped to [0, 1]) and normalised."""
+        if images.shape[-1] != self.side:
+            images = F.interpolate(images, size=(self.side, self.side), mode=self.interpolation, antialias=True)
+            images = images.clamp(0, 1)
+        mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return (images - mean) / std
+
+
+def of_transformers(folder: Path, side: int | None) -> Preprocessing:
+    """From ``preprocessor_config.json``; ``side`` overrides its size.
+
+    Raises:
+        ValueError: the file is missing or lacks what it should say.
+    """
+    fix = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
+    content = read_config(folder, PREPROCESSOR, fix)
+    interpolation = RESAMPLING.get(content.get("resample", 3))
+    if interpolation is None or "image_mean" not in content or "image_std" not in content:
+        raise ValueError(
+            f"{folder / PREPROCESSOR}: needs image_mean, image_std and resample 2 (bilinear) or 3 (bicubic); "
+            f"resample is {content.get('resample')}"
+        )
+    side = side or _side(folder, content)
+    return Preprocessing(side, tuple(content["image_mean"]), tuple(content["image_std"]), interpolation)
+
+
+def _side(folder: Path, content: dict[str, Any]) -> int:
+    """Side after cropping; NaFlex processors state a number of patches instead of a size."""
+    if "max_num_patches" in content:
+        return int(content["max_num_patches"] ** 0.5) * int(content["patch_size"])
+    size = content.get("crop_size") if content.get("do_center_crop", True) else None
+    size = size or content.get("size")
+    sides = {size} if isinstance(size, int) else set((size or {}).values())
+    if len(sides) != 1:
+        raise ValueError(f"{folder / PREPROCESSOR}: size {size} is not square; set encoder.resolution")
+    return int(sides.pop())

@@ -1,0 +1,190 @@
+"""Vision towers of `transformers`: CLIP, SigLIP, SigLIP 2, DINOv2 with and without registers.
+
+``config.json`` says which family a checkpoint belongs to: SigLIP 2 checkpoints of a fixed resolution are SigLIP models,
+only the NaFlex ones have a class of their own. A whole CLIP or SigLIP checkpoint works too: its text tower is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
+from unimm.checkpoints.weights import check_complete, files_hash, reading, weight_files
+from unimm.encoders.calibrated import blank_on_meta
+from unimm.encoders.preprocessing import Preprocessing, of_transformers
+from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+
+CONFIG = "config.json"
+STEMS = ("model",)
+FIX = "give the folder of a vision tower that save_pretrained wrote: config.json beside model.safetensors"
+TEXT_TOWER = ("text_model.", "text_projection.", "visual_projection.", "logit_scale", "logit_bias")
+
+
+class Family:
+    """How one model family is called: its library class, and how many tokens stand before the patches."""
+
+    model_class: ClassVar[str]
+
+    @staticmethod
+    def prefix(config: Any) -> int:
+        """Class and register tokens."""
+        return 0
+
+    @staticmethod
+    def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
+        """Arguments of the model's forward pass."""
+        own = model.config.image_size
+        return {"pixel_values": pixels, "interpolate_pos_encoding": pixels.shape[-1] != own}
+
+
+class ClipFamily(Family):
+    """A class token, then patches."""
+
+    model_class = "CLIPVisionModel"
+
+    @staticmethod
+    def prefix(config: Any) -> int:
+        return 1
+
+
+class SiglipFamily(Family):
+    """Patches only."""
+
+    model_class = "SiglipVisionModel"
+
+
+class DinoFamily(Family):
+    """A class token, registers where the model has them, then patches; positions are always interpolated."""
+
+    model_class = "Dinov2Model"
+
+    @staticmethod
+    def prefix(config: Any) -> int:
+        return 1 + int(getattr(config, "num_register_tokens", 0))
+
+    @staticmethod
+    def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
+        return {"pixel_values": pixels}
+
+
+class DinoRegistersFamily(DinoFamily):
+    """DINOv2 with registers."""
+
+    model_class = "Dinov2WithRegistersModel"
+
+
+class NaflexFamily(Family):
+    """SigLIP 2 NaFlex: images come as a list of flattened patches (channels last) with the shape of their grid."""
+
+    model_class = "Siglip2VisionModel"
+
+    @staticmethod
+    def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
+        patch, batch = int(model.config.patch_size), len(pixels)
+        side = pixels.shape[-1] // patch
+        folded = pixels.reshape(batch, -1, side, patch, side, patch).permute(0, 2, 4, 3, 5, 1)
+        return {
+            "pixel_values": folded.reshape(batch, side * side, -1),
+            "pixel_attention_mask": None,
+            "spatial_shapes": torch.tensor([[side, side]] * batch, device="cpu"),
+        }
+
+
+FAMILIES: dict[str, type[Family]] = {
+    "clip_vision_model": ClipFamily,
+    "siglip_vision_model": SiglipFamily,
+    "siglip2_vision_model": NaflexFamily,
+    "dinov2": DinoFamily,
+    "dinov2_with_registers": DinoRegistersFamily,
+}
+
+
+class TransformersVision(VisionTower):
+    """Vision tower of `transformers` (CLIP, SigLIP, SigLIP 2, DINOv2), its patch tokens pooled to a fixed grid."""
+
+    def __init__(
+        self,
+        config: VisionTower.Config,
+        family: type[Family],
+        model: Any,
+        preprocessing: Preprocessing,
+        fingerprint: str,
+    ) -> None:
+        check_layer(config.layer, int(model.config.num_hidden_layers), config.pretrained)
+        own = preprocessing.side // int(model.config.patch_size)
+        super().__init__(config, preprocessing, own, int(model.config.hidden_size), fingerprint)
+        self.family, self.own = family, own
+        self.model: nn.Module = model
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def build(cls, config: VisionTower.Config, foundation: Any) -> TransformersVision:
+        folder = checkpoint_folder(config.pretrained)
+        family, settings = _family(folder)
+        preprocessing = _preprocessing(folder, settings, config.resolution)
+        content = read_config(folder, CONFIG, FIX)
+        files = weight_files(folder, STEMS)
+        with reading(folder, family.model_class):
+            model, report = _library_class(family).from_pretrained(
+                folder,
+                config=settings,
+                dtype=DTYPES[config.dtype],
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        check_complete(folder, family.model_class, report, foreign=TEXT_TOWER)
+        own = config.model_dump(include={"grid", "layer", "dtype"})
+        return cls(config, family, model, preprocessing, files_hash(files, content, preprocessing, own))
+
+    @classmethod
+    def on_meta(cls, config: VisionTower.Config, resolution: int) -> TransformersVision:
+        folder = config_folder(config.pretrained)
+        family, settings = _family(folder)
+        with torch.device("meta"):
+            model = _library_class(family)(settings)
+        encoder = cls(config, family, model, _preprocessing(folder, settings, config.resolution), "meta")
+        blank_on_meta(encoder)
+        return encoder
+
+    def patches(self, pixels: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d h w"]:
+        output = self.model(**self.family.arguments(self.model, pixels), output_hidden_states=True)
+        states: Tensor = output.hidden_states[self.config.layer]
+        tokens = states[:, self.family.prefix(self.model.config) :]
+        grid: Tensor = tokens.transpose(1, 2).unflatten(2, (self.own, self.own))
+        return grid
+
+
+def _library_class(family: type[Family]) -> Any:
+    import transformers
+
+    return getattr(transformers, family.model_class)
+
+
+def _family(folder: Path) -> tuple[type[Family], Any]:
+    """The family of a folder's checkpoint and the configuration of its vision tower."""
+    from transformers import AutoConfig
+
+    content = read_config(folder, CONFIG, FIX)
+    kind = content.get("vision_config", content).get("model_type", content.get("model_type"))
+    if kind in ("clip", "siglip", "siglip2"):
+        kind = f"{kind}_vision_model"
+    if kind not in FAMILIES:
+        raise ValueError(
+            f"{folder / CONFIG}: model_type {content.get('model_type')!r} is no vision tower that unimm knows; give "
+            f"one of {', '.join(FAMILIES)} (open_clip models: encoder=open_clip; autoencoders: encoder=autoencoder_kl)"
+        )
+    with reading(folder, FAMILIES[kind].model_class):
+        settings = AutoConfig.from_pretrained(folder)
+    return FAMILIES[kind], getattr(settings, "vision_config", settings)
+
+
+def _preprocessing(folder: Path, settings: Any, resolution: int | None) -> Preprocessing:
+    patch = int(settings.patch_size)
+    if resolution is not None and resolution % patch:
+        raise ValueError(f"encoder.resolution={resolution} is no multiple of the tower's patches of {patch} pixels")
+    return of_transformers(folder, resolution)
