@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from unimm.study.errors import StudyError
+from unimm.study.errors import Crashed, Stopped, StudyError
 from unimm.study.layout import is_done, lock_file
 from unimm.study.lock import Lock, is_held
 from unimm.study.plan import Plan, Run
@@ -31,14 +31,6 @@ GRACE_SECONDS = 300
 SQLITE_WAIT_SECONDS = 60
 
 Execute = Callable[[Run, int, int], None]
-
-
-class Crashed(Exception):
-    """The run failed by itself; it counts as an attempt."""
-
-
-class Stopped(Exception):
-    """The worker was asked to stop; the run is left with its checkpoint."""
 
 
 class Step(Enum):

@@ -1,0 +1,67 @@
+"""The process of one run: started with its lock, its output in a log, stopped by whoever stops the worker."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from unimm.study.errors import Crashed, Stopped
+from unimm.study.tether import tethered
+
+FAILED = "--- failed: "
+
+
+class Children:
+    """Runs one child after the other; SIGTERM and SIGINT stop the present one, and then nothing more is to start."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+
+    def listen(self) -> None:
+        """Take the signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Only passes the wish on, so that nothing is interrupted half-way."""
+        self.stopping = True
+        if self.process is not None:
+            self.process.terminate()
+
+    def run(self, command: Sequence[str], log: Path, attempt: int, lock: int) -> int:
+        """Run a command to its end, its output appended to the log; returns the exit code.
+
+        The child inherits the descriptor `lock`, so that the run stays locked while it lives.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            stream.write(f"--- attempt {attempt}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode())
+            stream.flush()
+            # A session of its own: Ctrl-C reaches the child once, through the worker.
+            self.process = subprocess.Popen(
+                tethered(list(command)),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+            if self.stopping:  # the signal came before there was a child to pass it on to
+                self.process.terminate()
+            code = self.process.wait()
+            self.process = None
+            return code
+
+    def failed(self, code: int, log: Path) -> Exception:
+        """What to raise for a child that left no result, noted in the log unless it was stopped."""
+        if self.stopping:
+            return Stopped()
+        reason = f"exit code {code}" if code else "exit code 0, but no result of the planned configuration"
+        with log.open("ab") as stream:
+            stream.write(f"{FAILED}{reason}\n".encode())
+        return Crashed(reason)
