@@ -90,7 +90,7 @@ def score(
         names = None if metrics is None else [name.strip() for name in metrics.split(",")]
         source = Foundation(foundation or "scenes-nano")
         scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference)
-        print_scores([(row.name, row.value, row.n) for row in scores])
+        print_scores([(row.name, row.value, row.n, row.stderr) for row in scores])
         if out is not None:
             write_json(out, [row._asdict() for row in scores])
 

@@ -152,6 +152,19 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     assert error == pytest.approx(groups.std(ddof=1) / 4, rel=1e-9)
 
 
+def test_jackknife_errors_are_as_large_as_the_distance_really_varies():
+    reference = normal(400, 8, 999)
+    prompts = np.repeat(np.arange(40), 4)
+
+    def sample(seed):
+        rng = np.random.default_rng(seed)
+        return np.repeat(rng.standard_normal((40, 8)), 4, axis=0) + 0.5 * rng.standard_normal((160, 8)) + 0.3
+
+    values = [frechet_distance(sample(s), reference) for s in range(150)]
+    errors = [group_jackknife(lambda rows: frechet_distance(rows, reference), sample(s), prompts) for s in range(20)]
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
+
+
 def test_jackknife_leaves_out_whole_prompts():
     prompts = np.repeat([7, 3, 9], 4)
     sizes: list[set[int]] = []

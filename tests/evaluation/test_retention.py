@@ -10,7 +10,7 @@ from unimm.evaluation.retention import as_result, retention
 
 
 def answers(kind: str, correct: list[bool] | np.ndarray) -> list[Answered]:
-    return [Answered(kind, bool(c), 0.5) for c in correct]
+    return [Answered(kind, bool(c), 0.5, i) for i, c in enumerate(correct)]
 
 
 def test_flips_and_means_by_hand() -> None:

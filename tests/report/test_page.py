@@ -12,7 +12,7 @@ from rich.console import Console
 
 from unimm.report import figures, page
 from unimm.report.table import duration, number
-from unimm.report.terminal import print_summary
+from unimm.report.terminal import print_scores, print_summary
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 
@@ -127,6 +127,17 @@ def test_retention_is_an_effect_a_fact_or_absent(run_dir, golden, retention, sho
     html = page.write(run_dir).read_text(encoding="utf-8")
     for text in (html, (run_dir / "report.md").read_text(encoding="utf-8")):
         assert shown in text and "Understanding before and after generation training" in text
+
+
+def test_standard_errors_stand_beside_their_values(run_dir: Path, golden: dict[str, Any]) -> None:
+    golden["scores"][0]["stderr"] = 0.0123
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    assert "0.444 ± 0.012" in page.write(run_dir).read_text(encoding="utf-8")
+    console = Console(width=160, record=True)
+    print_summary(golden, run_dir / "report.html", console)
+    print_scores([("fid", 12.5, 100, None), ("coverage", 0.5, 100, 0.02)], console)
+    text = console.export_text()
+    assert "0.444 ± 0.012" in text and re.search(r"coverage +0\.500 ± 0\.020 +100", text)
 
 
 def test_unfinished_run_says_what_is_missing(run_dir: Path) -> None:

@@ -16,11 +16,12 @@ from unimm.scenes.questions import KINDS, Question, ask
 
 
 class Answered(NamedTuple):
-    """The kind of a question, whether the backbone's choice was right, and how often a blind guess would be."""
+    """The kind of a question, whether the backbone's choice was right, how often a blind guess is, and which image."""
 
     kind: str
     correct: bool
     chance: float
+    image: int
 
 
 def questions_for(data: SceneSet, count: int) -> list[tuple[int, Question]]:
@@ -62,8 +63,8 @@ def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[T
     """Whether the likeliest of each question's possible answers is the right one."""
     convert = backbone.tokenizer.convert_tokens_to_ids
     graded = []
-    for (_, question), row in zip(pairs, logits, strict=True):
+    for (image, question), row in zip(pairs, logits, strict=True):
         choices = list(question.choices)
         chosen = choices[int(row[[convert(c) for c in choices]].argmax())]
-        graded.append(Answered(question.kind, chosen == question.answer, 1 / len(choices)))
+        graded.append(Answered(question.kind, chosen == question.answer, 1 / len(choices), image))
     return graded

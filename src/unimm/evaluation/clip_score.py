@@ -31,6 +31,7 @@ from unimm.encoders.clip import load_clip
 from unimm.evaluation.images import at_resolution
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.retrieval import r_precision
+from unimm.evaluation.standard_error import clustered
 from unimm.foundation.load import Foundation
 from unimm.foundation.recipes import CLIP_CONTEXT, clip_tokens
 
@@ -130,13 +131,13 @@ class ClipScore(Metric):
             by = {"evaluator": self.foundation.fingerprint(f"evaluator_{index}")}
             found = embed(self.foundation.evaluator(index), processor, evidence.images, texts)
             scores += [
-                _clip_score(f"clip_score/{letter}", found, by | longest),
+                _clip_score(f"clip_score/{letter}", found, texts, by | longest),
                 *self._retrieval(letter, found, texts, by),
             ]
         target = load_clip(self.foundation.folder / "clip")
         by = {"evaluator": self.foundation.fingerprint("clip"), "use": "bias diagnostic: arms train against this CLIP"}
         found = embed(target, processor, evidence.images, texts)
-        return [*scores, _clip_score("bias/clip_score/target", found, by | longest)]
+        return [*scores, _clip_score("bias/clip_score/target", found, texts, by | longest)]
 
     def _retrieval(self, letter: str, found: Embedded, texts: list[str], by: dict[str, Any]) -> list[Score]:
         """R-precision, where there are prompts enough for the distractors."""
@@ -147,12 +148,13 @@ class ClipScore(Metric):
         own = [distinct.index(text) for text in texts]
         result = r_precision(found.pictures, rows, own, 0, self.config.distractors)
         protocol = by | {"distractors": self.config.distractors, "chance": result.chance}
-        return [Score(f"r_precision/{letter}", result.value, result.n, protocol, list(map(float, result.items)))]
+        items = list(map(float, result.items))
+        return [Score(f"r_precision/{letter}", result.value, result.n, protocol, items, clustered(items, texts))]
 
 
-def _clip_score(name: str, found: Embedded, protocol: dict[str, Any]) -> Score:
+def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str, Any]) -> Score:
     items = (100 * (found.pictures * found.texts).sum(axis=1)).tolist()
-    return Score(name, found.score, len(items), protocol, items)
+    return Score(name, found.score, len(items), protocol, items, clustered(items, texts))
 
 
 def check_independent(foundation: Foundation) -> None:

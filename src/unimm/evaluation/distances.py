@@ -13,9 +13,10 @@ of the squared MMD, is not. Neither is to be bootstrapped over images: duplicate
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Integer
+from jaxtyping import Float64, Integer, Shaped
 
 BIASED_BELOW = 10  # samples per dimension
 BLOCK = 1024  # rows of a kernel matrix that are in memory at a time
@@ -67,12 +68,12 @@ def is_biased(n: int, d: int) -> bool:
 
 
 def group_jackknife(
-    statistic: Callable[[Float64[np.ndarray, "k d"]], float],
-    features: Float64[np.ndarray, "n d"],
+    statistic: Callable[[Any], float],
+    rows: Shaped[np.ndarray, "n d"],
     prompts: Integer[np.ndarray, " n"],
     groups: int = 16,
 ) -> float:
-    """Standard error of a statistic within one run: G groups of whole prompts, each left out once.
+    """Standard error of a statistic of rows (one an image) within one run: G groups of prompts, each left out once.
 
     sqrt((G - 1) / G sum_g (t_g - mean t)^2). It says nothing of other training seeds, so it is a diagnostic and no
     ground for a verdict. Prompts are dealt to the groups in turn. Raises ValueError with fewer than two prompts.
@@ -81,7 +82,7 @@ def group_jackknife(
     number = min(groups, int(order.max()) + 1)
     if number < 2:
         raise ValueError("a jackknife leaves out groups of prompts: give images of at least two prompts")
-    left_out = np.array([statistic(features[order % number != group]) for group in range(number)])
+    left_out = np.array([statistic(rows[order % number != group]) for group in range(number)])
     return float(np.sqrt((number - 1) * left_out.var()))
 
 

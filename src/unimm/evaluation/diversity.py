@@ -15,12 +15,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from scipy.spatial.distance import cdist
 from scipy.special import entr
 from torch import Tensor
 
 IMAGES_PER_PROMPT = 8
+NEIGHBOURS = 5
 
 
 class Vendi(NamedTuple):
@@ -67,19 +68,35 @@ def vendi_within_prompts(features: Float64[np.ndarray, "p k d"], reference: Floa
 
 
 def density_coverage(
-    features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"], neighbours: int = 5
+    features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"], neighbours: int = NEIGHBOURS
 ) -> DensityCoverage:
     """Density and coverage by balls around real images that reach to their k-th nearest real neighbour.
 
     Density is the mean number of balls that hold an image, over k; coverage the share of balls that hold any. Both
     depend on n, m and k. Raises ValueError unless there are more real images than neighbours.
     """
+    inside = inside_balls(features, reference, neighbours)
+    return DensityCoverage(density(inside, neighbours), coverage(inside), len(features), len(reference))
+
+
+def inside_balls(
+    features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"], neighbours: int = NEIGHBOURS
+) -> Bool[np.ndarray, "n m"]:
+    """Which images lie within which real images' balls; raises ValueError with too few real images."""
     if len(reference) <= neighbours:
         raise ValueError(f"{len(reference)} real images have no {neighbours} neighbours each: give more")
     radii = np.partition(cdist(reference, reference), neighbours, axis=1)[:, neighbours]
-    inside = cdist(reference, features) < radii[:, None]
-    density = inside.sum(axis=0).mean() / neighbours
-    return DensityCoverage(float(density), float(inside.any(axis=1).mean()), len(features), len(reference))
+    return np.asarray(cdist(features, reference) < radii)
+
+
+def density(inside: Bool[np.ndarray, "n m"], neighbours: int = NEIGHBOURS) -> float:
+    """Mean number of balls that hold an image, over the number of neighbours."""
+    return float(inside.sum(axis=1).mean() / neighbours)
+
+
+def coverage(inside: Bool[np.ndarray, "n m"]) -> float:
+    """Share of balls that hold any image."""
+    return float(inside.any(axis=0).mean())
 
 
 def identical_images(images: UInt8[Tensor, "p k c h w"]) -> Identical:

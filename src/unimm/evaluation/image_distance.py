@@ -1,11 +1,18 @@
-"""Distances of generated to real images in the foundation's own feature space.
+"""Distances of generated to real images in the foundation's own features, and how many of the real ones they cover.
 
-They are called FD and KD, never FID and KID: only Inception features make those (`unimm.evaluation.inception`).
-Below n = 10 d the Fréchet distance is biased upwards; the protocol then says so and states the bias that two sets of
-that size would have by chance.
+The distances are called FD and KD, never FID and KID: only Inception features make those
+(`unimm.evaluation.inception`). Below n = 10 d the Fréchet distance is biased upwards; the protocol then says so and
+states the bias that two sets of that size would have by chance. Density and coverage (Naeem et al. 2020) tell apart
+what one distance mixes: how close images are to real ones, and how many kinds of real ones are among them; both depend
+on the numbers of images, and both reward copies of training images.
+
+Standard errors leave out groups of prompts (`unimm.evaluation.distances.group_jackknife`), never single images.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +20,15 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.distances import frechet_bias, frechet_distance, is_biased, kernel_distance
-from unimm.evaluation.images import at_resolution
+from unimm.evaluation.distances import (
+    frechet_bias,
+    frechet_distance,
+    group_jackknife,
+    is_biased,
+    kernel_distance,
+)
+from unimm.evaluation.diversity import NEIGHBOURS, coverage, density, inside_balls
+from unimm.evaluation.images import at_resolution, fingerprint
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.foundation.features import FeatureExtractor
 from unimm.foundation.load import Foundation
@@ -30,7 +44,7 @@ def features_of(extractor: FeatureExtractor, images: UInt8[Tensor, "m 3 s s"]) -
 
 
 class ImageDistance(Metric):
-    """Fréchet and kernel distance to real images, in the foundation's features."""
+    """Fréchet and kernel distance to real images, density and coverage, in the foundation's features."""
 
     class Config(ComponentConfig):
         """Nothing to set: the extractor belongs to the foundation."""
@@ -49,12 +63,22 @@ class ImageDistance(Metric):
         resized = evidence.images.shape[-2:] != images.shape[-2:]
         protocol = {
             "extractor": self.foundation.fingerprint("features"),
-            "reference": f"{len(real)} real images",
+            "reference": f"{len(real)} real images, sha256 {fingerprint(evidence.reference)}",
             "resize": f"bicubic, antialiased, to {side}" if resized else "none",
             "dtype": "features float32, distance float64",
+            "stderr": "jackknife over groups of prompts",
         }
+        prompts = np.unique(evidence.captions or range(n), return_inverse=True)[1]
+
+        def measured(name: str, measure: Callable[[Any], float], rows: np.ndarray, **details: object) -> Score:
+            error = group_jackknife(measure, rows, prompts) if prompts.any() else None
+            return Score(name, measure(rows), n, protocol | details, stderr=error)
+
         biased = {"biased": is_biased(n, width), "expected bias": frechet_bias(n, len(real), np.cov(real.T))}
+        inside = inside_balls(features, real)
         return [
-            Score("frechet_distance", frechet_distance(features, real), n, protocol | biased),
-            Score("kernel_distance", kernel_distance(features, real), n, protocol),
+            measured("frechet_distance", lambda rows: frechet_distance(rows, real), features, **biased),
+            measured("kernel_distance", lambda rows: kernel_distance(rows, real), features),
+            measured("density", density, inside, neighbours=NEIGHBOURS),
+            measured("coverage", coverage, inside, neighbours=NEIGHBOURS),
         ]

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval import evaluate_image
 from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.standard_error import clustered, clustered_mean
 from unimm.foundation.load import Foundation
 from unimm.scenes.atoms import atoms
 from unimm.scenes.judge import Detection, detect, to_objects
@@ -74,8 +75,9 @@ class GenEvalStyle(Metric):
         assert evidence.images is not None and evidence.prompts is not None
         self_test(self.world, self.resolution)
         rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
+        assert evidence.captions is not None
         protocol = {"judge": "scenes", "world": self.world.name, "name": "GenEval-protocol, detector=scenes judge"}
-        return [*_tasks(rows, protocol), *_atoms(rows, protocol)]
+        return [*_tasks(rows, evidence.captions, protocol), *_atoms(rows, evidence.captions, protocol)]
 
 
 def self_test(world: World, resolution: int, count: int = 24) -> None:
@@ -88,29 +90,34 @@ def self_test(world: World, resolution: int, count: int = 24) -> None:
             raise RuntimeError(f"the judge fails its self-test on a clean render ({sample.short!r}: {reason})")
 
 
-def _tasks(rows: list[Judged], protocol: dict[str, Any]) -> list[Score]:
+def _tasks(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
     scores = []
     for tag in dict.fromkeys(row.tag for row in rows):
         items = [float(row.correct) if row.tag == tag else None for row in rows]
         own = [item for item in items if item is not None]
-        scores.append(Score(f"geneval/{tag}", float(np.mean(own)), len(own), protocol, items))
+        error = clustered(items, prompts)
+        scores.append(Score(f"geneval/{tag}", float(np.mean(own)), len(own), protocol, items, error))
     official = [score for score in scores if score.name.removeprefix("geneval/") in FAMILIES]
     if official:
         value = float(np.mean([score.value for score in official if score.value is not None]))
         n = sum(score.n for score in official)
-        scores.append(Score("geneval/overall", value, n, {**protocol, "mean of": [s.name for s in official]}))
+        error = clustered_mean([score.items or () for score in official], prompts)
+        mean_of = {**protocol, "mean of": [score.name for score in official]}
+        scores.append(Score("geneval/overall", value, n, mean_of, stderr=error))
     return scores
 
 
-def _atoms(rows: list[Judged], protocol: dict[str, Any]) -> list[Score]:
+def _atoms(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
     scores = []
     for kind in ATOMS:
         items = [row.atoms.get(kind) if row.tag in FAMILIES else None for row in rows]
         own = [item for item in items if item is not None]
         if own:
-            scores.append(Score(f"atoms/{kind}", float(np.mean(own)), len(own), protocol, items))
+            error = clustered(items, prompts)
+            scores.append(Score(f"atoms/{kind}", float(np.mean(own)), len(own), protocol, items, error))
     if scores:
         value = float(np.mean([score.value for score in scores if score.value is not None]))
         mean_of = {**protocol, "mean of": [score.name for score in scores]}
-        scores.append(Score("atoms/overall", value, sum(row.tag in FAMILIES for row in rows), mean_of))
+        error = clustered_mean([score.items or () for score in scores], prompts)
+        scores.append(Score("atoms/overall", value, sum(row.tag in FAMILIES for row in rows), mean_of, stderr=error))
     return scores

@@ -27,7 +27,7 @@ class Score(NamedTuple):
     """One number, the number of items it was taken over, how it was measured, and each item's own value if it has one.
 
     ``value`` is None where nothing could be measured; a None among ``items`` is an item that the score does not
-    apply to.
+    apply to. ``stderr`` is the standard error over prompts or questions, None where it has no meaning or was not taken.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Score(NamedTuple):
     n: int
     protocol: Mapping[str, Any]
     items: Sequence[float | None] | None = None
+    stderr: float | None = None
 
 
 @dataclass(frozen=True)

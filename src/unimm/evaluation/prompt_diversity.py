@@ -20,6 +20,7 @@ from unimm.evaluation.images import at_resolution
 from unimm.evaluation.judging import find_objects, judge
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.open_factors import open_factor_diversity
+from unimm.evaluation.standard_error import clustered
 from unimm.foundation.load import Foundation
 from unimm.scenes.prompts import Metadata
 
@@ -47,7 +48,8 @@ class PromptDiversity(Metric):
             flat = features_of(extractor, at_resolution(images.flatten(0, 1), side))
             vendi = vendi_within_prompts(flat.reshape(*images.shape[:2], -1), reference)
             protocol |= {"extractor": self.foundation.fingerprint("features"), "centre": "mean of the reference"}
-            scores.append(Score(f"{prefix}/vendi", vendi.value, count, protocol))
+            error = clustered(vendi.prompts, range(len(prompts)))
+            scores.append(Score(f"{prefix}/vendi", vendi.value, count, protocol, stderr=error))
             same = identical_images(images)
             exact = {"varied": source, "exact": "share of prompts whose images are all equal bit by bit"}
             share = sum(same.prompts) / len(same.prompts)
@@ -69,8 +71,10 @@ class PromptDiversity(Metric):
             images.shape[-1],
         )
         among = {**protocol, "among": "correct images", "relative to": "scenes of the world"}
-        return [
-            Score(f"{prefix}/{factor}_{view}", getattr(values, view), values.n, among)
-            for factor, values in factors.items()
-            for view in ("entropy", "coverage")
-        ]
+        scores = []
+        for factor, values in factors.items():
+            for view in ("entropy", "coverage"):
+                own = [None if prompt is None else getattr(prompt, view) for prompt in values.prompts]
+                error = clustered(own, range(number))
+                scores.append(Score(f"{prefix}/{factor}_{view}", getattr(values, view), values.n, among, stderr=error))
+        return scores

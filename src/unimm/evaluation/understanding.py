@@ -10,6 +10,7 @@ import numpy as np
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.standard_error import clustered, clustered_mean
 from unimm.foundation.load import Foundation
 from unimm.scenes.questions import KINDS
 
@@ -27,7 +28,8 @@ class Understanding(Metric):
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.answers is not None
-        scores = []
+        images = [answer.image for answer in evidence.answers]
+        scores, parts = [], []
         for kind in KINDS:
             own = [answer for answer in evidence.answers if answer.kind == kind]
             if own:
@@ -37,11 +39,15 @@ class Understanding(Metric):
                     "chance": float(np.mean([answer.chance for answer in own])),
                 }
                 items = [float(answer.correct) for answer in own]
-                scores.append(Score(f"understanding/{kind}", float(np.mean(items)), len(items), protocol, items))
-        values = [score.value for score in scores if score.value is not None]
+                error = clustered(items, [answer.image for answer in own])
+                name = f"understanding/{kind}"
+                scores.append(Score(name, float(np.mean(items)), len(items), protocol, items, error))
+                parts.append([float(answer.correct) if answer.kind == kind else None for answer in evidence.answers])
+        value = float(np.mean([score.value for score in scores]))
         protocol = {
             "split": "test",
             "mean of": [score.name for score in scores],
             "chance": float(np.mean([score.protocol["chance"] for score in scores])),
         }
-        return [*scores, Score("understanding/overall", float(np.mean(values)), len(evidence.answers), protocol)]
+        error = clustered_mean(parts, images)
+        return [*scores, Score("understanding/overall", value, len(evidence.answers), protocol, stderr=error)]

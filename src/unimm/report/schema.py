@@ -18,12 +18,16 @@ class _Record(BaseModel):
 
 
 class Score(_Record):
-    """One number, over how many items it was taken, and how; null if it could not be measured."""
+    """One number, over how many items it was taken, and how; null if it could not be measured.
+
+    `stderr` is its standard error over prompts or questions within this run, null where it was not taken.
+    """
 
     name: str
     value: float | None
     n: int
     protocol: dict[str, JsonValue]
+    stderr: float | None = None
 
 
 class Counts(_Record):

@@ -22,7 +22,7 @@ _ABILITIES = ("exists", "count", "colour", "relation")
 
 _TASKS_GROUP = "GenEval tasks (fraction of images correct)"
 _ATOMS_GROUP = "Atoms (fraction of single facts correct)"
-_IMAGES_GROUP = "Images (distances: lower is better; agreement with text: higher)"
+_IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
 _COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
 _DIVERSITY_GROUP = (
     "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
@@ -40,6 +40,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "atoms/overall": (_ATOMS_GROUP, "overall"),
     "frechet_distance": (_IMAGES_GROUP, "Fréchet distance"),
     "kernel_distance": (_IMAGES_GROUP, "kernel distance"),
+    "density": (_IMAGES_GROUP, "density (1: as close as real images)"),
+    "coverage": (_IMAGES_GROUP, "coverage of real images"),
     "clip_score/a": (_IMAGES_GROUP, "CLIP score, evaluator a"),
     "clip_score/b": (_IMAGES_GROUP, "CLIP score, evaluator b"),
     "r_precision/a": (_IMAGES_GROUP, "R-precision, evaluator a"),
@@ -90,7 +92,7 @@ def headline(result: Result) -> Table:
         group, label = described(name)
         score = scores.get(name)
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
-        value, n = (number(score.value), f"{score.n:,}") if score else ("", "")
+        value, n = (with_error(score.value, score.stderr), f"{score.n:,}") if score else ("", "")
         rows.append(Row(group, name, label, value, n, references))
     return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
 
@@ -139,6 +141,11 @@ def number(value: float | None) -> str:
         return "n/a"
     decimals = next((d for limit, d in ((10, 3), (100, 2), (1000, 1)) if abs(value) < limit), 0)
     return f"{value:,.{decimals}f}"
+
+
+def with_error(value: float | None, stderr: float | None) -> str:
+    """A value and, where there is one, its standard error."""
+    return number(value) if value is None or stderr is None else f"{number(value)} ± {number(stderr)}"
 
 
 def duration(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from unimm.report.schema import Result
-from unimm.report.table import headline, number
+from unimm.report.table import headline, with_error
 
 LEFT_TO_THE_PAGE = frozenset(
     f"diversity/{source}/{factor}_{view}"
@@ -45,12 +45,14 @@ def print_summary(result: dict[str, Any], page: Path, console: Console | None = 
     console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
-def print_scores(scores: Sequence[tuple[str, float | None, int]], console: Console | None = None) -> None:
-    """Print (name, value, n) rows."""
+def print_scores(
+    scores: Sequence[tuple[str, float | None, int, float | None]], console: Console | None = None
+) -> None:
+    """Print (name, value, n, standard error) rows."""
     shown = RichTable(box=SIMPLE)
     shown.add_column("score", no_wrap=True)
     shown.add_column("value", justify="right")
     shown.add_column("n", justify="right")
-    for name, value, n in scores:
-        shown.add_row(Text(name), number(value), f"{n:,}")
+    for name, value, n, stderr in scores:
+        shown.add_row(Text(name), with_error(value, stderr), f"{n:,}")
     (console or Console()).print(shown)

@@ -55,7 +55,10 @@ class Scored:
     def as_result(self) -> dict[str, Any]:
         """The scores, floors, ceilings and judge's card of result.json."""
         return {
-            "scores": [{"name": s.name, "value": s.value, "n": s.n, "protocol": dict(s.protocol)} for s in self.scores],
+            "scores": [
+                {"name": s.name, "value": s.value, "n": s.n, "stderr": s.stderr, "protocol": dict(s.protocol)}
+                for s in self.scores
+            ],
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
             "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
             "judge_card": card_as_result(self.card),
