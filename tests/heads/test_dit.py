@@ -88,3 +88,21 @@ def test_samples_do_not_see_each_other():
 def test_width_must_fit_the_rotary_embedding():
     with pytest.raises(pydantic.ValidationError, match="multiple of"):
         DiffusionTransformer.Config(width=36, layers=1, heads=2)
+
+
+@pytest.mark.parametrize(("width", "millions"), [(2048, 1362.3), (3584, 1365.0)])
+def test_the_papers_head_has_the_papers_parameters(width, millions):
+    """BLIP3-o's NextDiT: 1.362 B parameters after Llama-3.2-1B (2048 wide), 1.365 B after Qwen2.5-VL-7B (3584 wide)."""
+    config = DiffusionTransformer.Config(width=1792, layers=24, heads=28, ffn_multiple=256, project_conditions=True)
+    with torch.device("meta"):
+        head = DiffusionTransformer(config, 1792, (8, 8), width)
+    assert parameter_count(head) / 1e6 == pytest.approx(millions, abs=0.05)
+    assert all(parameter.is_meta for parameter in head.parameters())
+
+
+def test_projected_conditions_reach_the_head():
+    config = DiffusionTransformer.Config(width=32, layers=1, heads=2, project_conditions=True)
+    head, (noisy, time, conditions) = stirred(DiffusionTransformer(config, 5, (3, 3), 7)), arguments()
+    assert head(noisy, time, conditions).shape == noisy.shape
+    assert not torch.allclose(head(noisy, time, conditions + 1), head(noisy, time, conditions))
+    assert {name.split(".")[0] for name in build().state_dict()} == {"model"}

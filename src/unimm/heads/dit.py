@@ -20,11 +20,17 @@ class DiffusionTransformer(Head):
     """A Lumina-Next diffusion transformer on a small token grid."""
 
     class Config(ComponentConfig):
-        """Sizes; the paper's ablation has width 1792, 24 layers, 28 heads."""
+        """Sizes; the paper's ablation has width 1792, 24 layers, 28 heads, the last two settings 256 and true.
+
+        ``ffn_multiple``: the feed-forward width, 8/3 of ``width``, is rounded up to a multiple of it.
+        ``project_conditions``: a two-layer perceptron brings the conditions to ``width`` before anything reads them.
+        """
 
         width: int = Field(192, ge=8)
         layers: int = Field(4, ge=1)
         heads: int = Field(4, ge=1)
+        ffn_multiple: int = Field(64, ge=1)
+        project_conditions: bool = False
 
         @model_validator(mode="after")
         def _divides(self) -> DiffusionTransformer.Config:
@@ -43,7 +49,7 @@ class DiffusionTransformer(Head):
         aligned_channels: int = 0,
     ) -> None:
         # Here, because the import takes seconds and checking a configuration needs none of it.
-        from diffusers.models.embeddings import get_2d_rotary_pos_embed_lumina
+        from diffusers.models.embeddings import PixArtAlphaTextProjection, get_2d_rotary_pos_embed_lumina
         from diffusers.models.transformers.lumina_nextdit2d import LuminaNextDiT2DModel
 
         super().__init__()
@@ -57,10 +63,15 @@ class DiffusionTransformer(Head):
             num_layers=config.layers,
             num_attention_heads=config.heads,
             num_kv_heads=config.heads,
-            multiple_of=64,
+            multiple_of=config.ffn_multiple,
             learn_sigma=False,
             qk_norm=True,
-            cross_attention_dim=condition_channels,
+            cross_attention_dim=config.width if config.project_conditions else condition_channels,
+        )
+        self.projection = (
+            PixArtAlphaTextProjection(condition_channels, config.width)
+            if config.project_conditions
+            else torch.nn.Identity()
         )
         # The library's forward never reads this parameter and leaves its memory as it found it.
         torch.nn.init.zeros_(self.model.pad_token).requires_grad_(False)
@@ -76,7 +87,7 @@ class DiffusionTransformer(Head):
         output = self.model(
             hidden_states=grid,
             timestep=time * 1000,
-            encoder_hidden_states=conditions,
+            encoder_hidden_states=self.projection(conditions),
             encoder_mask=mask,
             image_rotary_emb=torch.view_as_complex(self.rotary),
             cross_attention_kwargs={},
