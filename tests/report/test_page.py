@@ -140,6 +140,35 @@ def test_standard_errors_stand_beside_their_values(run_dir: Path, golden: dict[s
     assert "0.444 ± 0.012" in text and re.search(r"coverage +0\.500 ± 0\.020 +100", text)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (22_000.0, 22_000.0, "| yes | 22,000 | 2.200 | 22.0 s |"),
+        (64_000.0, None, "| not reached in 64,000 samples | ≥ 64,000 | ≥ 6.400 | ≥ 64.0 s |"),
+        (41_000.0, None, "| at the last snapshot only, which none confirms | ≥ 41,000 | ≥ 4.100 | ≥ 41.0 s |"),
+        (0.0, 500.0, "before the first snapshot | &lt; 500 | &lt; 0.050 | &lt; 0.5 s |"),
+    ],
+)
+def test_preset_scores_are_reached_or_censored(run_dir, golden, low, high, shown) -> None:
+    bounds = {
+        name: {"low": low * unit, "high": None if high is None else high * unit}
+        for name, unit in (("samples", 1), ("flops", 1e8), ("seconds", 1e-3))
+    }
+    golden["efficiency"] = {
+        **dict.fromkeys(("train_flops_per_sample", "train_flops", "sampling_flops_per_image"), 1e9),
+        "peak_memory_bytes": 2**30,
+        "sampling_seconds_per_image": 0.125,
+        "reached": [{"score": "atoms/overall", "target": 0.5, **bounds}],
+    }
+    point = {"step": 1, "n": 10, "scores": {"atoms/overall": 0.1}}
+    golden["curve"] = [{**point, "samples": 500}, {**point, "samples": 64_000}]
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    page.write(run_dir)
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    assert shown in markdown and "Atoms, overall: 0.5" in markdown
+    assert "sampling time (seconds an image) | 0.125" in markdown
+
+
 def test_unfinished_run_says_what_is_missing(run_dir: Path) -> None:
     (run_dir / "result.json").unlink()
     with pytest.raises(ValueError, match=r"not a finished run: it has no result\.json"):

@@ -9,13 +9,14 @@ from unimm.report import folder
 from unimm.report.figures import learning_curve, training_curves
 from unimm.report.judge_table import judge_table
 from unimm.report.plain_table import markdown
+from unimm.report.reached_table import reached_table
 from unimm.report.rendering import environment, inline
 from unimm.report.retention_table import retention_table
 from unimm.report.schema import Result
 from unimm.report.table import headline
 
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
-DETAILS = (retention_table, judge_table)
+DETAILS = (retention_table, reached_table, judge_table)
 
 
 def write(run_dir: Path) -> Path:

@@ -55,13 +55,32 @@ class Speed(_Record):
     data_wait_fraction: float | None
 
 
+class Bounds(_Record):
+    """What something cost: equal bounds where it was seen, `high` null where it had not happened by the end."""
+
+    low: float
+    high: float | None
+
+
+class Reached(_Record):
+    """Cost of first reaching a preset score on validation prompts, log-linear between snapshots."""
+
+    score: str
+    target: float
+    samples: Bounds
+    flops: Bounds
+    seconds: Bounds
+
+
 class Efficiency(_Record):
-    """FLOPs (forward and backward a generation sample; from prompt to pixels an image) and peak memory."""
+    """FLOPs (forward and backward a generation sample; from prompt to pixels an image), memory, seconds an image."""
 
     train_flops_per_sample: float
     train_flops: float
     sampling_flops_per_image: float
     peak_memory_bytes: int
+    sampling_seconds_per_image: float | None = None
+    reached: list[Reached] = []
 
 
 class ResolutionPoint(_Record):

@@ -130,6 +130,7 @@ def _cost(result: Result, columns: int) -> list[Row]:
         cells += (
             ("training work (TFLOP)", number(spent.train_flops / 1e12)),
             ("sampling work (GFLOP an image)", number(spent.sampling_flops_per_image / 1e9)),
+            ("sampling time (seconds an image)", number(spent.sampling_seconds_per_image)),
             ("peak memory (GiB)", number(spent.peak_memory_bytes / 2**30)),
         )
     return [Row("Cost", label, label, value, "", ("",) * columns) for label, value in cells]

@@ -24,15 +24,14 @@ from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig, TrainingConfig
 from unimm.training.assemble import Arm, assemble, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
-from unimm.training.curve import learning_curve
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
+from unimm.training.measure import Earlier, measure
 from unimm.training.module import ArmModule, Endless
-from unimm.training.outcome import counts, describe, save_grid, save_items
-from unimm.training.probe import Probe, before_training, check_frozen, is_frozen, probe, retained
+from unimm.training.outcome import counts, describe
+from unimm.training.probe import before_training, check_frozen, is_frozen, probe
 from unimm.training.quiet import quiet_lightning
 from unimm.training.resolution import resolution_scaling
-from unimm.training.scoring import score_arm
 
 
 class Interrupted(Exception):
@@ -60,7 +59,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     spent = efficiency(trained, arm.pipeline(), prompts, device)
     samples = config.training.steps * config.training.batch_size
     scoring = time.monotonic()
-    measured = measure(config, arm, trained, before, out, device)
+    measured = measure(config, arm, trained, Earlier(before, spent), out, device)
     score_seconds = time.monotonic() - scoring
     result = {
         **describe(config, arm, device, started),
@@ -77,7 +76,6 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
             "wall_seconds": time.monotonic() - clock,
             "data_wait_fraction": log.waited / max(log.seconds, 1e-9),
         },
-        "efficiency": spent,
         "resolution_scaling": resolution_scaling(config, arm, device),
         "invariants": {"backbone_unchanged": unchanged},
         "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
@@ -155,20 +153,6 @@ def load_average(module: ArmModule, path: Path) -> None:
     assert not unexpected and not trained & set(missing), "the average holds exactly what was trained"
 
 
-def measure(
-    config: RunConfig, arm: Arm, module: ArmModule, before: Probe | None, out: Path, device: torch.device
-) -> dict[str, Any]:
-    """Sample and score the trained arm and its snapshots; writes the sample grid and every item's score."""
-    scored = score_arm(config, arm, device)
-    save_grid(scored, out)
-    save_items(scored, out)
-    return {
-        **scored.as_result(),
-        "retention": retained(arm, before, scored.answers),
-        "curve": learning_curve(config, arm, module, out, device),
-    }
-
-
 def score(run_dir: Path) -> dict[str, Any]:
     """Score a finished run again from its saved weights, under the same protocol."""
     config = read(run_dir / "config.yaml")
@@ -179,6 +163,6 @@ def score(run_dir: Path) -> dict[str, Any]:
     load_average(module, final_average(run_dir))
     module.to(device).eval()
     result: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
-    result |= measure(config, arm, module, before, run_dir, device)
+    result |= measure(config, arm, module, Earlier(before, result["efficiency"]), run_dir, device)
     write_json(run_dir / "result.json", result)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ REFERENCE_SCENES = 1000
 
 @dataclass
 class Scored:
-    """Scores, floors and ceilings of one run, the judge's card, and the answers and images behind the scores."""
+    """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample."""
 
     scores: list[Score]
     floors: dict[str, list[Score]]
@@ -42,6 +43,7 @@ class Scored:
     answers: list[Answered]
     images: Tensor
     prompts: list[Metadata]
+    seconds_per_image: float
 
     def correct(self) -> list[bool]:
         """For each image, whether it fulfils its whole prompt."""
@@ -71,7 +73,9 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     metrics = build_metrics(settings.metrics, foundation)
     prompts, keys = test_prompts(arm, settings)
     noise = NoiseSource(0, "evaluation")
+    clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
+    seconds_per_image = (time.monotonic() - clock) / len(images)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(config, arm, device)
     evidence = Evidence(
@@ -93,7 +97,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         for name, shown in real.items()
     }
     card = judge_card(scenes, real, foundation.world)
-    return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts)
+    return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts, seconds_per_image)
 
 
 def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
