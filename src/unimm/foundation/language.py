@@ -22,6 +22,9 @@ from unimm.scenes.captions import brief_caption
 from unimm.scenes.questions import ask_any
 
 BATCH = 64
+UNDERSTANDING_BATCH = 16
+LANGUAGE_REPEATS = 8
+QUESTION_DRAWS = 3
 
 
 class Row(NamedTuple):
@@ -91,17 +94,20 @@ def language_rows(backbone: CausalLM, data: SceneSet) -> list[Row]:
     return rows
 
 
-def understanding_rows(backbone: CausalLM, data: SceneSet, image_tokens: int, draw: int = 0) -> list[Row]:
-    """Four rows in five ask a question about the image, the fifth asks for a long description."""
+def understanding_rows(backbone: CausalLM, data: SceneSet, image_tokens: int) -> list[Row]:
+    """Rows about every image in turn, and again with other questions, ``QUESTION_DRAWS`` times: row r is about image
+    r modulo ``len(data)``. Four rows in five ask a question, the fifth asks for a long description.
+    """
     tokenizer, rows = backbone.tokenizer, []
-    for i, sample in enumerate(data.samples):
-        rng = np.random.default_rng([i, 37, draw])
-        if i % 5 == 4:
-            prompt, answer = question_ids(tokenizer, "describe the image .", image_tokens), sample.long
-        else:
-            question = ask_any(sample.scene, data.world, rng)
-            prompt, answer = question_ids(tokenizer, question.text, image_tokens), question.answer
-        rows.append(row(prompt, answer_ids(tokenizer, answer)))
+    for draw in range(QUESTION_DRAWS):
+        for i, sample in enumerate(data.samples):
+            rng = np.random.default_rng([i, 37, draw])
+            if (i + draw) % 5 == 4:
+                prompt, answer = question_ids(tokenizer, "describe the image .", image_tokens), sample.long
+            else:
+                question = ask_any(sample.scene, data.world, rng)
+                prompt, answer = question_ids(tokenizer, question.text, image_tokens), question.answer
+            rows.append(row(prompt, answer_ids(tokenizer, answer)))
     return rows
 
 
@@ -117,16 +123,18 @@ def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> Cost:
 
 
 def train_understanding(backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int) -> Cost:
-    """Questions and descriptions of images; one step in four repeats language so that it is kept."""
-    image_rows = [understanding_rows(backbone, data, features.shape[1], draw) for draw in range(3)]
-    text_rows = language_rows(backbone, data)
+    """Questions and descriptions of images, in as many steps of as many samples as a joint run takes for them.
+
+    Every step repeats a little language, so that it is kept; the cost counts images only, which are what joint runs
+    have to match.
+    """
+    image_rows, text_rows = understanding_rows(backbone, data, features.shape[1]), language_rows(backbone, data)
 
     def loss(step: int) -> Tensor:
-        indices = batch_indices(19, step, BATCH, len(data))
-        if step % 4 == 3:
-            return answer_loss(backbone, [text_rows[i] for i in indices.tolist()], None)
-        rows = image_rows[step * BATCH // len(data) % 3]
-        return answer_loss(backbone, [rows[i] for i in indices.tolist()], features[indices])
+        indices = batch_indices(19, step, UNDERSTANDING_BATCH, len(image_rows))
+        repeated = batch_indices(29, step, LANGUAGE_REPEATS, len(text_rows))
+        about_images = answer_loss(backbone, [image_rows[i] for i in indices.tolist()], features[indices % len(data)])
+        return about_images + answer_loss(backbone, [text_rows[i] for i in repeated.tolist()], None)
 
     backbone.queries.requires_grad_(False)
-    return fit("understanding", backbone, loss, BATCH, steps, learning_rate=1.5e-3)
+    return fit("understanding", backbone, loss, UNDERSTANDING_BATCH, steps, learning_rate=1e-3)

@@ -112,8 +112,8 @@ NANO = Sizes(
         "evaluator_0": 400,
         "evaluator_1": 400,
         "language": 600,
-        "decoder": 3000,
-        "understanding": 700,
+        "decoder": 4500,
+        "understanding": 2000,
     },
 )
 SMALL = Sizes(
@@ -135,7 +135,7 @@ SMALL = Sizes(
         "evaluator_1": 8_000,
         "language": 8_000,
         "decoder": 30_000,
-        "understanding": 12_000,
+        "understanding": 15_000,
     },
 )
 SIZES = {"tiny": TINY, "nano": NANO, "small": SMALL}
