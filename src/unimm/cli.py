@@ -60,7 +60,10 @@ def score(
     path: Annotated[Path, typer.Argument(help="Folder of a trained run, or of images with --prompts.", metavar="PATH")],
     prompts: Annotated[Path | None, typer.Option(help="Prompts of a folder of images: .jsonl or .txt.")] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Metrics for images, as in geneval,distance.", show_default="all that apply")
+        str | None,
+        typer.Option(
+            help="Metrics for images, as in geneval,distance.", show_default="all that apply, or the detectors"
+        ),
     ] = None,
     images_per_prompt: Annotated[
         int | None, typer.Option(min=1, help="Images that every prompt has.", show_default="1")
@@ -70,18 +73,23 @@ def score(
         typer.Option(help="Foundation whose judge and evaluators score images.", show_default="scenes-nano"),
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder of real images; default: the world's own.")] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(help="GenEval by a detector, as in 'mask2former source=DIR colours=DIR'; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.")] = None,
 ) -> None:
     """Score a trained run again, or a folder of PNG images that may come from anywhere."""
     with user_errors():
         if prompts is None:
-            for_images = (metrics, images_per_prompt, foundation, reference, out)
+            for_images = (metrics, images_per_prompt, foundation, reference, out, detector or None)
             if any(value is not None for value in for_images):
                 raise ValueError("a run is scored by its own protocol; the options are for images, with --prompts FILE")
             from unimm.training import job
 
             _present(job.score(path), path)
             return
+        from unimm.evaluation.detectors.choose import choose
         from unimm.evaluation.folder import score_folder
         from unimm.files import write_json
         from unimm.foundation.load import Foundation
@@ -89,7 +97,8 @@ def score(
 
         names = None if metrics is None else [name.strip() for name in metrics.split(",")]
         source = Foundation(foundation or "scenes-nano")
-        scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference)
+        judges = [choose(text) for text in detector or []]
+        scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges)
         print_scores([(row.name, row.value, row.n, row.stderr) for row in scores])
         if out is not None:
             write_json(out, [row._asdict() for row in scores])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+    from unimm.evaluation.detectors.base import Detector
     from unimm.evaluation.metric import Metric
 
 T = TypeVar("T")
@@ -199,10 +200,20 @@ metrics: Registry[Metric] = Registry(
         "fid": "unimm.evaluation.fid_score:FidScore",
     },
 )
+detectors: Registry[Detector] = Registry(
+    "detectors",
+    "unimm.evaluation.detectors.base:Detector",
+    {
+        "scenes": "unimm.evaluation.detectors.scenes:Scenes",
+        "mask2former": "unimm.evaluation.detectors.mask2former:Mask2Former",
+        "mask_rcnn": "unimm.evaluation.detectors.mask_rcnn:MaskRCNN",
+        "open_vocabulary": "unimm.evaluation.detectors.open_vocabulary:OpenVocabulary",
+    },
+)
 
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
     for registry in cast(
-        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics)
+        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics, detectors)
     )
 }

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torchvision.io import write_png
 
+from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import score_folder
 from unimm.evaluation.geneval_files import write_image_folder
+from unimm.evaluation.judging import GenEvalStyle
 from unimm.evaluation.metric import Evidence
 from unimm.foundation.load import Foundation
 from unimm.scenes.prompts import Metadata, prompt_set
@@ -65,11 +67,6 @@ def test_clean_renders_score_one_and_every_metric_that_applies_runs(folder: Path
     assert not any(name.startswith(("diversity", "understanding")) for name in scores)
 
 
-def test_scoring_twice_gives_the_same_numbers(folder: Path, foundation: Foundation) -> None:
-    arguments = (folder, folder.parent / "prompts.jsonl", None, foundation, PER_PROMPT, None)
-    assert values(*arguments) == values(*arguments)
-
-
 def test_another_resolution_is_judged_as_it_is(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:
     for number, metadata in enumerate(prompts):
         write_png(draw(metadata, 0, side=96), str(tmp_path / f"{number}.png"))
@@ -94,6 +91,47 @@ def test_plain_texts_serve_clip_score_but_no_judge(folder: Path, foundation: Fou
     assert "clip_score/a" in values(folder, texts, ["clip_score"], foundation, PER_PROMPT, None)
     with pytest.raises(ValueError, match="'geneval' needs prompts"):
         score_folder(folder, texts, ["geneval"], foundation, PER_PROMPT, None)
+
+
+def test_detectors_score_under_their_own_names(folder: Path, foundation: Foundation) -> None:
+    lines = folder.parent / "prompts.jsonl"
+    nano, wide = Scenes(Scenes.Config(world="scenes-nano")), Scenes(Scenes.Config(world="scenes"))
+    wide.name = "scenes-judge of eight shapes"
+    rows = score_folder(folder, lines, ["geneval"], foundation, PER_PROMPT, None, [nano, wide])
+    scores = {row.name: row for row in rows}
+    assert scores["geneval/overall"].value == 1.0
+    for name in ("scenes-judge", "scenes-judge of eight shapes"):
+        assert scores[f"geneval[{name}]/overall"].value == 1.0
+        assert scores[f"geneval[{name}]/correct_prompts"].n == len(rows[0].items) // PER_PROMPT
+        assert scores[f"geneval[{name}]/overall"].protocol["name"] == f"GenEval-protocol, detector={name}"
+
+
+def test_a_detector_alone_runs_no_other_metric_and_averages_three_ways(
+    folder: Path, prompts: list[Metadata], foundation: Foundation
+) -> None:
+    lines = folder.parent / "prompts.jsonl"
+    wrong = prompts[0]["tag"]
+    empty = np.full((64, 64, 3), 128, dtype=np.uint8)
+    write_png(torch.from_numpy(empty).permute(2, 0, 1).contiguous(), str(folder / "00000_0.png"))
+    scores = values(folder, lines, None, foundation, PER_PROMPT, None, [Scenes(Scenes.Config(world="scenes-nano"))])
+    images, same = PER_PROMPT * len(prompts), sum(p["tag"] == wrong for p in prompts)
+    tasks = len({p["tag"] for p in prompts})
+    assert all(name.startswith("geneval[scenes-judge]/") for name in scores)
+    assert scores["geneval[scenes-judge]/correct_images"] == pytest.approx(1 - 1 / images)
+    assert scores["geneval[scenes-judge]/overall"] == pytest.approx(1 - 1 / (PER_PROMPT * same) / tasks)
+    assert scores["geneval[scenes-judge]/correct_prompts"] == 1.0
+
+
+def test_a_detector_needs_metadata_and_the_judge_prompts_of_its_world(folder: Path, foundation: Foundation) -> None:
+    scenes = Scenes(Scenes.Config())
+    with pytest.raises(ValueError, match="'detector scenes-judge' needs prompts"):
+        score_folder(folder, folder.parent / "prompts.txt", None, foundation, PER_PROMPT, None, [scenes])
+    blank = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8)
+    benches = [
+        {"tag": "colors", "include": [{"class": "bench", "count": 1, "color": "pink"}], "prompt": "a pink bench"}
+    ]
+    with pytest.raises(ValueError, match="knows no bench, pink: give the foundation"):
+        GenEvalStyle(GenEvalStyle.Config(), foundation).score(Evidence(images=blank, prompts=benches))
 
 
 def test_missing_surplus_and_misnamed_images_are_named(folder: Path, foundation: Foundation) -> None:

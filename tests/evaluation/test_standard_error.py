@@ -36,6 +36,7 @@ def test_items_that_a_score_does_not_apply_to_do_not_count() -> None:
     assert clustered(x, "abcde") == pytest.approx(stats.sem([0, 1, 1]), rel=1e-12)
     assert clustered([1.0, None], "ab") is None and clustered([None, None], "ab") is None
     assert clustered([1.0, 0.0], "aa") is None
+    assert clustered([1.0, 1.0, 1.0], "abc") is None
 
 
 def test_the_mean_of_independent_parts_adds_their_variances() -> None:

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from tqdm import tqdm
 
 from unimm.data.scenes import SceneSet
+from unimm.evaluation.detected import Detected
+from unimm.evaluation.detectors.base import Detector
 from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata
-from unimm.evaluation.metric import Evidence, Score
+from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.foundation.load import Foundation
 from unimm.scenes.prompts import Metadata
+from unimm.scenes.world import World
 from unimm.schema import EvaluationConfig
 
 REFERENCE_SCENES = 1000
@@ -35,28 +41,30 @@ def score_folder(
     foundation: Foundation,
     images_per_prompt: int,
     reference: Path | None,
+    detectors: Sequence[Detector] = (),
 ) -> list[Score]:
-    """Scores of the images by the named metrics, or by those of a run as far as they apply.
+    """Scores of the images by the named metrics and by each detector; without either, by a run's metrics that apply.
 
-    Raises ValueError when images are missing, or a named metric lacks what it needs.
+    Raises ValueError when images are missing, or a named metric or a detector lacks what it needs.
     """
-    evidence = read_evidence(images, prompts, images_per_prompt, foundation, reference)
-    if metrics is None:
-        return score_all(build_metrics(EvaluationConfig().metrics, foundation), evidence)
-    built = build_metrics(metrics, foundation)
-    for name, metric in zip(metrics, built, strict=True):
+    judges: list[tuple[str, Metric]] = [
+        (f"detector {detector.name}", Detected(Detected.Config(), detector)) for detector in detectors
+    ]
+    names = metrics if metrics is not None else () if judges else EvaluationConfig().metrics
+    chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
+    evidence = read_evidence(images, prompts, images_per_prompt)
+    if any("reference" in metric.needs for _, metric in chosen):
+        evidence = replace(evidence, reference=_reference(foundation, reference))
+    for name, metric in chosen if metrics is not None or judges else ():
         lacking = sorted(metric.needs - evidence.given)
         if lacking:
             raise ValueError(
-                f"metric {name!r} needs {', '.join(lacking)}, which a folder with these prompts does not give; leave "
-                "it out of --metrics"
+                f"{name!r} needs {', '.join(lacking)}, which a folder with these prompts does not give; leave it out"
             )
-    return score_all(built, evidence)
+    return score_all([metric for _, metric in chosen], evidence)
 
 
-def read_evidence(
-    folder: Path, prompts: Path, images_per_prompt: int, foundation: Foundation, reference: Path | None
-) -> Evidence:
+def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Evidence:
     """Images with their prompts, complete and of one size; ValueError lists what is missing."""
     metadata, captions = _read_prompts(prompts)
     shown = _load(_files(folder, metadata, len(captions), images_per_prompt), folder)
@@ -66,7 +74,6 @@ def read_evidence(
         images=shown,
         prompts=None if metadata is None else [m for m in metadata for _ in range(images_per_prompt)],
         captions=expanded,
-        reference=_reference(foundation, reference),
         varied={"seeds": shown.unflatten(0, (len(captions), images_per_prompt))} if several else None,
         varied_prompts=metadata if several else None,
     )
@@ -109,7 +116,7 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
 
 
 def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
-    images = [load_images([file])[0] for file in files]
+    images = [load_images([file])[0] for file in tqdm(files, desc="reading", unit="image")]
     sizes = {tuple(image.shape[1:]) for image in images}
     if len(sizes) > 1:
         raise ValueError(f"{folder} holds images of several sizes ({sorted(sizes)[:3]}); make them equal first")
@@ -118,8 +125,13 @@ def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
 
 def _reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:
     if folder is None:
-        return SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels
+        return _test_scenes(foundation.world, foundation.resolution)
     files = sorted(folder.glob("*.png"))
     if len(files) < 2:
         raise ValueError(f"{folder} holds {len(files)} PNG files: a reference needs many images")
     return _load(files, folder)
+
+
+@lru_cache(maxsize=2)
+def _test_scenes(world: World, resolution: int) -> UInt8[Tensor, "r 3 h w"]:
+    return SceneSet(world, "test", REFERENCE_SCENES, resolution).pixels

@@ -30,6 +30,7 @@ from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample
 from unimm.scenes.world import FAMILIES, World
 
+SHOWN = 5
 ATOMS = ("object", "shape", "colour", "count", "relation")
 
 
@@ -73,11 +74,24 @@ class GenEvalStyle(Metric):
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.prompts is not None
+        _check_known(evidence.prompts, self.world)
         self_test(self.world, self.resolution)
         rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
         assert evidence.captions is not None
         protocol = {"judge": "scenes", "world": self.world.name, "name": "GenEval-protocol, detector=scenes judge"}
         return [*_tasks(rows, evidence.captions, protocol), *_atoms(rows, evidence.captions, protocol)]
+
+
+def _check_known(prompts: Sequence[Metadata], world: World) -> None:
+    """ValueError for prompts about things that the judge cannot see: it would score them as wrong."""
+    clauses = [clause for prompt in prompts for clause in [*prompt["include"], *prompt.get("exclude", [])]]
+    unknown = {clause["class"] for clause in clauses} - set(world.shapes)
+    unknown |= {clause["color"] for clause in clauses if "color" in clause} - set(world.colours)
+    if unknown:
+        raise ValueError(
+            f"the judge of {world.name} knows no {', '.join(sorted(unknown)[:SHOWN])}: give the foundation of the "
+            "prompts' world (--foundation), or --detector for photographs"
+        )
 
 
 def self_test(world: World, resolution: int, count: int = 24) -> None:

@@ -25,7 +25,8 @@ def clustered(items: Sequence[float | None], clusters: Sequence[Hashable]) -> fl
 def clustered_mean(parts: Sequence[Sequence[float | None]], clusters: Sequence[Hashable]) -> float | None:
     """Standard error of the mean of the parts' means; each part has one item (or None) for every cluster label.
 
-    None with fewer than two clusters, or where a part has no item at all.
+    None with fewer than two clusters, where a part has no item at all, and where no item varies: a score of exactly 0
+    or 1 on a few images does not tell how far off it may be.
     """
     values = np.array(parts, dtype=float)
     there = ~np.isnan(values)
@@ -36,5 +37,5 @@ def clustered_mean(parts: Sequence[Sequence[float | None]], clusters: Sequence[H
     for cluster, share, measured in zip(clusters, np.nansum(centred, axis=0), there.any(axis=0), strict=True):
         if measured:
             totals[cluster] = totals.get(cluster, 0.0) + float(share) / len(parts)
-    number = len(totals)
-    return float(np.sqrt(number / (number - 1) * sum(t**2 for t in totals.values()))) if number > 1 else None
+    number, spread = len(totals), sum(total**2 for total in totals.values())
+    return float(np.sqrt(number / (number - 1) * spread)) if number > 1 and spread > 0 else None

@@ -40,7 +40,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "atoms/overall": (_ATOMS_GROUP, "overall"),
     "frechet_distance": (_IMAGES_GROUP, "Fréchet distance"),
     "kernel_distance": (_IMAGES_GROUP, "kernel distance"),
-    "density": (_IMAGES_GROUP, "density (1: as close as real images)"),
+    "density": (_IMAGES_GROUP, "density (real images: 1)"),
     "coverage": (_IMAGES_GROUP, "coverage of real images"),
     "clip_score/a": (_IMAGES_GROUP, "CLIP score, evaluator a"),
     "clip_score/b": (_IMAGES_GROUP, "CLIP score, evaluator b"),

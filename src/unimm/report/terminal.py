@@ -30,7 +30,7 @@ def print_summary(result: dict[str, Any], page: Path, console: Console | None = 
     shown = RichTable(title=escape(title), title_justify="left", box=SIMPLE)
     shown.add_column("score", no_wrap=True)
     for heading in ("value", "n", *(title.removesuffix(" ceiling") for title in table.references)):
-        shown.add_column(escape(heading), justify="right")
+        shown.add_column(escape(heading), justify="right", no_wrap=True)
     group = ""
     for row in table.rows:
         if row.name in LEFT_TO_THE_PAGE:
@@ -45,9 +45,7 @@ def print_summary(result: dict[str, Any], page: Path, console: Console | None = 
     console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
-def print_scores(
-    scores: Sequence[tuple[str, float | None, int, float | None]], console: Console | None = None
-) -> None:
+def print_scores(scores: Sequence[tuple[str, float | None, int, float | None]], console: Console | None = None) -> None:
     """Print (name, value, n, standard error) rows."""
     shown = RichTable(box=SIMPLE)
     shown.add_column("score", no_wrap=True)

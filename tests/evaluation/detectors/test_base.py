@@ -52,6 +52,8 @@ def test_no_detector_here_is_called_geneval() -> None:
         official = True
         name = "mmdet"
 
+        def __init__(self) -> None: ...
+
         def detect(self, images: torch.Tensor) -> list[dict[str, list[list[Any]]]]:
             raise NotImplementedError
 

@@ -41,10 +41,15 @@ GENEVAL_THRESHOLDS = Thresholds()
 class Detector(ABC):
     """Finds objects on images. ``name`` says which detector and weights; ``thresholds`` are those it is used with."""
 
+    Config: ClassVar[type[ComponentConfig]]
     official: ClassVar[bool] = False
 
     name: str
     thresholds: Thresholds
+
+    @abstractmethod
+    def __init__(self, config: Any) -> None:
+        """Load the weights; raises ValueError where they are missing."""
 
     @abstractmethod
     def detect(self, images: UInt8[Tensor, "b 3 height width"]) -> list[dict[str, list[list[Any]]]]:
