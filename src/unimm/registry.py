@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unimm.components import Decoder, Encoder, Head, Objective, Strategy
-    from unimm.evaluation.detectors.base import Detector
+    from unimm.data.source import Source
     from unimm.evaluation.metric import Metric
 
 T = TypeVar("T")
@@ -200,20 +200,22 @@ metrics: Registry[Metric] = Registry(
         "fid": "unimm.evaluation.fid_score:FidScore",
     },
 )
-detectors: Registry[Detector] = Registry(
-    "detectors",
-    "unimm.evaluation.detectors.base:Detector",
+sources: Registry[Source] = Registry(
+    "sources",
+    "unimm.data.source:Source",
     {
-        "scenes": "unimm.evaluation.detectors.scenes:Scenes",
-        "mask2former": "unimm.evaluation.detectors.mask2former:Mask2Former",
-        "mask_rcnn": "unimm.evaluation.detectors.mask_rcnn:MaskRCNN",
-        "open_vocabulary": "unimm.evaluation.detectors.open_vocabulary:OpenVocabulary",
+        "scenes": "unimm.data.scenes:Scenes",
+        "shards": "unimm.data.shards:Shards",
+        "remote_shards": "unimm.data.remote_shards:RemoteShards",
+        "folder": "unimm.data.folder:Folder",
+        "hf_disk": "unimm.data.hf_disk:HfDisk",
+        "mixture": "unimm.data.mixture:Mixture",
     },
 )
 
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
     for registry in cast(
-        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics, detectors)
+        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics, sources)
     )
 }

@@ -8,21 +8,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unimm.backbones.causal_lm import CausalLM
 from unimm.backbones.templates import generation_ids
 from unimm.components import Decoder, Encoder, Head, Objective, Strategy
 from unimm.data.examples import cached_latents
-from unimm.data.scenes import SceneSet
+from unimm.data.latents import latents_of
+from unimm.data.scenes import training_scenes
+from unimm.data.source import Context, Source
+from unimm.data.visits import Visits
 from unimm.encoders.clip import Clip
 from unimm.foundation.build import obtain
 from unimm.foundation.language import understanding_rows
 from unimm.foundation.load import Foundation
 from unimm.generation.pipeline import Pipeline
-from unimm.registry import Registry, encoders, heads, objectives, strategies
+from unimm.registry import Registry, encoders, heads, objectives, sources, strategies
 from unimm.schema import RunConfig
-from unimm.training.module import StepData
+from unimm.training.questions import (
+    DESCRIBED,
+    SEED_OFFSET,
+    Descriptions,
+    Questions,
+    SceneQuestions,
+    SourceQuestions,
+    wording,
+)
+from unimm.training.step_data import StepData
 
 
 @dataclass
@@ -64,39 +76,45 @@ def _class(registry: Registry[Any], name: str) -> Any:
     return registry.get(name)
 
 
-def training_scenes(config: RunConfig, foundation: Foundation) -> SceneSet:
-    """The run's training scenes: the first ones of the stream's first half, which the foundation saw too."""
-    return SceneSet(foundation.world, "train", config.data.train_scenes, foundation.resolution, half=0)
+def open_source(config: RunConfig, foundation: Foundation) -> Source:
+    """Where the run's images and captions come from; ValueError if its files are not as they should be."""
+    context = Context(foundation.world, foundation.resolution, config.data.train_scenes)
+    source: Source = _class(sources, config.source.name).build(config.source.config, context)
+    return source
 
 
-def image_tokens(foundation: Foundation, data: SceneSet, device: torch.device) -> Tensor:
-    """The CLIP tokens through which the backbone sees images, whatever the arm's target is."""
-    clip = foundation.clip(Clip.Config(grid=foundation.card["grid"]))
-    return cached_latents(clip, data, device)
-
-
-def step_data(config: RunConfig, arm: Arm, device: torch.device) -> StepData:
+def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source | None = None) -> StepData:
     """Latents, prompts and, where the strategy needs them, questions."""
-    data = training_scenes(config, arm.foundation)
-    latents = cached_latents(arm.encoder, data, device)
-    tokenizer = arm.backbone.tokenizer
-    prompts = {
-        "short": [generation_ids(tokenizer, s.short) for s in data.samples],
-        "long": [generation_ids(tokenizer, s.long) for s in data.samples],
-    }
+    source = source or open_source(config, arm.foundation)
+    steps, tokenizer = config.training.steps, arm.backbone.tokenizer
+    latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
     total = understanding_samples(arm)
-    tokens = image_tokens(arm.foundation, data, device) if total else None
-    questions = understanding_rows(arm.backbone, data, tokens.shape[1]) if tokens is not None else []
     return StepData(
         config.seed,
         config.training.batch_size,
-        latents,
-        prompts,
+        Visits(source, config.seed, latents),
+        lambda caption: generation_ids(tokenizer, caption),
         config.data.long_caption_share,
-        questions,
-        tokens,
-        [total * step // config.training.steps for step in range(config.training.steps + 1)],
+        questions(config, arm, source, total, device) if total else None,
+        [total * step // steps for step in range(steps + 1)],
     )
+
+
+def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
+    """What a joint run asks: about scenes, unless the source has questions; descriptions where it has captions."""
+    eyes, seed = arm.foundation.clip(Clip.Config(grid=arm.foundation.card["grid"])), config.seed
+    image_tokens = eyes.latent_spec().tokens
+    row_of = wording(arm.backbone.tokenizer, seed, image_tokens)
+    if source.understanding == "questions":
+        return SourceQuestions(Visits(source, seed + SEED_OFFSET, latents_of(eyes, source, total, device)), row_of)
+    world, resolution = arm.foundation.world, arm.foundation.resolution
+    data = training_scenes(world, config.data.train_scenes, resolution)
+    rows = understanding_rows(arm.backbone, data, image_tokens)
+    about_scenes = SceneQuestions(seed, rows, cached_latents(eyes, data, device))
+    if source.understanding == "scenes":
+        return about_scenes
+    described = latents_of(eyes, source, total // DESCRIBED, device)
+    return Descriptions(about_scenes, Visits(source, seed + SEED_OFFSET, described), row_of)
 
 
 def understanding_samples(arm: Arm) -> int:

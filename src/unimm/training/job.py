@@ -19,11 +19,14 @@ from safetensors.torch import load_file
 
 from unimm.components import parameter_count
 from unimm.config import read
+from unimm.data.source import Source
 from unimm.files import write_json
 from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig, TrainingConfig
-from unimm.training.assemble import Arm, assemble, step_data
+from unimm.training import data_card
+from unimm.training.assemble import Arm, assemble, open_source, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
+from unimm.training.data_card import DataCard
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
 from unimm.training.measure import Earlier, measure
@@ -50,9 +53,10 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     started, clock = datetime.now(UTC), time.monotonic()
     device = pick_device(config.training.device)
     arm = assemble(config)
+    source = open_source(config, arm.foundation)
     prepare(config, out, resume, overwrite)
     before = before_training(config, arm, device)
-    trained, log = train(config, arm, out, device)
+    trained, log = train(config, arm, source, out, device)
     load_average(trained, final_average(out))
     unchanged = check_frozen(before, probe(config, arm, device)) if before and is_frozen(arm) else None
     prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
@@ -85,15 +89,16 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     return result
 
 
-def train(config: RunConfig, arm: Arm, out: Path, device: torch.device) -> tuple[ArmModule, JsonLines]:
+def train(config: RunConfig, arm: Arm, source: Source, out: Path, device: torch.device) -> tuple[ArmModule, JsonLines]:
     """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one."""
     settings = config.training
-    data = step_data(config, arm, device)
+    data = step_data(config, arm, device, source)
     module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], settings, data)
     if settings.compile:
         arm.head.compile()
     log = JsonLines(out / "metrics.jsonl", settings.batch_size)
     average = MovingAverage(settings.ema_decay, out / "averages", settings.steps, settings.snapshots)
+    card = DataCard(out / data_card.FILE, data)
     checkpoint = out / "last.ckpt"
     resume = checkpoint.exists()
     start = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]) if resume else 0
@@ -104,6 +109,7 @@ def train(config: RunConfig, arm: Arm, out: Path, device: torch.device) -> tuple
         StopOnSignals(),
         log,
         average,
+        card,
         Checkpoint(checkpoint, settings.checkpoint_every_steps),
     ]
     loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
@@ -115,7 +121,8 @@ def train(config: RunConfig, arm: Arm, out: Path, device: torch.device) -> tuple
             raise Interrupted(f"stopped at step {trainer.global_step} of {settings.steps}; continue with --resume")
         average.save(final_average(out))
     else:
-        log.load_state_dict(_log_state(checkpoint))
+        _restore(checkpoint, log, card)
+    log.waited += card.seconds_waited
     return module.to(device).eval(), log
 
 
@@ -136,9 +143,12 @@ def _trainer(settings: TrainingConfig, device: torch.device, callbacks: list[L.C
     )
 
 
-def _log_state(checkpoint: Path) -> dict[str, Any]:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return next(v for k, v in state["callbacks"].items() if "JsonLines" in k)
+def _restore(checkpoint: Path, *callbacks: L.Callback) -> None:
+    """Give callbacks the state that they had when training ended."""
+    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    for callback in callbacks:
+        if callback.state_key in states:
+            callback.load_state_dict(states[callback.state_key])
 
 
 def final_average(out: Path) -> Path:
