@@ -16,6 +16,7 @@ FAKES = {
     "head": {"dit": "Plain"},
     "objective": {"flow_matching": "FlowMatching", "mse": "Mse"},
     "strategy": {"sequential": "Plain", "joint": "Plain"},
+    "source": {"scenes": "Plain"},
 }
 ARM = """
 defaults:

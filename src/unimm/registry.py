@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from unimm.components import Decoder, Encoder, Head, Objective, Strategy
     from unimm.data.source import Source
+    from unimm.evaluation.detectors.base import Detector
     from unimm.evaluation.metric import Metric
 
 T = TypeVar("T")
@@ -200,6 +201,16 @@ metrics: Registry[Metric] = Registry(
         "fid": "unimm.evaluation.fid_score:FidScore",
     },
 )
+detectors: Registry[Detector] = Registry(
+    "detectors",
+    "unimm.evaluation.detectors.base:Detector",
+    {
+        "scenes": "unimm.evaluation.detectors.scenes:Scenes",
+        "mask2former": "unimm.evaluation.detectors.mask2former:Mask2Former",
+        "mask_rcnn": "unimm.evaluation.detectors.mask_rcnn:MaskRCNN",
+        "open_vocabulary": "unimm.evaluation.detectors.open_vocabulary:OpenVocabulary",
+    },
+)
 sources: Registry[Source] = Registry(
     "sources",
     "unimm.data.source:Source",
@@ -216,6 +227,7 @@ sources: Registry[Source] = Registry(
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
     for registry in cast(
-        "tuple[Registry[Any], ...]", (encoders, decoders, backbones, heads, objectives, strategies, metrics, sources)
+        "tuple[Registry[Any], ...]",
+        (encoders, decoders, backbones, heads, objectives, strategies, metrics, detectors, sources),
     )
 }

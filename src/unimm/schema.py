@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from unimm.component_config import ComponentConfig
-from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, strategies
+from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, sources, strategies
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "encoder": encoders,
@@ -33,6 +33,7 @@ COMPONENTS: dict[str, Registry[Any]] = {
     "head": heads,
     "objective": objectives,
     "strategy": strategies,
+    "source": sources,
 }
 
 
@@ -69,8 +70,14 @@ def _chooser(registry: Registry[Any]) -> BeforeValidator:
     return BeforeValidator(choose)
 
 
+SourceChoice = Annotated[Choice, _chooser(sources)]
+
+
 class DataConfig(Strict):
-    """Training scenes; `long_caption_share` of the captions are long ones."""
+    """How many scenes the embedded world trains on, and how many captions in all are long ones.
+
+    The share holds for every source whose images have both kinds; which source a run uses is `source`.
+    """
 
     train_scenes: PositiveInt = 20_000
     long_caption_share: float = Field(default=0.1, ge=0, le=1)
@@ -156,6 +163,7 @@ class RunConfig(Strict):
     head: Annotated[Choice, _chooser(heads)]
     objective: Annotated[Choice, _chooser(objectives)]
     strategy: Annotated[Choice, _chooser(strategies)]
+    source: SourceChoice = Field(default="scenes", validate_default=True)
     data: DataConfig = DataConfig()
     training: TrainingConfig
     sampling: SamplingConfig = SamplingConfig()

@@ -1,14 +1,15 @@
-"""What a run trains on: captions as prompt ids, understanding rows, and cached latents, all indexed by scene.
+"""Cached latents: a frozen encoder computes them once; they are kept under a hash of encoder, transform and data.
 
-Latents of frozen encoders are computed once and kept under a fingerprint of encoder, transform and data; a file
-that does not match its stored hash is refused, never silently recomputed.
+A file that does not match its stored hash is refused, never silently recomputed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.components import Encoder
-from unimm.data.scenes import SceneSet
+
+
+class Images(Protocol):
+    """A finite set of images under a name that identifies content and transform."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """All images in [0, 1], in order, ``size`` at a time; an image that is missing is NaN throughout."""
 
 
 def cache_folder() -> Path:
@@ -26,8 +38,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
-def cached_latents(encoder: Encoder, data: SceneSet, device: torch.device) -> Float[Tensor, "m n d"]:
-    """Latents of every image of ``data``, from the cache or computed with a progress bar."""
+def cached_latents(encoder: Encoder, data: Images, device: torch.device) -> Float[Tensor, "m n d"]:
+    """Latents of every image of ``data``, from the cache or computed with a progress bar; NaN for a missing image."""
     spec = encoder.latent_spec()
     settings = f"{type(encoder).__name__}/{spec}/{getattr(encoder, 'config', '')}/{data.name}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:24]
@@ -37,7 +49,7 @@ def cached_latents(encoder: Encoder, data: SceneSet, device: torch.device) -> Fl
     encoder = encoder.to(device)
     with torch.inference_mode():
         parts = [
-            encoder.encode(images.to(device)).cpu()
+            _encoded(encoder, images.to(device))
             for images in tqdm(data.batches(256), total=-(-len(data) // 256), desc="encoding images", unit="batch")
         ]
     latents = torch.cat(parts).contiguous()
@@ -46,6 +58,13 @@ def cached_latents(encoder: Encoder, data: SceneSet, device: torch.device) -> Fl
     save_file({"latents": latents, "digest": _digest(latents)}, temporary)
     os.replace(temporary, path)
     return latents
+
+
+def _encoded(encoder: Encoder, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+    """Latents on the CPU. Missing images are encoded as black ones: an encoder need not know what NaN is."""
+    missing = images.isnan().flatten(1).any(dim=1)
+    latents: Tensor = encoder.encode(images.nan_to_num())
+    return latents.masked_fill(missing[:, None, None], torch.nan).cpu()
 
 
 def _digest(latents: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Scenes held in memory: the finite training set of a run, rendered once.
+"""Scenes held in memory: the embedded world's finite training set, rendered once.
 
 ``half`` 0 or 1 takes the first or second six of every twelve scenes (six: one of each family), so that two models
 can be trained on disjoint halves: the evaluators see one, what they judge saw the other.
@@ -7,16 +7,23 @@ can be trained on disjoint halves: the evaluators see one, what they judge saw t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from unimm.component_config import ComponentConfig
+from unimm.data.captions import Texts
+from unimm.data.order import batch_indices, stream_indices
+from unimm.data.source import Context, IndexedSource, Latents
 from unimm.scenes.render import render
 from unimm.scenes.stream import Sample, scene_sample
 from unimm.scenes.world import World
+
+__all__ = ["SceneSet", "Scenes", "batch_indices", "stream_indices", "training_scenes"]
 
 
 class SceneSet:
@@ -50,20 +57,51 @@ class SceneSet:
             yield self.images(slice(begin, begin + size))
 
 
-def batch_indices(seed: int, step: int, batch: int, size: int) -> Tensor:
-    """Indices of global batch ``step`` (0-based) of the stream."""
-    return stream_indices(seed, step * batch, (step + 1) * batch, size)
+# A run asks for the set twice: as its source, and for the questions of joint training.
+@lru_cache(maxsize=1)
+def training_scenes(world: World, size: int, resolution: int) -> SceneSet:
+    """The first scenes of the training stream's first half, which a foundation saw too."""
+    return SceneSet(world, "train", size, resolution, half=0)
 
 
-def stream_indices(seed: int, begin: int, end: int, size: int) -> Tensor:
-    """Indices of positions ``begin`` to ``end``: position p lies in epoch p // size, freshly permuted.
+class Scenes(IndexedSource):
+    """The embedded world's scenes: ``data.train_scenes`` of them, rendered in memory."""
 
-    A pure function of its arguments, so a resumed run needs no sampler state.
-    """
-    positions = np.arange(begin, end)
-    indices = np.empty(len(positions), dtype=np.int64)
-    for epoch in np.unique(positions // size):
-        order = np.random.Generator(np.random.Philox(key=[seed, int(epoch)])).permutation(size)
-        mask = positions // size == epoch
-        indices[mask] = order[positions[mask] % size]
-    return torch.from_numpy(indices)
+    class Config(ComponentConfig):
+        """Nothing to set: world and resolution are the foundation's."""
+
+    latents: Latents = "cache"
+
+    def __init__(self, scenes: SceneSet) -> None:
+        self.scenes = scenes
+
+    @classmethod
+    def build(cls, config: Config, context: Context) -> Scenes:
+        return cls(training_scenes(context.world, context.train_scenes, context.resolution))
+
+    @property
+    def name(self) -> str:
+        return self.scenes.name
+
+    @property
+    def resolution(self) -> int:
+        return self.scenes.resolution
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def key(self, index: int) -> str:
+        return str(index)
+
+    def image(self, index: int) -> UInt8[Tensor, "3 s s"]:
+        return self.scenes.pixels[index]
+
+    def texts(self, index: int) -> Texts:
+        sample = self.scenes.samples[index]
+        return Texts(short=(sample.short,), long=(sample.long,))
+
+    def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
+        return self.scenes.batches(size)
+
+    def parts(self) -> list[dict[str, Any]]:
+        return [{"name": self.name, "samples": len(self)}]

@@ -7,7 +7,7 @@ and dropout are functions of (seed, step, sample), so a resumed run repeats a st
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import lightning as L
 import torch
@@ -17,45 +17,10 @@ from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, conditions_of
 from unimm.components import Head, Objective, Stage
-from unimm.data.scenes import batch_indices, stream_indices
-from unimm.foundation.language import Row, answer_loss
+from unimm.foundation.language import answer_loss
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
-
-
-class StepData:
-    """Training material in memory and the order in which a run visits it."""
-
-    def __init__(
-        self,
-        seed: int,
-        batch_size: int,
-        latents: Float[Tensor, "m n d"],
-        prompts: dict[str, list[list[int]]],
-        long_share: float,
-        questions: list[Row],
-        image_tokens: Float[Tensor, "m k c"] | None,
-        questions_by_step: Sequence[int],
-    ) -> None:
-        self.seed, self.batch_size = seed, batch_size
-        self.latents, self.prompts, self.long_share = latents, prompts, long_share
-        self.questions, self.image_tokens = questions, image_tokens
-        self.questions_by_step = questions_by_step
-
-    def generation(self, step: int) -> tuple[list[list[int]], Tensor, list[int]]:
-        """Prompt ids, latents and noise keys of a step; a step's captions are all short or all long."""
-        indices = batch_indices(self.seed, step, self.batch_size, len(self.latents))
-        draw = float(NoiseSource(self.seed, "caption kind", step).uniform([0]))
-        rows = self.prompts["long" if draw < self.long_share else "short"]
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return [rows[i] for i in indices.tolist()], self.latents[indices], list(positions)
-
-    def understanding(self, step: int) -> tuple[list[Row], Tensor]:
-        """Question rows and image tokens of a step: the next few of the stream, as many as the step's share."""
-        assert self.image_tokens is not None
-        begin, end = self.questions_by_step[step], self.questions_by_step[step + 1]
-        indices = stream_indices(self.seed + 1_000_003, begin, end, len(self.questions))
-        return [self.questions[i] for i in indices.tolist()], self.image_tokens[indices]
+from unimm.training.step_data import StepData
 
 
 class Endless(torch.utils.data.IterableDataset[int]):

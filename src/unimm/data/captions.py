@@ -1,0 +1,98 @@
+"""Captions of a sample: read from a record (JSON object, JSONL line, table row), and one of them chosen for a step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from unimm.noise import NoiseSource
+
+TEXT_BYTES = 1 << 20
+
+
+class Texts(NamedTuple):
+    """Short and long captions, those of unknown kind, and (question, answer) pairs."""
+
+    short: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    questions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All captions."""
+        return self.short + self.long + self.plain
+
+
+class Caption(NamedTuple):
+    """The caption of a visit and its kind: ``short``, ``long`` or ``plain``."""
+
+    text: str
+    kind: str
+
+
+class Keys(NamedTuple):
+    """Names of a record's entries; ``questions`` is None where the data has none."""
+
+    short: str
+    long: str
+    plain: str
+    questions: str | None
+
+
+def texts_of(record: Mapping[str, Any], keys: Keys, words: int) -> Texts:
+    """The texts of a record, each cut after ``words`` words; ValueError where an entry is not text.
+
+    An entry is a string or a list of strings; questions are ``[question, answer]`` pairs or objects with those keys.
+    """
+    questions = record.get(keys.questions) if keys.questions is not None else None
+    return Texts(
+        _strings(record, keys.short, words),
+        _strings(record, keys.long, words),
+        _strings(record, keys.plain, words),
+        tuple(_pair(entry, words) for entry in questions or ()),
+    )
+
+
+def read_record(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``; ValueError for anything else."""
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return record
+
+
+def cut(text: str, words: int) -> str:
+    """White space made single, and no more than ``words`` words."""
+    return " ".join(text.split(maxsplit=words)[:words])
+
+
+def choose(texts: Texts, long: bool, seed: int, position: int) -> Caption:
+    """A caption of the wanted kind where there is one, else of unknown kind, else of the other; of several captions
+    of that kind, the one that (seed, position) names."""
+    wanted, other = ("long", "short") if long else ("short", "long")
+    kind = next(kind for kind in (wanted, "plain", other) if getattr(texts, kind))
+    options: tuple[str, ...] = getattr(texts, kind)
+    draw = 0.0 if len(options) == 1 else float(NoiseSource(seed, "caption").uniform([position]))
+    return Caption(options[int(draw * len(options))], kind)
+
+
+def _strings(record: Mapping[str, Any], key: str, words: int) -> tuple[str, ...]:
+    value = record.get(key)
+    entries = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    for entry in entries:
+        if not isinstance(entry, str):
+            raise ValueError(f"{key!r} holds {type(entry).__name__}, not text")
+    return tuple(filter(None, (cut(entry, words) for entry in entries)))
+
+
+def _pair(entry: Any, words: int) -> tuple[str, str]:
+    pair = (entry.get("question"), entry.get("answer")) if isinstance(entry, Mapping) else entry
+    match pair:
+        case (str(question), str(answer)) | [str(question), str(answer)]:
+            return cut(question, words), cut(answer, words)
+    raise ValueError("a question is not a [question, answer] pair of texts")

@@ -1,0 +1,188 @@
+"""Where training images and captions come from: the seam that every data source implements.
+
+A source is asked for positions of an endless stream. An `IndexedSource` finds sample ``index`` directly, so that its
+order is a pure function of (seed, position) and a resumed run goes on with exactly the next sample. A sample that
+training cannot use is replaced by one that a fixed rule on the position names, and every such case is reported.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unimm.component_config import ComponentConfig
+from unimm.data.captions import Texts
+from unimm.data.order import permuted
+from unimm.scenes.world import World
+
+ATTEMPTS = 100
+Reason = Literal["broken", "tiny", "too_large", "no_caption"]
+Understanding = Literal["scenes", "descriptions", "questions"]
+Latents = Literal["auto", "cache", "encode"]
+
+
+class Unusable(Exception):
+    """A sample that training cannot use; the text says what was found."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+
+
+class Refused(NamedTuple):
+    """A sample that was drawn and could not be used."""
+
+    key: str
+    reason: str
+    detail: str
+
+
+class Visit(NamedTuple):
+    """What stands at one position: a sample's key, its texts and what was loaded of it (pixels or latents).
+
+    ``part`` numbers the part of a mixture; ``refused`` lists the samples that this one stands in for.
+    """
+
+    position: int
+    key: str
+    part: int
+    texts: Texts
+    value: Tensor
+    refused: tuple[Refused, ...] = ()
+
+
+class Context(NamedTuple):
+    """What a run knows before it opens its source: the scenes' world, the side of its images, how many scenes."""
+
+    world: World
+    resolution: int
+    train_scenes: int
+
+
+class Source(ABC):
+    """Images with captions at the positions of an endless stream.
+
+    ``understanding`` says what the source offers beside captions: ``scenes``, nothing (a run keeps to the scenes'
+    questions); ``descriptions``, captions as descriptions beside them; ``questions``, its own questions instead.
+    ``resumes`` says, for the data card, how exactly a run goes on after a stop.
+    """
+
+    Config: ClassVar[type[ComponentConfig]]
+    resumes: ClassVar[str] = "exactly, at the next sample"
+    understanding: Understanding = "scenes"
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, context: Context) -> Source:
+        """Open the source; ValueError if its files are missing, unsafe, or changed since they were indexed."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Identifies content and transform: latents are cached under it, and the data card shows it."""
+
+    @abstractmethod
+    def visits(
+        self, seed: int, begin: int, end: int, load: Callable[[int], Tensor], pool: Executor | None
+    ) -> list[Visit]:
+        """What stands at positions ``begin`` to ``end``; ``load`` gives the value of an index, ``pool`` runs it."""
+
+    def parts(self) -> list[dict[str, Any]]:
+        """What the data card says of each part."""
+        return [{"name": self.name}]
+
+    def journal(self) -> dict[str, Any]:
+        """State that a resumed run needs: none where order is a function of the position."""
+        return {}
+
+    def restore(self, journal: dict[str, Any]) -> None:
+        """Take the `journal` of the run that is resumed."""
+        assert not journal, "a source without state is given none"
+
+
+class IndexedSource(Source):
+    """A source that finds any of its ``len`` samples directly."""
+
+    latents: Latents = "auto"
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """The sample's name, for logs and cards."""
+
+    @abstractmethod
+    def image(self, index: int) -> UInt8[Tensor, "3 s s"]:
+        """The decoded and resized image; raises `Unusable`."""
+
+    @abstractmethod
+    def texts(self, index: int) -> Texts:
+        """Captions and questions; raises `Unusable` where there is no caption."""
+
+    def part(self, index: int) -> int:
+        """Which part of a mixture the sample belongs to."""
+        return 0
+
+    def order(self, seed: int, begin: int, end: int) -> NDArray[np.int64]:
+        """Indices of positions: each epoch is a fresh permutation."""
+        return permuted(seed, np.arange(begin, end), len(self))
+
+    def other(self, seed: int, position: int, attempt: int, index: int) -> int:
+        """The stand-in for an unusable ``index``: drawn by (seed, position, attempt) alone, so no run depends on what
+        it met before, and every epoch spreads the stand-ins anew."""
+        return int(np.random.default_rng([seed, position, attempt, 41]).integers(len(self)))
+
+    def visits(
+        self, seed: int, begin: int, end: int, load: Callable[[int], Tensor], pool: Executor | None
+    ) -> list[Visit]:
+        def visit(position: int, index: int) -> Visit:
+            return self._visit(seed, position, index, load)
+
+        pairs = range(begin, end), self.order(seed, begin, end).tolist()
+        return list(map(visit, *pairs) if pool is None else pool.map(visit, *pairs))
+
+    def _visit(self, seed: int, position: int, index: int, load: Callable[[int], Tensor]) -> Visit:
+        refused: list[Refused] = []
+        for attempt in range(ATTEMPTS):
+            try:
+                value, texts = load(index), self.texts(index)
+            except Unusable as problem:
+                refused.append(Refused(self.key(index), problem.reason, str(problem)))
+                index = self.other(seed, position, attempt, index)
+            else:
+                return Visit(position, self.key(index), self.part(index), texts, value, tuple(refused))
+        last = refused[-1]
+        raise ValueError(
+            f"{self.name}: {ATTEMPTS} samples in a row cannot be used (last: {last.key}: {last.reason}, "
+            f"{last.detail}); look at the data with `unimm data inspect`"
+        )
+
+    def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
+        """All images in [0, 1], in the order of their indices; one that cannot be used is all NaN."""
+        for begin in range(0, len(self), size):
+            images: list[Tensor | None] = []
+            for index in range(begin, min(begin + size, len(self))):
+                try:
+                    images.append(self.image(index).float() / 255)
+                except Unusable:
+                    images.append(None)
+            yield self._filled(images)
+
+    def _filled(self, images: list[Tensor | None]) -> Tensor:
+        resolution = self.resolution
+        missing = torch.full((3, resolution, resolution), torch.nan)
+        return torch.stack([missing if image is None else image for image in images])
+
+    @property
+    @abstractmethod
+    def resolution(self) -> int:
+        """Side of the images in pixels."""

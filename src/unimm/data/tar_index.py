@@ -1,0 +1,248 @@
+"""The offset index of WebDataset tars: where in which tar each sample's image, caption and record lie.
+
+With it a local set of tars is read by random access. The index is one safetensors file; it is valid as long as the
+tars have the names and sizes it was made from. Nothing is ever unpacked to disk; tars whose members would leave a
+folder if they were (absolute names, "..", links) are refused all the same, since other tools do unpack them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from tqdm import tqdm
+
+from unimm.data.decode import SUFFIXES
+from unimm.files import write_atomic
+
+FILE = "index.safetensors"
+VERSION = "1"
+KINDS = ("image", "text", "record")
+SUFFIX_KINDS = dict.fromkeys(SUFFIXES, "image") | {"txt": "text", "json": "record"}
+
+
+class Shard(NamedTuple):
+    """A tar: its name below the folder, size in bytes, number of usable samples and of those left out by reason."""
+
+    file: str
+    size: int
+    samples: int
+    left_out: dict[str, int]
+
+
+class Span(NamedTuple):
+    """Bytes of a shard; ``size`` 0 where there are none."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """Samples in the order of shards and of their members.
+
+    ``shard`` int32 ``[n]``; ``spans`` int64 ``[n, 3, 2]``: (offset, size) of image, text and record; keys as joined
+    UTF-8 with the end of each.
+    """
+
+    shards: tuple[Shard, ...]
+    shard: NDArray[np.int32]
+    spans: NDArray[np.int64]
+    key_bytes: NDArray[np.uint8]
+    key_ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def key(self, index: int) -> str:
+        """``shard.tar/key``."""
+        begin = int(self.key_ends[index - 1]) if index else 0
+        text = self.key_bytes[begin : self.key_ends[index]].tobytes().decode()
+        return f"{self.shards[self.shard[index]].file}/{text}"
+
+    def span(self, index: int, kind: str) -> Span:
+        """Where the sample's ``image``, ``text`` or ``record`` lies in its shard."""
+        return Span(*map(int, self.spans[index, KINDS.index(kind)]))
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Samples that were left out, by reason."""
+        return dict(sum((Counter(shard.left_out) for shard in self.shards), Counter[str]()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over names, sizes and the place of every sample."""
+        digest = hashlib.sha256(json.dumps(self.shards).encode())
+        for array in (self.shard, self.spans, self.key_bytes):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the index, atomically."""
+        arrays: dict[str, NDArray[Any]] = {
+            "shard": self.shard,
+            "spans": self.spans,
+            "key_bytes": self.key_bytes,
+            "key_ends": self.key_ends,
+        }
+        write_atomic(path, save(arrays, {"version": VERSION, "shards": json.dumps(self.shards)}))
+
+
+def load_index(path: Path) -> TarIndex:
+    """Read an index; ValueError if it is damaged or was written by another version."""
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"index {path} is damaged ({error}); run `unimm data index {path.parent}` again") from error
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"index {path} has another version; run `unimm data index {path.parent}` again")
+    return TarIndex(tuple(Shard(*shard) for shard in json.loads(metadata["shards"])), **arrays)
+
+
+def tars_in(folder: Path) -> dict[str, int]:
+    """Tars in the folder and below by name, with their sizes."""
+    found = sorted(folder.rglob("*.tar"))
+    if not found:
+        raise ValueError(f"{folder}: no .tar file there" if folder.is_dir() else f"{folder}: no such folder")
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+
+
+def check_current(index: TarIndex, folder: Path) -> None:
+    """ValueError if the tars are not those that were indexed."""
+    indexed, present = {shard.file: shard.size for shard in index.shards}, tars_in(folder)
+    changed = sorted(name for name in indexed | present if indexed.get(name) != present.get(name))
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise ValueError(
+            f"{folder}: {changed[0]}{more} changed, came or went since the index was made; "
+            f"run `unimm data index {folder}` again"
+        )
+
+
+def build_index(folder: Path, known: TarIndex | None = None) -> TarIndex:
+    """Index every tar in the folder; shards that ``known`` has under the same name and size are not read again.
+
+    Raises:
+        ValueError: a tar is compressed, truncated or unsafe, or none holds a sample; names it and the member.
+    """
+    reused = _by_shard(known) if known is not None else {}
+    scans = []
+    for file, size in tqdm(tars_in(folder).items(), desc="indexing", unit="shard"):
+        scans.append(reused.get((file, size)) or _scan(folder, file, size))
+    index = _joined(scans)
+    if not len(index):
+        left_out = ", ".join(f"{count} with {reason}" for reason, count in index.left_out.items())
+        raise ValueError(f"{folder}: no sample has an image and a caption ({left_out or 'the tars are empty'})")
+    return index
+
+
+class _Scan(NamedTuple):
+    """One shard's part of the index."""
+
+    shard: Shard
+    spans: NDArray[np.int64]
+    keys: list[bytes]
+
+
+def _scan(folder: Path, file: str, size: int) -> _Scan:
+    groups: dict[str, dict[str, Span]] = {}
+    for key, kind, span in members(folder / file):
+        parts = groups.setdefault(key, {})
+        if kind in parts:
+            raise ValueError(f"{folder / file}: sample {key!r} has two members of kind {kind}; repack the shard")
+        parts[kind] = span
+    kept = {key: parts for key, parts in groups.items() if "image" in parts and parts.keys() & {"text", "record"}}
+    left_out = Counter(
+        "no caption" if "image" in parts else "no image" for key, parts in groups.items() if key not in kept
+    )
+    spans = np.zeros((len(kept), len(KINDS), 2), np.int64)
+    for number, parts in enumerate(kept.values()):
+        for kind, span in parts.items():
+            spans[number, KINDS.index(kind)] = span
+    return _Scan(Shard(file, size, len(kept), dict(left_out)), spans, [key.encode() for key in kept])
+
+
+def members(path: Path) -> Iterator[tuple[str, str, Span]]:
+    """(sample key, kind, place) of every member of a tar that belongs to a sample; ValueError for an unsafe tar."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                name = safe_name(path, member)
+                suffix = name.rpartition("/")[2].partition(".")[2]
+                kind = SUFFIX_KINDS.get(suffix.lower())
+                if name and kind:
+                    yield name[: len(name) - len(suffix) - 1], kind, Span(member.offset_data, member.size)
+                archive.members = []  # type: ignore[attr-defined]
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{path} is no whole, uncompressed tar ({error}): copy it again, or unpack and repack it"
+        ) from error
+
+
+def safe_name(path: Path, member: tarfile.TarInfo) -> str:
+    """The member's name, empty for a folder; ValueError for one that could do harm when it is unpacked."""
+    name = PurePosixPath(member.name)
+    faults = {
+        "would leave its folder": leaves_folder(member.name),
+        "has an unprintable name": not member.name.isprintable(),
+        "is a link or a device": not (member.isreg() or member.isdir()),
+    }
+    for what, found in faults.items():
+        if found:
+            raise ValueError(f"{path}: member {member.name!r} {what}; the tar is refused: repack it from trusted files")
+    return "" if member.isdir() else name.as_posix()
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a file of this name, put into a folder, could end up outside of it (on any system)."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]
+
+
+def _by_shard(index: TarIndex) -> dict[tuple[str, int], _Scan]:
+    ends = np.cumsum([shard.samples for shard in index.shards])
+    scans = {}
+    for shard, end in zip(index.shards, ends.tolist(), strict=True):
+        rows = range(end - shard.samples, end)
+        keys = [index.key(i).removeprefix(f"{shard.file}/").encode() for i in rows]
+        scans[shard.file, shard.size] = _Scan(shard, index.spans[rows.start : rows.stop], keys)
+    return scans
+
+
+def _joined(scans: list[_Scan]) -> TarIndex:
+    keys = [key for scan in scans for key in scan.keys]
+    counts = [scan.shard.samples for scan in scans]
+    return TarIndex(
+        shards=tuple(scan.shard for scan in scans),
+        shard=np.repeat(np.arange(len(scans), dtype=np.int32), counts),
+        spans=np.concatenate([scan.spans for scan in scans]),
+        key_bytes=np.frombuffer(b"".join(keys), np.uint8),
+        key_ends=np.cumsum([len(key) for key in keys], dtype=np.int64),
+    )
+
+
+def read_span(path: Path, span: Span) -> bytes:
+    """The bytes of a span; fewer if the file ends before it does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, span.size, span.offset)
+    finally:
+        os.close(descriptor)
+
+
+def describe(index: TarIndex) -> dict[str, Any]:
+    """Counts for people."""
+    return {"shards": len(index.shards), "samples": len(index), "left_out": index.left_out}
