@@ -1,47 +1,53 @@
-"""Damage to uint8 images ``[n, size, size, 3]``, from a level of 0 (none) to 1, the same whenever it is repeated."""
+"""Damage to uint8 images ``[n, 3, size, size]``, from a level of 0 (none) to 1, the same whenever it is repeated."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import torch
+from torch import Tensor
 
-from unimm.scenes.judge import detect
+from unimm.evaluation import damage
+from unimm.evaluation.judging import find_objects
 from unimm.scenes.world import World
 
 
-def blur(images: np.ndarray, level: float) -> np.ndarray:
-    """A Gaussian blur with a deviation of up to a tenth of the image."""
-    sigma = level * images.shape[1] / 10
-    return ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0)).round().astype(np.uint8)
+def blur(images: Tensor, level: float) -> Tensor:
+    """A Gaussian blur with a deviation of up to an eighth of the image."""
+    return damage.blur(images, level / 8)
 
 
-def noise(images: np.ndarray, level: float) -> np.ndarray:
+def noise(images: Tensor, level: float) -> Tensor:
     """Gaussian noise with a deviation of up to half of the range."""
-    drawn = np.random.default_rng(0).normal(0, 127 * level, images.shape)
-    return (images + drawn).clip(0, 255).round().astype(np.uint8)
+    return damage.noise(images, level / 2)
 
 
-def swap_colours(images: np.ndarray, level: float) -> np.ndarray:
+def swap_colours(images: Tensor, level: float) -> Tensor:
     """Red, green and blue change places on a share of the images."""
-    swapped = images.copy()
+    swapped = images.clone()
     number = round(level * len(images))
-    swapped[:number] = images[:number, :, :, [1, 2, 0]]
+    swapped[:number] = images[:number, [1, 2, 0]]
     return swapped
 
 
-def drop_objects(images: np.ndarray, level: float, world: World) -> np.ndarray:
+def drop_objects(images: Tensor, level: float, world: World) -> Tensor:
     """Every object that the judge finds is painted over on a share of the images."""
-    dropped = images.copy()
-    for image in dropped[: round(level * len(images))]:
-        background = np.median(image.reshape(-1, 3), axis=0)
-        for found in detect(image, world):
+    dropped = images.clone()
+    part = dropped[: round(level * len(images))]
+    for image, detections in zip(part, find_objects(part, world) if len(part) else [], strict=True):
+        background = image.flatten(1).median(dim=1).values
+        for found in detections:
             left, top, right, bottom = np.array(found.box).round().astype(int)
-            image[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1] = background
+            image[:, max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1] = background[:, None, None]
     return dropped
 
 
-def repeat_first(images: np.ndarray, level: float) -> np.ndarray:
+def repeat_first(images: Tensor, level: float) -> Tensor:
     """A share of the images become copies of the first, as in a collapsed arm."""
-    repeated = images.copy()
+    repeated = images.clone()
     repeated[: round(level * len(images))] = images[0]
     return repeated
+
+
+def stack(renders: list[np.ndarray]) -> Tensor:
+    """Renders ``[size, size, 3]`` as one batch."""
+    return torch.from_numpy(np.stack(renders)).permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Every metric worsens with damage, step by step, and says the same when it is asked again."""
+"""What metrics compute with worsens with damage, step by step, and says the same when it is asked again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from degrade import blur, drop_objects, noise, repeat_first, swap_colours
+from degrade import blur, drop_objects, noise, repeat_first, stack, swap_colours
+from torch import Tensor
 
 from unimm.evaluation.distances import frechet_distance, kernel_distance
 from unimm.evaluation.diversity import density_coverage, identical_images, vendi_within_prompts
+from unimm.evaluation.judging import find_objects
 from unimm.evaluation.retrieval import r_precision
 from unimm.foundation.features import FeatureExtractor
-from unimm.scenes.judge import detect
 from unimm.scenes.render import render
 from unimm.scenes.stream import Sample, scene_sample
 from unimm.scenes.world import world
 
 HERE = world("scenes-nano")
 LEVELS = (0.0, 0.2, 0.5, 1.0)
-Damage = Callable[[np.ndarray, float], np.ndarray]
+Damage = Callable[[Tensor, float], Tensor]
 DAMAGES: dict[str, Damage] = {
     "blur": blur,
     "noise": noise,
@@ -37,8 +38,8 @@ def samples(count: int, seed: int) -> list[Sample]:
 
 
 @lru_cache
-def images(count: int = 160, seed: int = 1) -> np.ndarray:
-    return np.stack([render(sample.scene, 32) for sample in samples(count, seed)])
+def images(count: int = 160, seed: int = 1) -> Tensor:
+    return stack([render(sample.scene, 32) for sample in samples(count, seed)])
 
 
 @lru_cache
@@ -48,8 +49,8 @@ def extractor() -> FeatureExtractor:
 
 
 @torch.inference_mode()
-def features(batch: np.ndarray) -> np.ndarray:
-    return extractor()(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255).double().numpy()
+def features(batch: Tensor) -> np.ndarray:
+    return extractor()(batch.float() / 255).double().numpy()
 
 
 def worsens(values: list[float], least: float = 0) -> bool:
@@ -90,7 +91,8 @@ def distinct() -> dict[bytes, int]:
 def retrieval(damage: Damage, level: float):
     prompts = np.stack([np.frombuffer(content) for content in distinct()])
     chosen = damage(images()[list(distinct().values())], level)
-    embedded = np.stack([bag([(d.shape, d.colour) for d in detect(image, HERE)]) for image in chosen])
+    found = find_objects(chosen, HERE)
+    embedded = np.stack([bag([(d.shape, d.colour) for d in detections]) for detections in found])
     return r_precision(embedded, prompts, range(len(prompts)), seed=0, distractors=50)
 
 
@@ -110,12 +112,12 @@ def test_vendi_falls_as_images_repeat():
 
 
 def test_only_a_full_collapse_is_identical():
-    stacks = [torch.from_numpy(repeat_first(images(16), level))[None].permute(0, 1, 4, 2, 3) for level in LEVELS]
-    assert [identical_images(stack).everywhere for stack in stacks] == [False, False, False, True]
+    measured = [identical_images(repeat_first(images(16), level)[None]).everywhere for level in LEVELS]
+    assert measured == [False, False, False, True]
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES.values(), repeat_first])
 def test_damage_repeats_and_level_0_is_none(damage):
-    np.testing.assert_array_equal(damage(images(16), 0.0), images(16))
-    np.testing.assert_array_equal(damage(images(16), 0.7), damage(images(16), 0.7))
-    assert damage(images(16), 0.7).dtype == np.uint8
+    assert torch.equal(damage(images(16), 0.0), images(16))
+    assert torch.equal(damage(images(16), 0.7), damage(images(16), 0.7))
+    assert damage(images(16), 0.7).dtype == torch.uint8
