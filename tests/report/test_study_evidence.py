@@ -192,6 +192,43 @@ def test_tables_agree_with_the_runs(folder: Path) -> None:
     assert ordering["GENEVAL"][1] == "clip_fm 31.9 > clip_mse 30.0 > vae_fm 21.4"
 
 
+def test_the_ledger_shows_who_was_tuned_and_where(tmp_path: Path) -> None:
+    write_study(tmp_path, seeds=(0,))
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    untuned = ledger(study_folder.read(tmp_path))
+    assert rows_of(untuned)["tuning trials"] == ["none"] * 8 and "tuned settings that it lacks" not in rows_of(untuned)
+    plan["tuned"] = {
+        "folder": "../../reports/tuning",
+        "plan": "0123",
+        "metric": "atoms/overall",
+        "trials": 8,
+        "samples": 128_000,
+        "by_sampling": ["objective.guidance", "training.ema_decay"],
+        "arms": {
+            "clip_fm_joint": {
+                "of": "clip_fm",
+                "chosen": {"training.learning_rate": 0.002, "objective.guidance": 2.0},
+                "skipped": [],
+            },
+            "clip_mse_joint": {"of": "clip_mse", "chosen": {}, "skipped": ["objective.guidance"]},
+        },
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    study = study_folder.read(tmp_path)
+    rows, arms = rows_of(ledger(study)), list(study.plan.arms)
+    fm, mse, other = (arms.index(name) for name in ("clip_fm_joint", "clip_mse_joint", "vae_fm"))
+    assert [rows["tuning trials"][arm] for arm in (fm, mse, other)] == ["8", "8", "none"]
+    guidance = [rows["guidance chosen"][arm] for arm in (fm, mse, other)]
+    assert guidance == ["by sampling, on validation prompts", "-", "in advance"]
+    assert rows["learning rate chosen"][fm] == "by training, on validation prompts"
+    assert rows["EMA decay chosen"][fm] == "in advance"
+    assert rows["tuned settings that it lacks"][mse] == "objective.guidance"
+
+
+def rows_of(table: Any) -> dict[str, list[str]]:
+    return {row[0]: list(row[1:]) for row in table.rows}
+
+
 def test_ledger_marks_what_differs(folder: Path) -> None:
     found = ledger(study_folder.read(folder))
     marked = {found.rows[number][0] for number in found.marked}

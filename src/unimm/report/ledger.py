@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from unimm.report.ledger_tuning import tuning_rows
 from unimm.report.plain_table import PlainTable
 from unimm.report.schema import Result
 from unimm.report.study_folder import Study
@@ -61,6 +62,7 @@ def _quantities(study: Study) -> dict[str, Reader]:
         "timestep shift": _shift,
         "timestep shift, base": _setting("objective", "shift_base"),
         "latents standardised": _setting("encoder", "standardise"),
+        **tuning_rows(study.plan),
         "ceiling, whole prompts (real scenes)": _ceiling("real", "geneval/overall"),
         "ceiling, whole prompts (decoder)": _ceiling("decoder", "geneval/overall"),
         "ceiling, Fréchet distance (decoder)": _ceiling("decoder", "frechet_distance"),

@@ -38,7 +38,7 @@ def scores_figure(study: Study) -> Picture | None:
     rows = ceil(len(metrics) / COLUMNS)
     figure = new_figure(10, rows * (1.1 + 0.32 * len(arms)))
     for axis, metric in zip(panels(figure, rows, COLUMNS, len(metrics)), metrics, strict=True):
-        for row, (arm, look) in enumerate(looks(study).items()):
+        for row, (arm, look) in enumerate(looks(study.plan.arms).items()):
             _limits(axis, study, arm, metric, row)
             _strip(axis, study.values(arm, metric), row, look)
         axis.set_yticks(range(len(arms)), arms)
@@ -79,14 +79,14 @@ def curves_figure(study: Study) -> Picture | None:
     axes = figure.subplots(len(metrics), len(axes_of), squeeze=False, sharey="row", sharex="col")
     for line, metric in zip(axes, metrics, strict=True):
         for axis, cost in zip(line, axes_of.values(), strict=True):
-            for arm, look in looks(study).items():
+            for arm, look in looks(study.plan.arms).items():
                 _curve(axis, study.finished(arm), metric, cost, look)
             plain(axis)
         line[0].set_ylabel(axis_label(metric))
     for axis, label in zip(axes[-1], axes_of, strict=True):
         axis.set_xlabel(label)
         log_ticks(axis, "{x:.0e}" if "FLOPs" in label else "{x:,.0f}")
-    legend(figure, study)
+    legend(figure, study.plan.arms)
     return picture(figure)
 
 
@@ -138,14 +138,14 @@ def abilities_figure(study: Study) -> Picture | None:
 def _trade_off(study: Study, pairs: list[tuple[str, str]]) -> Picture:
     figure = new_figure(4.9 * len(pairs), 4.6)
     for axis, (x, y) in zip(panels(figure, 1, len(pairs), len(pairs)), pairs, strict=True):
-        for arm, look in looks(study).items():
+        for arm, look in looks(study.plan.arms).items():
             _cloud(axis, study.values(arm, x), study.values(arm, y), look)
         axis.set_xlabel(axis_label(x))
         axis.set_ylabel(axis_label(y) + (", axis reversed" if lower_is_better(y) else ""))
         if lower_is_better(y):
             axis.invert_yaxis()
         plain(axis)
-    legend(figure, study)
+    legend(figure, study.plan.arms)
     return picture(figure)
 
 

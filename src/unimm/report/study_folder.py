@@ -34,6 +34,26 @@ class PlannedArm(_Record):
         return str(self.config[kind]["name"])
 
 
+class TunedArm(_Record):
+    """A tuned arm: the arm `of` which it is, with the settings `chosen`; it lacks the `skipped` ones."""
+
+    of: str
+    chosen: dict[str, JsonValue]
+    skipped: tuple[str, ...]
+
+
+class Tuning(_Record):
+    """The tuning that found settings, with as many `trials` and `samples` for every arm, and its tuned arms."""
+
+    folder: str
+    plan: str
+    metric: str
+    trials: int
+    samples: int
+    by_sampling: tuple[str, ...]
+    arms: dict[str, TunedArm]
+
+
 class Plan(_Record):
     """`plan.json`, frozen before the first run; its claims name arms of the plan only; amendments are dated."""
 
@@ -48,6 +68,7 @@ class Plan(_Record):
     declared_differences: list[JsonValue]
     claims: Claims
     amendments: list[dict[str, JsonValue]]
+    tuned: Tuning | None = None
 
 
 class Prompt(_Record):

@@ -4,7 +4,8 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart; the marker s
 """
 
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from unimm.report.study_folder import Study
+from unimm.report.study_folder import PlannedArm
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 GREY, LIGHT = "#595959", "#E4E4E4"
@@ -53,26 +54,33 @@ class Picture:
     png: bytes
 
 
-def looks(study: Study) -> dict[str, Look]:
-    """A look for every arm: pairs of encoder and objective, and strategies, in the order in which the plan has them."""
-    arms = study.plan.arms
-    pair = {name: (arm.component("encoder"), arm.component("objective")) for name, arm in arms.items()}
-    by_pair = dict(zip(dict.fromkeys(pair.values()), cycle(_LOOKS), strict=False))
-    by_strategy = dict(
-        zip(dict.fromkeys(arm.component("strategy") for arm in arms.values()), cycle(_LINES), strict=False)
-    )
-    found = {}
+def looks(arms: Mapping[str, PlannedArm]) -> dict[str, Look]:
+    """A look for every arm: pairs of encoder and objective, and strategies, in the order in which the plan has them.
+
+    Arms that differ in neither (one of them is tuned, say) get different lines as if they were other strategies.
+    """
+    pairs = {name: (arm.component("encoder"), arm.component("objective")) for name, arm in arms.items()}
+    by_pair = dict(zip(dict.fromkeys(pairs.values()), cycle(_LOOKS), strict=False))
+    seen: Counter[tuple[tuple[str, str], str]] = Counter()
+    groups = {}
     for name, arm in arms.items():
-        (colour, marker), line = by_pair[pair[name]], by_strategy[arm.component("strategy")]
-        found[name] = Look(colour, marker, line, filled=line == _LINES[0])
-    return found
+        strategy = arm.component("strategy")
+        groups[name] = (seen[pairs[name], strategy], strategy)
+        seen[pairs[name], strategy] += 1
+    by_group = dict(
+        zip(sorted(dict.fromkeys(groups.values()), key=lambda group: group[0]), cycle(_LINES), strict=False)
+    )
+    return {
+        name: Look(*by_pair[pairs[name]], by_group[groups[name]], filled=by_group[groups[name]] == _LINES[0])
+        for name in arms
+    }
 
 
-def legend(figure: Figure, study: Study, columns: int = 4) -> None:
+def legend(figure: Figure, arms: Mapping[str, PlannedArm], columns: int = 4) -> None:
     """One entry an arm, below the panels."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ls=look.line, markerfacecolor=look.face, label=arm)
-        for arm, look in looks(study).items()
+        for arm, look in looks(arms).items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 

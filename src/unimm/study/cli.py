@@ -72,13 +72,68 @@ def resume(
 
 
 @app.command()
+def tune(
+    path: Annotated[Path, typer.Argument(help="Tuning file.", metavar="TUNING.yaml")],
+    workers: Workers = 1,
+    engine: Engine = "local",
+    storage: Storage = None,
+    out: Out = None,
+    collect: Collect = None,
+) -> None:
+    """Search settings for every arm with equal budgets, on validation prompts; continues where it was stopped."""
+    with user_errors():
+        from unimm.report import study_tuning
+        from unimm.study.launch import Places
+        from unimm.study.queue import State
+        from unimm.study.tuning.launch import describe, launch, plan_of
+
+        places = Places(out or _folder(path), collect or _reports(path.stem))
+        plan = plan_of(path, places)
+        typer.echo(f"{plan.name}: {len(plan.arms)} arms x {plan.trials} trials in {places.folder}, plan {plan.hash}")
+        try:
+            states = launch(plan, places, engine, workers, storage)
+        except KeyboardInterrupt as stop:
+            typer.echo(f"stopped; continue with `unimm study tune {path}`", err=True)
+            raise typer.Exit(130) from stop
+        typer.echo(describe(plan, states))
+        typer.echo(study_tuning.write(places.reports))
+        if any(state not in (State.DONE, State.FAILED) for state in states.values()):
+            raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def trial(
+    settings: Annotated[Path, typer.Argument(help="What the trial is told.", metavar="SETTINGS.json")],
+    out: Annotated[Path, typer.Option(help="Folder of the trial.")],
+) -> None:
+    """Make one trial of a tuning; its workers start this."""
+    with user_errors():
+        from unimm.training.job import Interrupted
+        from unimm.training.trial import run_trial
+        from unimm.training.trial_record import TrialSettings
+
+        told = TrialSettings.model_validate_json(settings.read_text(encoding="utf-8"))
+        try:
+            run_trial(told, out)
+        except Interrupted as stop:
+            typer.echo(str(stop), err=True)
+            raise typer.Exit(130) from stop
+
+
+@app.command()
 def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> None:
-    """Take runs from a study's queue until none is left; engines start this."""
+    """Take runs of a study, or trials of a tuning, until none is left; engines start this."""
     with user_errors():
         from unimm.study.plan import read_plan
+        from unimm.study.tuning import worker as tuning
+        from unimm.study.tuning.plan import is_tuning, read_tuning_plan
         from unimm.study.worker import work as work_off
 
-        if not work_off(folder, collect or _reports(read_plan(folder).name), storage):
+        if is_tuning(folder):
+            finished = tuning.work(folder, collect or _reports(read_tuning_plan(folder).name), storage)
+        else:
+            finished = work_off(folder, collect or _reports(read_plan(folder).name), storage)
+        if not finished:
             raise typer.Exit(130)
 
 

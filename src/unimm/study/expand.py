@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from unimm.analysis.claims_file import Vocabulary, read_claims
-from unimm.config import load
 from unimm.strict_yaml import read_yaml
+from unimm.study.arms import add_arms
 from unimm.study.differences import check_declared
 from unimm.study.errors import StudyError
-from unimm.study.plan import SCHEMA_VERSION, Plan, PlannedArm, config_hash, plan_hash
+from unimm.study.plan import SCHEMA_VERSION, Plan, PlannedArm, plan_hash
 from unimm.study.schema import Amendment, GridArms, Study, StudyArm, read_study
+from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
 
 
 class _Anything(tuple[str, ...]):
@@ -34,9 +34,19 @@ def expand(path: Path, amendments: int | None = None) -> Plan:
     study = read_study(path)
     applied = study.amendments[:amendments]
     arms: dict[str, PlannedArm] = {}
-    _add(arms, path, study, _listed(study))
-    entries = [_entry(amendment, _add(arms, path, study, amendment.arms)) for amendment in applied]
-    declared = [*(study.arms.grid if isinstance(study.arms, GridArms) else ()), *study.declared_differences]
+    overrides = [f"profile={study.profile}", *study.overrides]
+    question = study.question if isinstance(study.arms, GridArms) else None
+    listed = list(_listed(study))
+    names = add_arms(arms, path, overrides, listed, question)
+    tuned = read_tuned(path.parent / study.tuned) if study.tuned else None
+    if tuned is not None:
+        check_fits(path, tuned, names, study.all_seeds, study.profile)
+        again = [tuned_arm(arm, name, tuned.arms[name]) for arm, name in zip(listed, names, strict=True)]
+        add_arms(arms, path, overrides, again, question)
+    entries = [_entry(amendment, add_arms(arms, path, overrides, amendment.arms, question)) for amendment in applied]
+    searched = dict.fromkeys(key for name in names for key in tuned.arms[name].chosen) if tuned else ()
+    factors = study.arms.grid if isinstance(study.arms, GridArms) else ()
+    declared = list(dict.fromkeys([*factors, *study.declared_differences, *searched]))
     try:
         check_declared({name: arm.config for name, arm in arms.items()}, declared)
     except StudyError as error:
@@ -55,6 +65,7 @@ def expand(path: Path, amendments: int | None = None) -> Plan:
             declared_differences=declared,
             claims=_claims(path.parent / study.claims, list(arms)),
             amendments=entries,
+            tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
         )
     )
 
@@ -73,31 +84,6 @@ def _listed(study: Study) -> Iterator[StudyArm]:
     for labels in product(*factors.values()):
         overrides = tuple(f"{key}={factors[key][label]}" for key, label in zip(factors, labels, strict=True))
         yield StudyArm(file=study.arms.start, name="_".join(filter(None, labels)), overrides=overrides)
-
-
-def _add(arms: dict[str, PlannedArm], path: Path, study: Study, added: Iterable[StudyArm]) -> list[str]:
-    """Put resolved arms under their names into `arms`; returns the names."""
-    names = []
-    for arm in added:
-        name, planned = _resolve(path, study, arm)
-        if name in arms:
-            raise StudyError(f"{path}: two arms are called {name!r}; give one of them another `name`")
-        arms[name] = planned
-        names.append(name)
-    return names
-
-
-def _resolve(path: Path, study: Study, arm: StudyArm) -> tuple[str, PlannedArm]:
-    """Name and resolved configuration of one arm."""
-    config = load(path.parent / arm.file, [f"profile={study.profile}", *study.overrides, *arm.overrides])
-    name = arm.name or config.name
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        raise StudyError(f"{path}: an arm's name is a folder's too: {name!r} needs letters, digits, _ . - only")
-    resolved: dict[str, Any] = config.model_copy(update={"name": name}).model_dump(mode="json")
-    del resolved["seed"]
-    if isinstance(study.arms, GridArms):
-        resolved["question"] = study.question
-    return name, PlannedArm(arm.file, config_hash(resolved), resolved)
 
 
 def _claims(path: Path, arms: list[str]) -> dict[str, Any]:

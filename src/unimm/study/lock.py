@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Self
 
 
 class Lock:
@@ -28,6 +29,15 @@ class Lock:
             return False
         self.descriptor = descriptor
         return True
+
+    def __enter__(self) -> Self:
+        """Wait for the lock."""
+        self.acquire(wait=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go, unless that happened before."""
+        self.release()
 
     def release(self) -> None:
         """Let go, if held; children that inherited the descriptor keep the lock."""

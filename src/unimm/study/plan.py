@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,10 @@ class PlannedArm:
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of `plan.json`; `claims` is the claims file, `created` an ISO 8601 time."""
+    """The content of `plan.json`; `claims` is the claims file, `created` an ISO 8601 time.
+
+    `tuned` says which tuning found the settings of which arms; a plan without one leaves it out.
+    """
 
     schema_version: int
     name: str
@@ -68,6 +71,7 @@ class Plan:
     declared_differences: list[str]
     claims: dict[str, Any]
     amendments: list[dict[str, Any]]
+    tuned: dict[str, Any] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Run]:
@@ -76,7 +80,8 @@ class Plan:
 
     def content(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
-        return asdict(self)
+        content = asdict(self)
+        return content if self.tuned else {key: value for key, value in content.items() if key != "tuned"}
 
     def extends(self, other: Plan, source: Path) -> bool:
         """Whether amendments alone lead from `other`, as `source` stores it, to this plan."""
@@ -112,6 +117,8 @@ def read_plan(folder: Path) -> Plan:
     if not path.is_file():
         raise StudyError(f"{folder} holds no study: it has no plan.json; start one with `unimm study run STUDY.yaml`")
     content = json.loads(path.read_text(encoding="utf-8"))
+    if "kind" in content:
+        raise StudyError(f"{folder} holds a {content['kind']}, not a study; see `unimm study tune --help`")
     if content["schema_version"] > SCHEMA_VERSION:
         raise StudyError(f"{path} has version {content['schema_version']}: install the unimm that wrote it")
     if plan_hash(content) != content["hash"]:

@@ -57,13 +57,10 @@ class Queue:
         self.folder, self.plan = folder, plan
         self.gate = Lock(folder / "locks" / "queue.lock")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.gate.acquire(wait=True)  # two workers that create the tables at once fail
-        try:
+        with self.gate:  # two workers that create the tables at once fail
             # The time of planning tells apart studies of one name that share a database.
-            name = f"{plan.name} {plan.created}"
-            self.study = optuna.create_study(study_name=name, storage=_open(folder, storage), load_if_exists=True)
-        finally:
-            self.gate.release()
+            name, database = f"{plan.name} {plan.created}", open_storage(folder / "queue.db", storage)
+            self.study = optuna.create_study(study_name=name, storage=database, load_if_exists=True)
 
     def states(self) -> dict[Run, State]:
         """Every planned run's state."""
@@ -71,14 +68,11 @@ class Queue:
 
     def restart(self) -> None:
         """Give runs that were given up new attempts: whoever starts a study again wants them."""
-        self.gate.acquire(wait=True)
-        try:
+        with self.gate:
             for run, trials in self._trials().items():
                 if self._state(run, trials) is State.FAILED:
                     forgiven = {"run": str(run), "attempt": 1}
                     self.study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=forgiven))
-        finally:
-            self.gate.release()
 
     def work_one(self, execute: Execute) -> Step:
         """Claim one run and execute it.
@@ -86,15 +80,12 @@ class Queue:
         `execute(run, attempt, lock)` gets the descriptor of the run's lock for its child to inherit, and raises
         Crashed or Stopped.
         """
-        self.gate.acquire(wait=True)
-        try:
+        with self.gate:
             states = self._offer()
             if State.WAITING in states.values():
                 self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
                 return Step.WORKED
             return Step.OTHERS_WORK if State.RUNNING in states.values() else Step.FINISHED
-        finally:
-            self.gate.release()
 
     def _objective(self, execute: Execute) -> Callable[[Trial], float]:
         def attempt(trial: Trial) -> float:
@@ -155,14 +146,14 @@ def _crashed(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.FAIL and "crashed" in trial.user_attrs
 
 
-def _open(folder: Path, storage: str | None) -> RDBStorage:
-    url = storage or f"sqlite:///{(folder / 'queue.db').resolve()}"
+def open_storage(file: Path, storage: str | None, heartbeat: bool = True) -> RDBStorage:
+    """The database at the URL `storage`, or SQLite in `file`; StudyError if its driver is missing."""
+    url = storage or f"sqlite:///{file.resolve()}"
     options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}} if url.startswith("sqlite") else {}
+    beat, grace = (HEARTBEAT_SECONDS, GRACE_SECONDS) if heartbeat else (None, None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
-                url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-            )
+            return RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=grace)
     except ImportError as error:
         raise StudyError(f"no driver for {url.partition(':')[0]}: pip install 'unimm[postgres]'") from error

@@ -8,6 +8,7 @@ arms:                                          # files beside this one, or {file
   grid: {encoder: [clip, vae], objective: {fm: flow_matching, mse: mse}}  # labels name the arms: clip_fm, ...
 overrides: [settings=published]                # for every arm
 declared_differences: [head]                   # besides the factors of a grid
+tuned: ../../reports/tuning                    # every arm once more with the settings that `unimm study tune` found
 claims: claims.yaml
 amendments: [{date: 2026-12-01, reason: intervals are too wide, seeds: [3, 4]}]
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -38,10 +39,13 @@ from unimm.study.errors import StudyError
 
 Scalar = str | bool | int | float
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+Model = TypeVar("Model", bound=BaseModel)
+TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
 
 
-def _own_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
+def own_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Overrides without the keys that a study file has a place for; ValueError names that place."""
     for text in overrides:
         key = text.lstrip("+").partition("=")[0].strip()
         if key in OWN_KEYS:
@@ -56,7 +60,7 @@ class StudyArm(Strict):
     name: str | None = None
     overrides: tuple[str, ...] = ()
 
-    _own = field_validator("overrides")(_own_overrides)
+    _own = field_validator("overrides")(own_overrides)
 
 
 def _labelled(factor: Any) -> Any:
@@ -106,14 +110,20 @@ class Study(Strict):
     arms: Arms
     overrides: tuple[str, ...] = ()
     declared_differences: tuple[str, ...] = ()
+    tuned: str | None = None
     claims: str
     amendments: tuple[Amendment, ...] = ()
 
-    _own = field_validator("overrides")(_own_overrides)
+    _own = field_validator("overrides")(own_overrides)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds of the plan and of its amendments."""
+        return [*self.seeds, *(seed for amendment in self.amendments for seed in amendment.seeds)]
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Study:
-        seeds = [*self.seeds, *(seed for amendment in self.amendments for seed in amendment.seeds)]
+        seeds = self.all_seeds
         twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
         if twice:
             raise ValueError(f"seed {', '.join(map(str, twice))} is given twice; a run is made once")
@@ -122,26 +132,27 @@ class Study(Strict):
 
 def read_study(path: Path) -> Study:
     """The study in a YAML file; StudyError or ConfigError has one line for each problem."""
+    return read_file(path, Study, {"arms": StudyArm, "amendments": Amendment})
+
+
+def read_file(path: Path, model: type[Model], parts: Mapping[str, type[BaseModel]]) -> Model:
+    """A YAML file as a model, whose keys `parts` says what they hold; StudyError has one line for each problem."""
     content = read_yaml(path)
     try:
-        return Study.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: {_line(problem)}" for problem in error.errors()]
+        lines = [f"{path}: {_line(problem, model, parts)}" for problem in error.errors()]
         raise StudyError("\n".join(lines)) from error
 
 
-def _line(problem: Mapping[str, Any]) -> str:
-    loc = [str(part) for part in problem["loc"] if part not in ("list", "grid") or part == problem["loc"][-1]]
+def _line(problem: Mapping[str, Any], model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> str:
+    loc = [str(part) for part in problem["loc"] if part not in TAGS or part == problem["loc"][-1]]
     key = ".".join(loc)
     if problem["type"] == "missing":
         return f"{key}: is required"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
-    fields = list(_owner(loc[0]).model_fields) if len(loc) > 1 else list(Study.model_fields)
+    fields = list((parts[loc[0]] if len(loc) > 1 else model).model_fields)
     guess = nearest(loc[-1], fields)
     hint = f"did you mean {guess!r}? " if guess else ""
     return f"{key}: nothing reads this key; {hint}choices: {', '.join(fields)}"
-
-
-def _owner(section: str) -> type[BaseModel]:
-    return {"amendments": Amendment}.get(section, StudyArm)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -89,8 +90,15 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     return result
 
 
-def train(config: RunConfig, arm: Arm, source: Source, out: Path, device: torch.device) -> tuple[ArmModule, JsonLines]:
-    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one."""
+def train(
+    config: RunConfig,
+    arm: Arm,
+    source: Source,
+    out: Path,
+    device: torch.device,
+    averages: Sequence[MovingAverage] = (),
+) -> tuple[ArmModule, JsonLines]:
+    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile."""
     settings = config.training
     data = step_data(config, arm, device, source)
     module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], settings, data)
@@ -110,6 +118,7 @@ def train(config: RunConfig, arm: Arm, source: Source, out: Path, device: torch.
         log,
         average,
         card,
+        *averages,
         Checkpoint(checkpoint, settings.checkpoint_every_steps),
     ]
     loader = torch.utils.data.DataLoader(Endless(), batch_size=None)

@@ -20,9 +20,13 @@ from unimm.training.scoring import Scored
 GRID_IMAGES = 36
 
 
+def device_name(device: torch.device) -> str:
+    """What a run ran on, in words."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} x {platform.machine()} CPU"
+
+
 def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetime) -> dict[str, Any]:
     """The result's head: which arm, where, from what."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} x {platform.machine()} CPU"
     return {
         "schema_version": 1,
         "arm": config.name,
@@ -30,7 +34,7 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
         "profile": config.profile,
         "world": arm.foundation.world.name,
         "settings": config.settings,
-        "device": name,
+        "device": device_name(device),
         "started": started.isoformat(),
         "hashes": {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
         | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},

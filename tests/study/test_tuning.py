@@ -1,0 +1,351 @@
+"""Tuning: the same budget for every arm, whatever is killed; and one real, tiny tuning that a study then uses."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from unimm.cli import app
+from unimm.report import study_tuning, study_tuning_folder
+from unimm.study.expand import expand as expand_study
+from unimm.study.queue import State
+from unimm.study.tuned import read_tuned
+from unimm.study.tuning import worker
+from unimm.study.tuning.expand import expand
+from unimm.study.tuning.layout import failures, record_of
+from unimm.study.tuning.plan import Trial, TuningPlan, freeze, read_tuning_plan
+from unimm.study.tuning.trials import Trials
+
+ABLATIONS = Path(__file__).parents[2] / "ablations"
+ARMS = [str(ABLATIONS / "clip_fm.yaml"), str(ABLATIONS / "clip_mse.yaml")]
+runner = CliRunner()
+
+
+def write_tuning(folder: Path, **changes: Any) -> Path:
+    content = {
+        "question": "Which settings suit each arm?",
+        "profile": "tiny",
+        "arms": ARMS,
+        "declared_differences": ["objective"],
+        "seed": 9000,
+        "trials": 4,
+        "samples": 64,
+        "prompts": 1,
+        "metric": "atoms/overall",
+        "sampler": {"name": "tpe", "startup": 2},
+        "space": {
+            "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+            "objective.shift": {"low": 0.5, "high": 4.0, "log": True},
+        },
+        "by_sampling": {"training.ema_decay": [0.5, 0.9], "objective.guidance": [1.0, 3.0]},
+        **changes,
+    }
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> TuningPlan:
+    return expand(write_tuning(tmp_path_factory.mktemp("plan")))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, planned: TuningPlan) -> Path:
+    """The reports of a finished tuning of fakes."""
+    folder = tmp_path_factory.mktemp("search")
+    freeze(planned, folder)
+    command = [sys.executable, str(Path(__file__).with_name("fake_study.py")), "tune", str(folder)]
+    subprocess.run(command, check=True, timeout=120)
+    study_tuning.write(folder / "collected")
+    return folder / "collected"
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Path:
+    """The same to write in."""
+    return Path(shutil.copytree(finished, tmp_path / "reports" / "search"))
+
+
+def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
+    assert list(planned.space_of("clip_fm")) == ["training.learning_rate", "objective.shift"]
+    assert list(planned.space_of("clip_mse")) == ["training.learning_rate"]
+    assert list(planned.by_sampling_of("clip_mse")) == ["training.ema_decay"]
+    trials = planned.all_trials
+    assert [str(trial) for trial in trials[:3]] == ["clip_fm/trial0", "clip_mse/trial0", "clip_fm/trial1"]
+    config = planned.config("clip_fm", {"objective.shift": 2.0})
+    assert (config["seed"], config["objective"]["shift"], config["training"]["samples"]) == (9000, 2.0, 64)
+    assert planned.arms["clip_fm"].config["objective"]["shift"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        (
+            {"space": {"objective.shft": {"low": 1, "high": 2}}},
+            ["no arm has a setting", "did you mean 'objective.shift'"],
+        ),
+        ({"space": {"objective.shift": {"low": 2, "high": 1}}}, ["low has to be below high"]),
+        ({"space": {"objective.shift": {"low": -1, "high": 1}}}, ["objective.shift", "greater than 0"]),
+        ({"space": {"objective.shift": {"low": 1, "hihg": 2}}}, ["hihg: nothing reads this key; did you mean 'high'"]),
+        ({"space": {"training.samples": {"choices": [1, 2]}}}, ["training.samples: every arm gets the same budget"]),
+        ({"by_sampling": {"objective.shift": [1.0]}}, ["objective.shift needs training again; move it to space"]),
+        ({"by_sampling": {"objective.guidance": [0.5]}}, ["objective.guidance", "greater than or equal to 1"]),
+        ({"declared_differences": []}, ["objective.name: flow_matching in clip_fm; mse in clip_mse"]),
+        ({"trials": 1}, ["trials"]),
+        ({"seed": -1}, ["seed"]),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], fragments: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        expand(write_tuning(tmp_path, **changes))
+    assert all(fragment in str(caught.value) for fragment in fragments), caught.value
+
+
+def test_the_shipped_tuning_plans() -> None:
+    plan = expand(ABLATIONS / "studies" / "tuning.yaml")
+    assert len(plan.arms) == 8 and len(plan.all_trials) == 8 * plan.trials
+    assert {arm: len(plan.space_of(arm)) for arm in ("vae_fm", "vae_mse")} == {"vae_fm": 2, "vae_mse": 1}
+    for study in ("design_choices.yaml", "as_published.yaml"):
+        assert plan.seed not in expand_study(ABLATIONS / "studies" / study).seeds
+
+
+def test_a_frozen_tuning_stays(tmp_path: Path, planned: TuningPlan) -> None:
+    assert freeze(planned, tmp_path / "t") == read_tuning_plan(tmp_path / "t") == planned
+    with pytest.raises(ValueError, match=r"trials: 4 in the folder, 5 in the file"):
+        freeze(expand(write_tuning(tmp_path, trials=5)), tmp_path / "t")
+    shown = runner.invoke(app, ["study", "status", str(tmp_path / "t")])
+    assert shown.exit_code == 2 and "holds a tuning, not a study" in shown.stderr
+
+
+def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path, planned, processes) -> None:
+    folder = tmp_path / "search"
+    freeze(planned, folder)
+    moments, kills, told = random.Random(1), 4, {}
+    for _ in range(kills):
+        process = processes.start("tune", folder)
+        time.sleep(moments.uniform(1.5, 3.0))
+        process.kill()
+        process.wait()
+        for file in (folder / "settings").glob("*.json"):
+            assert told.setdefault(file.name, file.read_text()) == file.read_text()
+    two = [processes.start("tune", folder) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in two] == [0, 0]
+    assert all(record_of(folder / "collected", planned, trial) for trial in planned.all_trials)
+    lines = (folder / "executions.txt").read_text().splitlines()
+    assert sum(line.endswith("record") for line in lines) <= len(planned.all_trials) + kills
+    assert sum(lines.count(line) - 1 for line in set(lines) if " step " in line) <= kills
+    for arm in planned.arms:
+        trials = Trials(folder, planned, None).studies[arm].get_trials()
+        assert sorted(t.user_attrs["number"] for t in trials if t.state.is_finished() and "number" in t.user_attrs) == [
+            1,
+            2,
+            3,
+        ]
+
+
+def test_asking_twice_gives_what_was_asked_for_and_orphans_are_dropped(tmp_path: Path, planned: TuningPlan) -> None:
+    freeze(planned, tmp_path)
+    trials, trial = Trials(tmp_path, planned, None), Trial("clip_fm", 1)
+    first = trials._ask(trial)
+    assert trials._ask(trial) == first and set(first) == {"training.learning_rate", "objective.shift"}
+    orphan = trials.studies["clip_fm"].ask()
+    trials._tell()
+    assert trials.studies["clip_fm"].get_trials()[orphan.number].state is optuna.trial.TrialState.FAIL
+    assert Trials(tmp_path, planned, None)._ask(trial) == first
+
+
+def test_arms_draw_alike_and_no_trial_repeats(done: Path, planned: TuningPlan) -> None:
+    rates = {
+        arm: [record_of(done, planned, Trial(arm, n)).settings.params["training.learning_rate"] for n in (1, 2, 3)]
+        for arm in planned.arms
+    }
+    assert len(set(rates["clip_fm"])) == 3 and all(1e-4 <= rate <= 1e-2 for rate in rates["clip_fm"])
+    assert rates["clip_fm"][0] == rates["clip_mse"][0], "the first random draw is the same for every arm"
+
+
+def test_another_machine_goes_on_from_committed_trials(done, tmp_path, planned, processes) -> None:
+    there = tmp_path / "there"
+    freeze(planned, there)
+    shutil.rmtree(done / "trials" / "clip_mse" / "trial3")
+    worker.adopt(done, planned, there)
+    processes.finish("tune", there)
+    lines = (there / "executions.txt").read_text().splitlines()
+    assert lines[0] == "clip_mse/trial3 start" and sum(line.endswith("start") for line in lines) == 1
+    history = Trials(there, planned, None).studies["clip_mse"].get_trials()
+    assert sorted(trial.user_attrs["number"] for trial in history) == [1, 2, 3]
+    with pytest.raises(ValueError, match="results of another plan"):
+        worker.collect(done, freeze(expand(write_tuning(tmp_path, trials=3)), tmp_path / "other"), done)
+
+
+def test_a_diverging_trial_is_spent_and_named(tmp_path, planned, processes, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_RATE_LIMIT", "0.0007")  # less than the arms have as they stand
+    folder = tmp_path / "search"
+    freeze(planned, folder)
+    processes.finish("tune", folder)
+    trials = Trials(folder, planned, None)
+    failed = [trial for trial, state in trials.states().items() if state is State.FAILED]
+    assert failed and all(failures(folder, trial) == 3 for trial in failed)
+    worker.collect(folder, planned, folder / "collected")
+    outcome = study_tuning_folder.read(folder / "collected")
+    assert outcome.problems() == []
+    assert {Trial(arm, n) for arm, found in outcome.arms.items() for n in found.failed} == set(failed)
+    study_tuning.write(folder / "collected")
+    found = read_tuned(folder / "collected").arms["clip_fm"]
+    assert (found.trials, found.untuned) == (4, None) and found.value > 0
+    trials._tell()
+    pruned = [t for t in trials.studies[failed[-1].arm].get_trials() if t.state is optuna.trial.TrialState.PRUNED]
+    assert failed[-1].number in [trial.user_attrs["number"] for trial in pruned]
+    trials.restart()
+    assert trials.states()[failed[-1]] is State.WAITING
+
+
+def test_what_was_found_is_written(done: Path, planned: TuningPlan) -> None:
+    page = (done / "report.html").read_text()
+    markdown = (done / "report.md").read_text()
+    for text in (page, markdown):
+        assert "Every arm spent the same budget" in text and "no such setting" in text and "optimistic" in text
+    tuned = read_tuned(done)
+    outcome = study_tuning_folder.read(done)
+    fm, mse = tuned.arms["clip_fm"], tuned.arms["clip_mse"]
+    assert (fm.trials, fm.samples, fm.skipped) == (4, 256, ()) == (mse.trials, mse.samples, ())
+    assert mse.skipped == ("objective.shift", "objective.guidance")
+    assert fm.chosen["objective.guidance"] == 3.0 and fm.value >= fm.untuned
+    assert fm.value == max(record.value for record in outcome.arms["clip_fm"].records.values())
+    rows = (done / "trials.csv").read_text().splitlines()
+    assert rows[0].startswith("tuning,arm,trial,samples_so_far,value,best_so_far,seconds,training.learning_rate")
+    assert len(rows) == 9
+    best = [float(row.split(",")[5]) for row in rows[1:5]]
+    assert best == sorted(best) and best[-1] == pytest.approx(fm.value)
+    assert (done / "figures" / "best_so_far.svg").is_file() and (done / "tables" / "tuned.tex").is_file()
+    before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
+    study_tuning.write(done)
+    assert {path: path.read_bytes() for path in done.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda record: record.update(samples=128), "clip_mse trial 1: trained on 128 samples"),
+        (lambda record: record.update(n=24), "clip_mse trial 1: scored on 24 images"),
+        (lambda record: record["settings"]["config"].update(seed=1), "clip_mse trial 1: made with seed 1"),
+        (lambda record: record["settings"].update(metric="geneval/overall"), "scored by geneval/overall"),
+        (lambda record: record["settings"].update(by_sampling={}), "chose by sampling among other values"),
+        (
+            lambda record: record["settings"]["config"]["training"].update(batch_size=8),
+            "differs in training.batch_size",
+        ),
+        (lambda record: record["settings"]["params"].update({"objective.x": 1}), "searched other settings"),
+        (None, "clip_mse: 3 of 4 trials"),
+    ],
+)
+def test_unequal_budgets_leave_no_tuned_settings(done: Path, edit: Any, problem: str) -> None:
+    path = done / "trials" / "clip_mse" / "trial1" / "trial.json"
+    if edit is None:
+        path.unlink()
+    else:
+        record = json.loads(path.read_text())
+        edit(record)
+        path.write_text(json.dumps(record))
+    assert any(problem in found for found in study_tuning_folder.read(done).problems())
+    study_tuning.write(done)
+    assert not (done / "tuned.yaml").exists()
+    assert problem in (done / "report.md").read_text()
+
+
+def write_study(folder: Path, tuned: Path, **changes: Any) -> Path:
+    claim = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["clip_fm_tuned"]}}
+    (folder / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [claim]}))
+    study = {
+        "question": "Which objective?",
+        "profile": "tiny",
+        "seeds": 1,
+        "arms": ARMS,
+        "declared_differences": ["objective"],
+        "overrides": ["training.snapshots=0", "evaluation.metrics=[geneval]"],
+        "tuned": str(tuned),
+        "claims": "claims.yaml",
+        **changes,
+    }
+    (folder / "objective.yaml").write_text(yaml.safe_dump(study))
+    return folder / "objective.yaml"
+
+
+def test_a_study_runs_tuned_arms_beside_the_others(done: Path, tmp_path: Path) -> None:
+    plan = expand_study(write_study(tmp_path, done))
+    assert list(plan.arms) == ["clip_fm", "clip_mse", "clip_fm_tuned", "clip_mse_tuned"]
+    found = read_tuned(done).arms["clip_fm"].chosen
+    config = plan.arms["clip_fm_tuned"].config
+    assert config["training"]["learning_rate"] == found["training.learning_rate"]
+    assert config["objective"]["shift"] == found["objective.shift"] and config["training"]["ema_decay"] == 0.9
+    assert plan.arms["clip_fm"].config["training"]["learning_rate"] == 0.001
+    assert "training.learning_rate" in plan.declared_differences
+    assert plan.tuned["arms"]["clip_mse_tuned"] == {
+        "of": "clip_mse",
+        "chosen": read_tuned(done).arms["clip_mse"].chosen,
+        "skipped": ["objective.shift", "objective.guidance"],
+    }
+    assert (plan.tuned["trials"], plan.tuned["seed"]) == (4, 9000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"seeds": [0, 9000]}, "seed 9000 was tuned on and cannot be reported"),
+        ({"profile": "nano"}, "settings were found for profile tiny, this study has nano"),
+        (
+            {"arms": [*ARMS, str(ABLATIONS / "vae_fm.yaml")], "declared_differences": ["objective", "encoder"]},
+            "vae_fm not",
+        ),
+    ],
+)
+def test_tuned_settings_that_do_not_fit_are_refused(done: Path, tmp_path: Path, changes: Any, fragment: str) -> None:
+    with pytest.raises(ValueError, match=fragment):
+        expand_study(write_study(tmp_path, done, **changes))
+
+
+def test_hand_made_unequal_budgets_are_refused(done: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((done / "tuned.yaml").read_text())
+    content["arms"]["clip_fm"]["trials"] = 40
+    (done / "tuned.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"different budgets.*clip_fm: 40 trials, 256 samples; clip_mse: 4 trials"):
+        expand_study(write_study(tmp_path, done))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    write_tuning(tmp_path, trials=2, overrides=["data.train_scenes=16"])
+    tuned = runner.invoke(app, ["study", "tune", "search.yaml"])
+    assert tuned.exit_code == 0, (tuned.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
+    assert "search: 4 done of 4 trials" in tuned.stdout
+    reports = tmp_path / "reports" / "search"
+    outcome = study_tuning_folder.read(reports)
+    assert outcome.problems() == []
+    for arm, count in (("clip_fm", 4), ("clip_mse", 3)):
+        assert not [*Path("experiments").rglob("*.safetensors"), *Path("experiments").rglob("last.ckpt")]
+        for record in outcome.arms[arm].records.values():
+            values = [evaluation.value for evaluation in record.evaluations]
+            assert record.untuned == values[0] and record.value == max(values) and len(values) <= count + 1
+            assert record.samples == 64 and record.settings.config["seed"] == 9000
+    again = runner.invoke(app, ["study", "tune", "search.yaml"])
+    assert again.exit_code == 0 and "4 done" in again.stdout
+    plan = expand_study(write_study(tmp_path, reports))
+    assert (
+        plan.arms["clip_fm_tuned"].config["objective"]["guidance"]
+        == read_tuned(reports).arms["clip_fm"].chosen["objective.guidance"]
+    )
