@@ -123,9 +123,15 @@ def unmeasured(content: dict[str, Any]) -> None:
     next(score for score in content["scores"] if score["name"] == "geneval/overall")["value"] = None
 
 
+def too_few(content: dict[str, Any]) -> None:
+    for score in content["scores"]:
+        score["protocol"] = {"biased": True}
+
+
 @pytest.mark.parametrize(
     ("prefix", "edit", "guard", "name", "expected"),
     [
+        ("", too_few, "complete", "fm_over_mse_quality", "images is biased upwards: claim the kernel distance"),
         ("vae_fm", change_count, "budgets_match", "clip_over_vae_alignment", "arms spent 112,000 samples"),
         ("clip_fm", change_judge, "judge_passes", "clip_fm_best_cell", "accepts 98.0% of real scenes"),
         (
@@ -145,6 +151,34 @@ def test_guards_fail(edited: Any, prefix: str, edit: Edit, guard: str, name: str
     assert expected in results.guards[guard](failed)
     [verdict] = [answer.verdict for answer in answers(study, results) if answer.claim.id == name]
     assert verdict.outcome == "untestable" and verdict.note.startswith(f"guard {guard}: ")
+
+
+def test_runs_that_were_measured_differently_are_not_compared(edited: Any) -> None:
+    def by_seed(content: dict[str, Any]) -> None:
+        for score in content["scores"]:
+            score["protocol"] = {"reference": f"images {content['seed']}"}
+
+    study, results = edited("", by_seed)
+    found = results.guards["complete"](claim(study, "fm_over_mse_quality"))
+    assert found == 'runs measured frechet_distance differently: reference is "images 0" or "images 1" or "images 2"'
+
+
+def test_rounding_and_entries_that_only_some_runs_have_stop_no_claim(edited: Any) -> None:
+    def rounded(content: dict[str, Any]) -> None:
+        for score in content["scores"]:
+            score["protocol"] = {"expected bias": 2.0 + 1e-12 * content["seed"], f"seed {content['seed']}": 1}
+
+    study, results = edited("", rounded)
+    assert results.guards["complete"](claim(study, "fm_over_mse_quality")) is None
+
+
+def test_a_bias_diagnostic_grounds_no_claim(edited: Any) -> None:
+    def rename(content: dict[str, Any]) -> None:
+        next(s for s in content["scores"] if s["name"] == "frechet_distance")["name"] = "bias/clip_score/target"
+
+    study, results = edited("", rename)
+    diagnostic = claim(study, "fm_over_mse_quality").model_copy(update={"metric": "bias/clip_score/target"})
+    assert "no score" in results.guards["complete"](diagnostic)
 
 
 def test_one_arm_at_the_floor_stops_no_claim_but_is_named(edited: Any) -> None:

@@ -1,6 +1,7 @@
 """The conditions without which a claim is untestable, checked on the runs of the arms that it names.
 
-    complete               every planned run is finished, measured the metric, and over the same number of items
+    complete               every planned run is finished and measured the metric, over the same number of items, under
+                           the same protocol, and not with the bias of too few images
     budgets_match          the arms spent the same of the claim's budget
     judge_passes           the judge accepts real scenes
     evaluator_independent  the features and evaluators that score are not what the arm trains against
@@ -10,13 +11,16 @@ An arm at the floor beside one well above it does show a difference (one that is
 fails only when every arm sits at the same end; `at_an_end` names the arms for the reader.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
+from pydantic import JsonValue
 
 from unimm.analysis.claims import Claim, Invariant
 from unimm.analysis.results import Guard
+from unimm.report.schema import Score
 from unimm.report.study_folder import Study, StudyRun
 from unimm.report.study_references import mean_reference
 
@@ -69,9 +73,29 @@ def _complete(study: Study, claim: Claim) -> str | None:
     unmeasured = [name for name, run in _runs(study, claim) if np.isnan(run.value(claim.metric))]
     if unmeasured:
         return f"{claim.metric} could not be measured in {'; '.join(unmeasured)}"
-    scores = [score for _, run in _runs(study, claim) for score in run.result.scores]
-    counts = sorted({score.n for score in scores if score.name == claim.metric})
-    return None if len(counts) == 1 else f"runs scored different numbers of items: {', '.join(map(str, counts))}"
+    scores = [s for _, run in _runs(study, claim) for s in run.result.scores if s.name == claim.metric]
+    counts = sorted({score.n for score in scores})
+    if len(counts) > 1:
+        return f"runs scored different numbers of items: {', '.join(map(str, counts))}"
+    return _not_comparable(claim.metric, scores)
+
+
+def _not_comparable(metric: str, scores: Sequence[Score]) -> str | None:
+    """Why a metric's values are no ground for a verdict: it is no score, or biased, or was measured differently."""
+    if metric.startswith("bias/"):
+        return f"{metric} is a diagnostic of an evaluator's bias and no score"
+    if any(score.protocol.get("biased") for score in scores):
+        return f"{metric} of {scores[0].n:,} images is biased upwards: claim the kernel distance, or score more images"
+    for key in sorted(set.intersection(*(set(score.protocol) for score in scores))):
+        values = {_spelled(score.protocol[key]) for score in scores}
+        if len(values) > 1:
+            return f"runs measured {metric} differently: {key} is {' or '.join(sorted(values))}"
+    return None
+
+
+def _spelled(value: JsonValue) -> str:
+    """A protocol's entry as text; numbers to six digits, which another machine's rounding does not reach."""
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, sort_keys=True)
 
 
 def _budgets_match(study: Study, claim: Claim) -> str | None:
