@@ -54,7 +54,7 @@ def score_folder(
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
     evidence = read_evidence(images, prompts, images_per_prompt)
     if any("reference" in metric.needs for _, metric in chosen):
-        evidence = replace(evidence, reference=_reference(foundation, reference))
+        evidence = replace(evidence, reference=read_reference(foundation, reference))
     for name, metric in chosen if metrics is not None or judges else ():
         lacking = sorted(metric.needs - evidence.given)
         if lacking:
@@ -123,7 +123,8 @@ def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
     return torch.stack(images)
 
 
-def _reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:
+def read_reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:
+    """The real images of a folder, or test scenes of the foundation's world; ValueError for fewer than two."""
     if folder is None:
         return _test_scenes(foundation.world, foundation.resolution)
     files = sorted(folder.glob("*.png"))

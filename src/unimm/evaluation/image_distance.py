@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
+from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.distances import (
@@ -39,7 +40,8 @@ BATCH = 256
 @torch.inference_mode()
 def features_of(extractor: FeatureExtractor, images: UInt8[Tensor, "m 3 s s"]) -> Float64[np.ndarray, "m d"]:
     """Features of images, extracted in float32 and returned in float64."""
-    parts = [extractor(images[begin : begin + BATCH].float() / 255) for begin in range(0, len(images), BATCH)]
+    begins = tqdm(range(0, len(images), BATCH), desc="features", unit="batch")
+    parts = [extractor(images[begin : begin + BATCH].float() / 255) for begin in begins]
     return torch.cat(parts).double().numpy()
 
 
