@@ -129,6 +129,7 @@ def test_a_frozen_tuning_stays(tmp_path: Path, planned: TuningPlan) -> None:
     assert shown.exit_code == 2 and "holds a tuning, not a study" in shown.stderr
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path, planned, processes) -> None:
     folder = tmp_path / "search"
     freeze(planned, folder)
@@ -189,6 +190,7 @@ def test_another_machine_goes_on_from_committed_trials(done, tmp_path, planned, 
         worker.collect(done, freeze(expand(write_tuning(tmp_path, trials=3)), tmp_path / "other"), done)
 
 
+@pytest.mark.slow
 def test_a_diverging_trial_is_spent_and_named(tmp_path, planned, processes, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_RATE_LIMIT", "0.0007")  # less than the arms have as they stand
     folder = tmp_path / "search"
