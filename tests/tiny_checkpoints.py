@@ -153,6 +153,125 @@ def autoencoder_rae(folder: Path) -> None:
     stirred(model).save_pretrained(folder)
 
 
+WORDS = [
+    "Please generate an image based on the following caption: a photo of a red circle and two blue squares",
+    "yes no zero one two three four five six red green blue yellow black white grey orange pink purple brown",
+    "how many triangles are there ? what colour is the circle ? is the square left of the star ? describe the image .",
+    "user assistant system You are a helpful assistant. Today Date: Cutting Knowledge",
+]
+CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
+    "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ content['text'] }}"
+    "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THINKING = (
+    CHATML[: -len("{% endif %}")]
+    + "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+LLAMA = (
+    "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}"
+    "{%- set date_string = strftime_now('%d %b %Y') %}{%- else %}{%- set date_string = '26 Jul 2024' %}{%- endif %}"
+    "{%- endif %}{{- '<|start_header_id|>system<|end_header_id|>\n\nToday Date: ' + date_string + '\n\n<|eot_id|>' }}"
+    "{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{- message['content'] | trim + '<|eot_id|>' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
+)
+MARKS = {
+    "qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"],
+    "qwen_vl": [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ],
+    "llama": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+}
+LANGUAGE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 512,
+}
+
+
+def tokenizer(kind: str, template: str | None, **special: str) -> Any:
+    """A byte-level BPE tokenizer, as these models have, trained on a few sentences."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=480, special_tokens=MARKS[kind], initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator([*WORDS, *(f"{word}" for line in WORDS for word in line.split())], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=template, **special)
+
+
+def llama(folder: Path, template: str | None = LLAMA) -> None:
+    """As Llama 3.2: its template writes today's date, and its tokenizer has no padding token."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    words = tokenizer("llama", template, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>")
+    config = LlamaConfig(**LANGUAGE, vocab_size=len(words), tie_word_embeddings=True, bos_token_id=0, eos_token_id=3)
+    stirred(LlamaForCausalLM(config)).save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+def llama_base(folder: Path) -> None:
+    """Not instruction-tuned: no chat template."""
+    llama(folder, template=None)
+
+
+def qwen3(folder: Path) -> None:
+    """As Qwen3: its template leaves room to think, and its embedding has more rows than its tokenizer ids."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    words = tokenizer("qwen", THINKING, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    config = Qwen3Config(**LANGUAGE, head_dim=16, vocab_size=512, tie_word_embeddings=False)
+    stirred(Qwen3ForCausalLM(config)).save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+def qwen2_5_vl(folder: Path) -> None:
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    words = tokenizer("qwen_vl", CHATML, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    ids = {name: words.convert_tokens_to_ids(f"<|{name.removesuffix('_token_id')}|>") for name in VISION_IDS}
+    ids = {VISION_IDS[name]: number for name, number in ids.items()}
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
+    text = {**LANGUAGE, "vocab_size": len(words), "rope_parameters": rope}
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 32}
+    vision |= {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **ids)
+    stirred(Qwen2_5_VLForConditionalGeneration(config)).save_pretrained(folder)
+    pixels = {"min_pixels": 56 * 56, "max_pixels": 224 * 224}
+    images, videos = Qwen2VLImageProcessor(**pixels), Qwen2VLVideoProcessor(**pixels)
+    Qwen2_5_VLProcessor(images, words, videos, chat_template=CHATML).save_pretrained(folder)
+
+
+VISION_IDS = {
+    "image_pad": "image_token_id",
+    "video_pad": "video_token_id",
+    "vision_start": "vision_start_token_id",
+    "vision_end": "vision_end_token_id",
+}
 WEIGHTS = {"open_clip": "open_clip_model.safetensors", "diffusers": "diffusion_pytorch_model.safetensors"}
 TOWERS: dict[str, Callable[[Path], None]] = {
     "clip_vision": clip_vision,
@@ -174,6 +293,10 @@ SAVERS: dict[str, Callable[[Path], None]] = {
     "open_clip_timm": open_clip_timm,
     **TOWERS,
     **AUTOENCODERS,
+    "llama": llama,
+    "llama_base": llama_base,
+    "qwen3": qwen3,
+    "qwen2_5_vl": qwen2_5_vl,
 }
 
 

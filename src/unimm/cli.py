@@ -9,6 +9,7 @@ import typer
 
 from unimm.leaving.cli import SeedsCommand, export, sample
 from unimm.study.cli import app as study
+from unimm.training.decoder_cli import app as decoder
 from unimm.user_errors import user_errors
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 foundation = typer.Typer(help="The pretrained parts that every arm starts from.", no_args_is_help=True)
 app.add_typer(foundation, name="foundation")
 app.add_typer(study, name="study")
+app.add_typer(decoder, name="decoder")
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
 

@@ -160,7 +160,11 @@ decoders: Registry[Decoder] = Registry(
 backbones: Registry[nn.Module] = Registry(
     "backbones",
     "torch.nn:Module",
-    {"causal_lm": "unimm.backbones.causal_lm:CausalLM"},
+    {
+        "causal_lm": "unimm.backbones.causal_lm:CausalLM",
+        "pretrained_lm": "unimm.backbones.pretrained:PretrainedLM",
+        "pretrained_vlm": "unimm.backbones.vision_language:PretrainedVLM",
+    },
 )
 heads: Registry[Head] = Registry(
     "heads",

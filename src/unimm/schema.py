@@ -70,6 +70,10 @@ def _chooser(registry: Registry[Any]) -> BeforeValidator:
     return BeforeValidator(choose)
 
 
+EncoderChoice = Annotated[Choice, _chooser(encoders)]
+HeadChoice = Annotated[Choice, _chooser(heads)]
+
+
 SourceChoice = Annotated[Choice, _chooser(sources)]
 
 

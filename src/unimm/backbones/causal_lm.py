@@ -10,16 +10,20 @@ backward pass then visits Q positions instead of the whole sequence.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedTokenizerFast
+from transformers import DynamicCache
 
-from unimm.backbones.templates import IMAGE
+from unimm.backbones.templates import image_id
 from unimm.component_config import ComponentConfig
+from unimm.components import Encoder, Stage
+from unimm.encoders.clip import Clip
 
 
 class Inputs(NamedTuple):
@@ -49,8 +53,18 @@ def pad_left(rows: list[list[int]], pad: int) -> Inputs:
     return Inputs(ids, mask)
 
 
+def positions_of(mask: Bool[Tensor, "b l"]) -> Int[Tensor, "b l"]:
+    """Positions that count from the first token that is no padding."""
+    return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
 class CausalLM(nn.Module):
-    """Language model, image projector and queries."""
+    """Language model, image projector and queries; the foundation's, which its stages have taught.
+
+    ``of_foundation``: it starts from a stage of the foundation, whose understanding samples count as seen.
+    """
+
+    of_foundation: ClassVar[bool] = True
 
     class Config(ComponentConfig):
         """``queries``: how many learnable query tokens follow the prompt."""
@@ -59,9 +73,9 @@ class CausalLM(nn.Module):
 
     def __init__(
         self,
-        config: Config,
+        config: Any,
         model: nn.Module,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: Any,
         image_channels: int,
         seed: int,
     ) -> None:
@@ -69,18 +83,51 @@ class CausalLM(nn.Module):
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        self.image_id = tokenizer.get_vocab()[IMAGE]
+        self.image_channels = image_channels
+        self.image_id = image_id(tokenizer)
         width = int(self.embeddings.weight.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.projector = nn.Sequential(nn.Linear(image_channels, width), nn.GELU(), nn.Linear(width, width))
+            self.projector = self.build_projector(image_channels, width)
         self.queries = nn.Parameter(torch.empty(config.queries, width))
         self.reset_queries(seed)
+
+    @classmethod
+    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> CausalLM:
+        """The backbone that a strategy starts from; ``start`` names the foundation's stage."""
+        return cast("CausalLM", foundation.backbone(config, start, seed))
+
+    @classmethod
+    def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
+        """The backbone from folders that `language_model` and the tokenizer were saved to, but for what is fresh."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        saved = AutoModelForCausalLM.from_pretrained(model, use_safetensors=True)
+        return cls(config, saved, AutoTokenizer.from_pretrained(tokenizer), image_channels, seed=0)
+
+    def language_model(self) -> Any:
+        """The model as `transformers` can save it and load it."""
+        return self.model
+
+    def image_encoder(self, foundation: Any, encoder: Encoder) -> Encoder:
+        """What turns images into the tokens through which this backbone sees them, whatever the arm's target is."""
+        return cast("Encoder", foundation.clip(Clip.Config(grid=foundation.card["grid"])))
+
+    def understands(self, start: str) -> bool:
+        """Whether a backbone that starts at this stage can answer questions about images before any training."""
+        return start == "understanding"
+
+    def check(self, stages: Sequence[Stage]) -> None:
+        """ValueError where a strategy would ignore a setting of this backbone."""
+
+    def build_projector(self, image_channels: int, width: int) -> nn.Module:
+        """From image tokens to embeddings."""
+        return nn.Sequential(nn.Linear(image_channels, width), nn.GELU(), nn.Linear(width, width))
 
     def reset_queries(self, seed: int) -> None:
         """Fresh queries at the scale of the token embeddings, which must be loaded first."""
         normal = torch.randn(self.queries.shape, generator=torch.Generator().manual_seed(seed))
-        self.queries.data = normal * self.embeddings.weight.detach().std()
+        self.queries.data = normal * self.embeddings.weight.detach().float().std()
 
     @property
     def embeddings(self) -> nn.Embedding:
@@ -98,14 +145,9 @@ class CausalLM(nn.Module):
 
     def forward(self, inputs: Inputs, with_queries: bool) -> Hidden:
         """Query states with ``with_queries``, else next-token logits; the language-model head runs only for those."""
-        embedded = self.embeddings(inputs.ids)
-        if inputs.images is not None:
-            places = inputs.ids == self.image_id
-            projected = self.projector(inputs.images.to(embedded.dtype)).flatten(0, 1)
-            embedded = embedded.masked_scatter(places[..., None], projected)
+        embedded = self.embed(inputs)
         if not with_queries:
-            states = self._decode(embedded, inputs.mask)[0]
-            return Hidden(None, self.model.lm_head(states))  # type: ignore[operator]
+            return Hidden(None, self.logits(embedded, inputs))
         batch, queries = len(embedded), self.queries.shape[0]
         appended = self.queries.to(embedded.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
@@ -115,7 +157,22 @@ class CausalLM(nn.Module):
             with torch.no_grad():
                 _, prompt = self._decode(embedded, inputs.mask, cache=True)
             states, _ = self._decode(appended, mask, prompt)
-        return Hidden(states[:, -queries:], None)
+        return Hidden(states[:, -queries:].float(), None)
+
+    def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
+        """Embeddings of the ids, with projected image tokens at their placeholders."""
+        places = inputs.ids == self.image_id
+        # A placeholder may lie beyond the embedding: its own embedding is never read.
+        embedded: Tensor = self.embeddings(inputs.ids.masked_fill(places, 0))
+        if inputs.images is None:
+            return embedded
+        projected = self.projector(inputs.images).to(embedded.dtype).flatten(0, 1)
+        return embedded.masked_scatter(places[..., None], projected)
+
+    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs) -> Float[Tensor, "b l v"]:
+        """Next-token logits of a whole sequence."""
+        states = self._decode(embedded, inputs.mask)[0]
+        return self.model.lm_head(states)  # type: ignore[no-any-return,operator]
 
     def _decode(
         self,
@@ -125,8 +182,8 @@ class CausalLM(nn.Module):
         cache: bool = False,
     ) -> tuple[Float[Tensor, "b l h"], DynamicCache | None]:
         """Last hidden states of the final l of all positions (``past`` holds the others), and the cache if asked."""
-        positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
-        output = self.model.model(  # type: ignore[operator]
+        positions = positions_of(mask)[:, -embedded.shape[1] :]
+        output = self.model.base_model(  # type: ignore[operator]
             inputs_embeds=embedded,
             attention_mask=mask.long(),
             position_ids=positions,

@@ -1,18 +1,33 @@
-"""The one place where prompts are worded: training and sampling both call these, so they cannot drift apart."""
+"""The one place where prompts are worded: training and sampling both call these, so they cannot drift apart.
+
+The wording follows the tokenizer: the scenes' own word-level one here, the chat templates of pretrained checkpoints in
+`unimm.backbones.chat`, which registers itself with the same functions.
+"""
 
 from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 IMAGE = "<|image|>"
 
 
-def generation_ids(tokenizer: PreTrainedTokenizerFast, caption: str) -> list[int]:
+@singledispatch
+def image_id(tokenizer: Any) -> int:
+    """The id of the placeholder that an image token takes the place of."""
+    return int(tokenizer.get_vocab()[IMAGE])
+
+
+@singledispatch
+def generation_ids(tokenizer: Any, caption: str) -> list[int]:
     """Token ids of a request to draw ``caption``, ending where the queries follow."""
     return _chat(tokenizer, f"generate : {caption}")
 
 
-def question_ids(tokenizer: PreTrainedTokenizerFast, question: str, image_tokens: int) -> list[int]:
+@singledispatch
+def question_ids(tokenizer: Any, question: str, image_tokens: int) -> list[int]:
     """Token ids of a question about an image (``image_tokens`` placeholders), ending where the answer follows."""
     return _chat(tokenizer, " ".join([*[IMAGE] * image_tokens, question]))
 
@@ -22,7 +37,8 @@ def reading_ids(tokenizer: PreTrainedTokenizerFast, caption: str, question: str)
     return _chat(tokenizer, f"{caption} {question}")
 
 
-def answer_ids(tokenizer: PreTrainedTokenizerFast, answer: str) -> list[int]:
+@singledispatch
+def answer_ids(tokenizer: Any, answer: str) -> list[int]:
     """Token ids of the assistant's answer with its end mark."""
     return tokenizer(f"{answer} <|im_end|>", add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
 

@@ -111,7 +111,7 @@ class Autoencoder(CalibratedEncoder):
         folder = config_folder(config.pretrained, config.subfolder)
         settings, library = cls._described(folder)
         with reading(folder, cls.core_class.library_class), torch.device("meta"):
-            model = library.from_config(settings)
+            model = library.from_config(settings).to(DTYPES[config.dtype])
         encoder = cls(config, cls.core_class(model), cls.side(config, resolution, settings), "meta")
         blank_on_meta(encoder)
         return encoder

@@ -1,9 +1,8 @@
 """Encoders that are calibrated on the images of the run: exact statistics of their raw features, measured once.
 
 A foundation ships the statistics of its own encoders; a checkpoint from elsewhere has none for this data. `calibrate`
-measures them in two passes over the training images (the first ``CALIBRATION_IMAGES`` of them) and keeps them in the
-cache, under the fingerprint of weights, preprocessing and data. Statistics belong to the fingerprint of the latents:
-other statistics, other latents.
+measures them in two passes over training images and keeps them in the cache, under the fingerprint of weights,
+preprocessing and data. Statistics belong to the fingerprint of the latents: other statistics, other latents.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -26,7 +24,6 @@ from unimm.components import Encoder, LatentSpec
 from unimm.data.examples import cache_folder
 from unimm.encoders.statistics import Statistics, measure
 
-CALIBRATION_IMAGES = 20_000
 BATCH = 64
 
 
@@ -80,19 +77,19 @@ def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
     """Give a standardising `CalibratedEncoder` its statistics over ``data``; other encoders are left as they are."""
     if not isinstance(encoder, CalibratedEncoder) or not encoder.config.standardise:
         return
-    key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}/{CALIBRATION_IMAGES}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}".encode()).hexdigest()[:24]
     path = cache_folder() / f"statistics-{key}.safetensors"
     if not path.exists():
         _measure(encoder.to(device), data, device, path)
+        encoder.cpu()
     values = load_file(path)
-    encoder.statistics = Statistics(values["mean"], values["std"]).to(device)
+    encoder.statistics = Statistics(values["mean"], values["std"])
 
 
 def _measure(encoder: CalibratedEncoder, data: Images, device: torch.device, path: Any) -> None:
     def raw() -> Iterator[Tensor]:
-        batches = islice(data.batches(BATCH), CALIBRATION_IMAGES // BATCH)
         with torch.inference_mode():
-            for images in tqdm(batches, desc="latent statistics", unit="batch", leave=False):
+            for images in tqdm(data.batches(BATCH), desc="latent statistics", unit="batch", leave=False):
                 there = images[~images.isnan().flatten(1).any(dim=1)]
                 yield encoder.features(there.to(device)).cpu()
 

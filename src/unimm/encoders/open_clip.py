@@ -48,7 +48,7 @@ class OpenClip(VisionTower):
         folder = config_folder(config.pretrained)
         read_config(folder, CONFIG, FIX)
         with torch.device("meta"):
-            visual = _tower(folder, config.resolution, None)
+            visual = _tower(folder, config.resolution, None).to(DTYPES[config.dtype])
         encoder = cls(config, visual, _preprocessing(folder, visual), "meta")
         blank_on_meta(encoder)
         return encoder

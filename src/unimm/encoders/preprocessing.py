@@ -17,7 +17,8 @@ from torch import Tensor
 from unimm.checkpoints.source import read_config
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
-PREPROCESSOR = "preprocessor_config.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
+FIX = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
 
 
 class Preprocessing(NamedTuple):
@@ -38,13 +39,12 @@ class Preprocessing(NamedTuple):
 
 
 def of_transformers(folder: Path, side: int | None) -> Preprocessing:
-    """From ``preprocessor_config.json``; ``side`` overrides its size.
+    """From the image processor's settings; ``side`` overrides their size.
 
     Raises:
         ValueError: the file is missing or lacks what it should say.
     """
-    fix = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
-    content = read_config(folder, PREPROCESSOR, fix)
+    content = processor_settings(folder)
     interpolation = RESAMPLING.get(content.get("resample", 3))
     if interpolation is None or "image_mean" not in content or "image_std" not in content:
         raise ValueError(
@@ -53,6 +53,15 @@ def of_transformers(folder: Path, side: int | None) -> Preprocessing:
         )
     side = side or _side(folder, content)
     return Preprocessing(side, tuple(content["image_mean"]), tuple(content["image_std"]), interpolation)
+
+
+def processor_settings(folder: Path) -> dict[str, Any]:
+    """Of the image processor: a file of its own or, as transformers 5 saves whole processors, a part of theirs."""
+    if not (folder / PREPROCESSOR).is_file() and (folder / PROCESSOR).is_file():
+        inner = read_config(folder, PROCESSOR, FIX).get("image_processor")
+        if isinstance(inner, dict):
+            return inner
+    return read_config(folder, PREPROCESSOR, FIX)
 
 
 def _side(folder: Path, content: dict[str, Any]) -> int:

@@ -146,7 +146,7 @@ class TransformersVision(VisionTower):
         folder = config_folder(config.pretrained)
         family, settings = _family(folder)
         with torch.device("meta"):
-            model = _library_class(family)(settings)
+            model = _library_class(family)(settings).to(DTYPES[config.dtype])
         encoder = cls(config, family, model, _preprocessing(folder, settings, config.resolution), "meta")
         blank_on_meta(encoder)
         return encoder

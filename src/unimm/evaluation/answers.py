@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
-from unimm.backbones.templates import question_ids
+from unimm.backbones.templates import answer_ids, question_ids
 from unimm.data.scenes import SceneSet
 from unimm.scenes.questions import KINDS, Question, ask
 
@@ -61,10 +61,20 @@ def answer_logits(
 
 def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[Tensor, "k v"]) -> list[Answered]:
     """Whether the likeliest of each question's possible answers is the right one."""
-    convert = backbone.tokenizer.convert_tokens_to_ids
     graded = []
     for (image, question), row in zip(pairs, logits, strict=True):
         choices = list(question.choices)
-        chosen = choices[int(row[[convert(c) for c in choices]].argmax())]
+        chosen = choices[int(row[first_tokens(backbone, choices)].argmax())]
         graded.append(Answered(question.kind, chosen == question.answer, 1 / len(choices), image))
     return graded
+
+
+def first_tokens(backbone: CausalLM, choices: list[str]) -> list[int]:
+    """The first token of each answer, by which answers are told apart; ValueError where two begin alike."""
+    first = [answer_ids(backbone.tokenizer, choice)[0] for choice in choices]
+    if len(set(first)) < len(first):
+        raise ValueError(
+            f"the backbone's tokenizer begins two of the answers {', '.join(choices)} with the same token, so that one "
+            "token does not tell them apart: leave understanding out of evaluation.metrics, or use another backbone"
+        )
+    return first

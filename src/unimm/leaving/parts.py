@@ -21,13 +21,12 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from unimm.backbones.causal_lm import CausalLM
 from unimm.components import Decoder, Head, LatentSpec, Objective
 from unimm.files import write_json
 from unimm.generation.pipeline import Pipeline
-from unimm.registry import decoders, heads, objectives
+from unimm.registry import backbones, decoders, heads, objectives
 from unimm.schema import RunConfig
 
 SETTINGS, WEIGHTS = "config.json", "model.safetensors"
@@ -37,12 +36,11 @@ SCHEDULER = "scheduler_config.json"
 def write_parts(pipeline: Pipeline, config: RunConfig, folder: Path) -> None:
     """Write every part of the pipeline below ``folder``; ValueError if the decoder cannot be exported."""
     backbone, spec = pipeline.backbone, pipeline.spec
-    language_model: Any = backbone.model
-    language_model.save_pretrained(folder / "backbone")
+    backbone.language_model().save_pretrained(folder / "backbone")
     backbone.tokenizer.save_pretrained(folder / "tokenizer")
     _write_weights(backbone, folder / "queries", leave_out="model.")
-    channels = backbone.projector[0].in_features
-    write_json(folder / "queries" / SETTINGS, {**backbone.config.model_dump(), "image_channels": channels})
+    kind = {"name": backbones.name_of(type(backbone)), "image_channels": backbone.image_channels}
+    write_json(folder / "queries" / SETTINGS, {**backbone.config.model_dump(), **kind})
     _write_weights(pipeline.head, folder / "head")
     shapes = {"channels": spec.channels, "grid": list(spec.grid), "condition_channels": backbone.width}
     write_json(folder / "head" / SETTINGS, {**config.head.model_dump(), **shapes, "fingerprint": spec.fingerprint})
@@ -63,11 +61,11 @@ def read_parts(folder: Path) -> Pipeline:
 
 
 def _backbone(folder: Path) -> CausalLM:
-    model = AutoModelForCausalLM.from_pretrained(folder / "backbone", use_safetensors=True)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
     settings = _json(folder / "queries" / SETTINGS)
     channels = settings.pop("image_channels")
-    backbone = CausalLM(CausalLM.Config(**settings), model, tokenizer, channels, seed=0)
+    cls: Any = backbones.get(settings.pop("name"))
+    config = cls.Config.model_validate(settings)
+    backbone: CausalLM = cls.restore(config, folder / "backbone", folder / "tokenizer", channels)
     missing, unexpected = backbone.load_state_dict(load_file(folder / "queries" / WEIGHTS), strict=False)
     assert not unexpected and all(name.startswith("model.") for name in missing), "queries and projector are complete"
     return backbone

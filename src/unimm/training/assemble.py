@@ -18,13 +18,15 @@ from unimm.data.latents import latents_of
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Context, Source
 from unimm.data.visits import Visits
-from unimm.encoders.clip import Clip
+from unimm.encoders.calibrated import CalibratedEncoder, calibrate
 from unimm.foundation.build import obtain
 from unimm.foundation.language import understanding_rows
 from unimm.foundation.load import Foundation
 from unimm.generation.pipeline import Pipeline
-from unimm.registry import Registry, encoders, heads, objectives, sources, strategies
+from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
 from unimm.schema import RunConfig
+from unimm.training.calibration import calibration_images
+from unimm.training.device import pick_device
 from unimm.training.questions import (
     DESCRIBED,
     SEED_OFFSET,
@@ -58,10 +60,10 @@ def assemble(config: RunConfig) -> Arm:
     """Build the arm; the head's weights depend on the seed alone."""
     obtain(config.foundation)
     foundation = Foundation(config.foundation)
-    encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    encoder = build_encoder(config, foundation)
     decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
-    backbone = foundation.backbone(config.backbone.config, strategy.start, config.seed)  # type: ignore[arg-type]
+    backbone = build_backbone(config, foundation, encoder, strategy)
     spec = encoder.latent_spec()
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     if config.head.name == "linear" and not objective.deterministic:
@@ -69,6 +71,23 @@ def assemble(config: RunConfig) -> Arm:
     torch.manual_seed(config.seed)
     head: Head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, backbone.width)
     return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
+
+
+def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
+    """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
+    encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    if isinstance(encoder, CalibratedEncoder) and config.encoder.config.standardise:  # type: ignore[attr-defined]
+        images = calibration_images(open_source(config, foundation), encoder)
+        calibrate(encoder, images, pick_device(config.training.device))
+    return encoder
+
+
+def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, strategy: Strategy) -> CausalLM:
+    """The backbone from which the strategy starts."""
+    cls = _class(backbones, config.backbone.name)
+    backbone: CausalLM = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
+    backbone.check(strategy.stages())
+    return backbone
 
 
 def _class(registry: Registry[Any], name: str) -> Any:
@@ -102,7 +121,7 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
 
 def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
     """What a joint run asks: about scenes, unless the source has questions; descriptions where it has captions."""
-    eyes, seed = arm.foundation.clip(Clip.Config(grid=arm.foundation.card["grid"])), config.seed
+    eyes, seed = arm.backbone.image_encoder(arm.foundation, arm.encoder), config.seed
     image_tokens = eyes.latent_spec().tokens
     row_of = wording(arm.backbone.tokenizer, seed, image_tokens)
     if source.understanding == "questions":

@@ -28,6 +28,7 @@ from unimm.training import data_card
 from unimm.training.assemble import Arm, assemble, open_source, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.data_card import DataCard
+from unimm.training.device import pick_device
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
 from unimm.training.measure import Earlier, measure
@@ -40,13 +41,6 @@ from unimm.training.resolution import resolution_scaling
 
 class Interrupted(Exception):
     """Training was stopped by a signal; the checkpoint is written."""
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("training.device=cuda, but this machine has no CUDA device; use training.device=auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -132,6 +126,7 @@ def train(
     else:
         _restore(checkpoint, log, card)
     log.waited += card.seconds_waited
+    arm.decoder.to(device)
     return module.to(device).eval(), log
 
 
@@ -181,6 +176,7 @@ def score(run_dir: Path) -> dict[str, Any]:
     module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], config.training, None)  # type: ignore[arg-type]
     load_average(module, final_average(run_dir))
     module.to(device).eval()
+    arm.decoder.to(device)
     result: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
     result |= measure(config, arm, module, Earlier(before, result["efficiency"]), run_dir, device)
     write_json(run_dir / "result.json", result)

@@ -36,7 +36,8 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
         "settings": config.settings,
         "device": device_name(device),
         "started": started.isoformat(),
-        "hashes": {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
+        "hashes": {config.encoder.name: arm.encoder.latent_spec().fingerprint}
+        | {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
         | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},
     }
 
@@ -44,7 +45,8 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
 def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
     """Samples in all: what the foundation's backbone already saw counts as well as this run's own."""
     steps, batch = config.training.steps, config.training.batch_size
-    seen = arm.foundation.card["costs"]["understanding"]["samples"] if arm.strategy.start == "understanding" else 0
+    taught = arm.backbone.of_foundation and arm.strategy.start == "understanding"
+    seen = arm.foundation.card["costs"]["understanding"]["samples"] if taught else 0
     understood = seen + understanding_samples(arm)
     return {"generation_samples": steps * batch, "understanding_samples": understood, "steps": steps}
 

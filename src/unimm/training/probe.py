@@ -48,7 +48,7 @@ def is_frozen(arm: Arm) -> bool:
 
 def understood(arm: Arm) -> bool:
     """Whether the backbone could answer questions about images before generation training."""
-    return arm.strategy.start == "understanding"
+    return arm.backbone.understands(arm.strategy.start)
 
 
 def check_frozen(before: Probe, after: Probe) -> bool:

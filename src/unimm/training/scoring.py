@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
-from unimm.encoders.clip import Clip
 from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
 from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
@@ -139,8 +138,8 @@ def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tu
     """The test questions and the image tokens that they are about."""
     foundation = arm.foundation
     data = SceneSet(foundation.world, "test", config.evaluation.questions, foundation.resolution, seed=1)
-    clip = foundation.clip(Clip.Config(grid=foundation.card["grid"]))
-    return questions_for(data, config.evaluation.questions), cached_latents(clip, data, device)
+    eyes = arm.backbone.image_encoder(foundation, arm.encoder)
+    return questions_for(data, config.evaluation.questions), cached_latents(eyes, data, device)
 
 
 def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Answered], list[Answered]]:

@@ -1,0 +1,189 @@
+"""Any causal language model of `transformers` as the backbone, from a folder or the hub, with fresh queries.
+
+Its chat template words every prompt. A language model without eyes sees images through a projector that training
+teaches: from the foundation's CLIP tokens, or from those of the arm's own encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from unimm.backbones.causal_lm import CausalLM, Inputs, positions_of
+from unimm.backbones.chat import ChatTokenizer
+from unimm.backbones.lora import MARK, Lora, add_adapters, merged
+from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
+from unimm.checkpoints.weights import check_complete, reading, weight_files
+from unimm.component_config import ComponentConfig
+from unimm.components import Encoder, Stage
+from unimm.encoders.clip import Clip
+from unimm.encoders.tower import DTYPES
+
+CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
+STEMS = ("model",)
+FIX = "give the folder of an instruction-tuned model that save_pretrained wrote, with its tokenizer"
+
+
+class Outline(NamedTuple):
+    """A backbone's model on the meta device, and the channels H of its states."""
+
+    model: nn.Module
+    width: int
+
+
+class PretrainedLM(CausalLM):
+    """Any pretrained causal language model of `transformers` with learnable queries, and LoRA where asked for."""
+
+    of_foundation: ClassVar[bool] = False
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    mapping: ClassVar[str] = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
+    instead: ClassVar[str] = "no language model (vision-language models: backbone=pretrained_vlm)"
+
+    class Config(ComponentConfig):
+        """``images``: whose tokens the projector reads when the model is asked about an image."""
+
+        pretrained: str = Field(min_length=1)
+        queries: int = Field(64, ge=1)
+        dtype: Literal["float32", "bfloat16"] = "float32"
+        images: Literal["foundation", "encoder"] = "foundation"
+        lora: Lora | None = None
+
+    @classmethod
+    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> CausalLM:
+        folder = checkpoint_folder(config.pretrained)
+        model = cls.load_model(folder, config, seed)
+        shown = _shown(config, foundation, encoder)
+        return cls(config, model, _tokenizer(folder, model), shown.latent_spec().channels, seed)
+
+    @classmethod
+    def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
+        config = config.model_copy(update={"lora": None})  # merged when it was saved
+        saved = cls.load_model(model, config, seed=0)
+        return cls(config, saved, _tokenizer(tokenizer, saved), image_channels, seed=0)
+
+    def language_model(self) -> Any:
+        return self.model if self.config.lora is None else merged(self.model)
+
+    @classmethod
+    def on_meta(cls, config: Any) -> Outline:
+        """The model without weights, for shapes, parameter counts and FLOPs."""
+        import transformers
+
+        folder = config_folder(config.pretrained)
+        settings = cls.described(folder)
+        with reading(folder, cls.auto_class), torch.device("meta"):
+            model = getattr(transformers, cls.auto_class).from_config(settings)
+        return Outline(model.requires_grad_(False).eval(), int(settings.get_text_config().hidden_size))
+
+    @classmethod
+    def load_model(cls, folder: Path, config: Any, seed: int) -> Any:
+        """The whole model, frozen but for adapters.
+
+        Raises:
+            ValueError: the folder holds another kind of model, or weights are missing, damaged or left over.
+        """
+        import transformers
+
+        settings = cls.described(folder)
+        weight_files(folder, STEMS)
+        with reading(folder, cls.auto_class):
+            model, report = getattr(transformers, cls.auto_class).from_pretrained(
+                folder,
+                config=settings,
+                dtype=DTYPES[config.dtype],
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        check_complete(folder, type(model).__name__, report)
+        model.requires_grad_(False).eval()
+        if config.lora is not None:
+            add_adapters(model.get_decoder(), config.lora, seed)
+        return model
+
+    @classmethod
+    def described(cls, folder: Path) -> Any:
+        """The configuration in ``config.json``, which has to be one of this kind of model."""
+        from transformers import AutoConfig
+        from transformers.models.auto import modeling_auto
+
+        kind = read_config(folder, CONFIG, FIX).get("model_type")
+        if kind not in getattr(modeling_auto, cls.mapping):
+            raise ValueError(f"{folder / CONFIG}: model_type {kind!r} is {cls.instead}; {FIX}")
+        with reading(folder, cls.auto_class):
+            return AutoConfig.from_pretrained(folder)
+
+    def image_encoder(self, foundation: Any, encoder: Encoder) -> Encoder:
+        return _shown(self.config, foundation, encoder)
+
+    def understands(self, start: str) -> bool:
+        return False  # a fresh projector shows it nothing
+
+    def check(self, stages: Sequence[Stage]) -> None:
+        if self.config.lora is not None and not any(stage.train_backbone for stage in stages):
+            raise ValueError(
+                "backbone.lora adapts the backbone, but the strategy freezes it: use strategy=joint or "
+                "strategy=sequential_unfrozen, or remove backbone.lora"
+            )
+
+    def core_parameters(self) -> list[nn.Parameter]:
+        """What a strategy may train: the adapters where there are any, else the language model; and the projector."""
+        return [*self.language_parameters(), *self.projector.parameters()]
+
+    def language_parameters(self) -> list[nn.Parameter]:
+        """The language model with its embedding and its output layer, or its adapters."""
+        model: Any = self.model
+        adapters = [p for name, p in model.named_parameters() if MARK in name]
+        if adapters:
+            return adapters
+        parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
+        return list(dict.fromkeys(p for part in parts for p in part.parameters()))
+
+    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs) -> Float[Tensor, "b l v"]:
+        """By the model's own forward pass: some cap or scale their logits."""
+        output = self.model(
+            inputs_embeds=embedded,
+            attention_mask=inputs.mask.long(),
+            position_ids=self.positions(inputs),
+            use_cache=False,
+        )
+        return output.logits  # type: ignore[no-any-return]
+
+    def positions(self, inputs: Inputs) -> Tensor:
+        """Position ids of a whole sequence."""
+        return positions_of(inputs.mask)
+
+
+def _shown(config: Any, foundation: Any, encoder: Encoder) -> Encoder:
+    """The encoder through whose tokens a model without eyes sees."""
+    if config.images == "encoder":
+        return encoder
+    clip: Encoder = foundation.clip(Clip.Config(grid=foundation.card["grid"]))
+    return clip
+
+
+def _tokenizer(folder: Path, model: Any) -> ChatTokenizer:
+    """The checkpoint's tokenizer, which has to fit the model's embedding."""
+    from transformers import AutoTokenizer
+
+    read_config(folder, TOKENIZER, FIX)
+    with reading(folder, "a tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    return fitting(ChatTokenizer(tokenizer, folder), folder, model)
+
+
+def fitting(tokenizer: ChatTokenizer, folder: Path, model: Any) -> ChatTokenizer:
+    """The tokenizer, after checking that every id it makes has an embedding."""
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    ids = [number for number in tokenizer.inner.get_vocab().values() if tokenizer.sees or number != tokenizer.image_id]
+    if max(ids) >= rows:
+        raise ValueError(
+            f"{folder / TOKENIZER}: the tokenizer makes ids up to {max(ids)}, the model embeds {rows}: they are not of "
+            "the same checkpoint; copy it again"
+        )
+    return tokenizer
