@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unimm.leaving.cli import SeedsCommand, export, sample
+from unimm.planning.cli import plan
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
 from unimm.user_errors import user_errors
@@ -145,6 +146,7 @@ def report(
 
 app.command(cls=SeedsCommand)(sample)
 app.command()(export)
+app.command()(plan)
 
 
 @foundation.command("build")

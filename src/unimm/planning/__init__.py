@@ -1,0 +1,1 @@
+"""What an arm will cost before anything is downloaded: parameters, memory, work and days, from shapes alone."""

@@ -1,0 +1,115 @@
+"""An arm's parts without their weights: on the meta device, where a parameter has a shape and takes no memory.
+
+The architectures of pretrained parts come from configuration files alone: a folder's, or those of well-known
+checkpoints, which ship with unimm. The parts of the scenes' foundations are a few megabytes and are built as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from unimm.backbones.templates import generation_ids
+from unimm.components import Encoder, Head, LatentSpec, Objective, Stage, Strategy
+from unimm.foundation.load import Foundation
+from unimm.planning.assumptions import assumed_prompt
+from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
+from unimm.scenes.stream import scene_sample
+from unimm.schema import RunConfig
+
+SCENES = 200
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a plan needs to know of an arm.
+
+    ``width`` is H of the conditions, ``resolution`` the data's side in pixels, ``prompt`` the tokens of an average
+    prompt with its template, ``understanding_samples`` how many questions the whole run asks.
+    """
+
+    config: RunConfig
+    encoder: Encoder
+    language_model: nn.Module
+    width: int
+    head: Head
+    objective: Objective
+    stage: Stage
+    resolution: int
+    prompt: int
+    understanding_samples: int
+
+    @cached_property
+    def spec(self) -> LatentSpec:
+        """Shape of the target latents."""
+        return self.encoder.latent_spec()
+
+    @property
+    def queries(self) -> int:
+        """How many query tokens follow a prompt."""
+        return int(self.config.backbone.config.model_dump()["queries"])
+
+
+def outline(config: RunConfig) -> Outline:
+    """The arm's parts without weights.
+
+    Raises:
+        ValueError: a checkpoint's configuration cannot be found, or parts do not fit together.
+    """
+    foundation = Foundation(config.foundation)
+    resolution = config.source.config.model_dump().get("resolution") or foundation.resolution
+    encoder: Encoder = _on_meta(encoders, config.encoder, resolution)
+    if encoder is None:
+        encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
+    found, prompt = _on_meta(backbones, config.backbone), assumed_prompt(config)
+    if found is None:
+        found = foundation.backbone(config.backbone.config, strategy.start, config.seed)  # type: ignore[arg-type]
+        prompt = _scene_prompt(config, foundation)
+    objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
+    spec = encoder.latent_spec()
+    with torch.device("meta"):
+        head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, found.width)
+    return Outline(
+        config=config,
+        encoder=encoder,
+        language_model=found.model,
+        width=found.width,
+        head=head,
+        objective=objective,
+        stage=strategy.stages()[0],
+        resolution=resolution,
+        prompt=prompt,
+        understanding_samples=_understanding_samples(strategy.stages()[0], foundation),
+    )
+
+
+def _scene_prompt(config: RunConfig, foundation: Foundation) -> int:
+    """Tokens of an average prompt of the scenes, over the first of them."""
+    scenes = [scene_sample(foundation.world, "train", 0, number) for number in range(SCENES)]
+    long, short = (
+        sum(len(generation_ids(foundation.tokenizer, text)) for text in texts) / SCENES
+        for texts in ([scene.long for scene in scenes], [scene.short for scene in scenes])
+    )
+    share = config.data.long_caption_share
+    return round(share * long + (1 - share) * short)
+
+
+def _understanding_samples(stage: Stage, foundation: Foundation) -> int:
+    if not stage.understanding_weight:
+        return 0
+    return stage.understanding_samples or int(foundation.card["costs"]["understanding"]["samples"])
+
+
+def _class(registry: Registry[Any], name: str) -> Any:
+    return registry.get(name)
+
+
+def _on_meta(registry: Registry[Any], choice: Any, *arguments: Any) -> Any:
+    """The component on the meta device, or None where its class cannot do without weights."""
+    build = getattr(registry.get(choice.name), "on_meta", None)
+    return None if build is None else build(choice.config, *arguments)
