@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.io import write_png
+from PIL import Image
+from torchvision.io import read_image, write_png
 
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import score_folder
@@ -143,6 +144,43 @@ def test_missing_surplus_and_misnamed_images_are_named(folder: Path, foundation:
     (folder / "cover.png").write_bytes((folder / "00000_0.png").read_bytes())
     with pytest.raises(ValueError, match="name images by prompt number"):
         score_folder(folder, lines, None, foundation, PER_PROMPT, None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(lambda image: 255 - image, "the images are inverted"), (lambda image: image.flip(0), "red and blue exchanged")],
+)
+def test_images_saved_the_wrong_way_round_are_refused(folder: Path, foundation: Foundation, spoil, message) -> None:
+    for path in folder.iterdir():
+        write_png(spoil(read_image(str(path))), str(path))
+    with pytest.raises(ValueError, match=message):
+        score_folder(folder, folder.parent / "prompts.jsonl", ["geneval"], foundation, PER_PROMPT, None)
+
+
+def test_wrong_colours_alone_are_not_taken_for_inverted(folder: Path, foundation: Foundation) -> None:
+    for path in folder.iterdir():
+        write_png(read_image(str(path))[[1, 2, 0]], str(path))
+    score_folder(folder, folder.parent / "prompts.jsonl", ["geneval"], foundation, PER_PROMPT, None)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("I;16", (64, 64)), "holds I;16 pixels; save it as RGB with 8 bits"),
+        (Image.new("RGBA", (64, 64), (9, 9, 9, 0)), "has transparent pixels"),
+    ],
+)
+def test_files_that_lose_something_in_rgb_are_refused(folder: Path, foundation: Foundation, image, message) -> None:
+    image.save(folder / "00000_0.png")
+    with pytest.raises(ValueError, match=message):
+        score_folder(folder, folder.parent / "prompts.jsonl", ["geneval"], foundation, PER_PROMPT, None)
+
+
+def test_images_of_zeros_and_ones_are_refused(folder: Path, foundation: Foundation) -> None:
+    for path in folder.iterdir():
+        write_png((read_image(str(path)) > 127).byte(), str(path))
+    with pytest.raises(ValueError, match="no pixel is above 1 of 255"):
+        score_folder(folder, folder.parent / "prompts.jsonl", ["geneval"], foundation, PER_PROMPT, None)
 
 
 def test_unknown_metrics_and_files_are_named(folder: Path, foundation: Foundation) -> None:

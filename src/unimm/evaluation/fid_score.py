@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unimm.component_config import ComponentConfig
 from unimm.data.examples import cache_folder
+from unimm.evaluation.images import fingerprint
 from unimm.evaluation.inception import SHA256, fid, inception_features, load_inception
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.foundation.load import Foundation
@@ -36,7 +37,7 @@ class FidScore(Metric):
         protocol = {
             "extractor": SHA256,
             "resize": "clean-fid, bicubic, antialiased, to 299",
-            "reference": f"{found.m} real images",
+            "reference": f"{found.m} real images, sha256 {fingerprint(evidence.reference)}",
             "dtype": "features float32, distance float64",
             "biased": found.biased,
         }

@@ -120,7 +120,10 @@ def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
     sizes = {tuple(image.shape[1:]) for image in images}
     if len(sizes) > 1:
         raise ValueError(f"{folder} holds images of several sizes ({sorted(sizes)[:3]}); make them equal first")
-    return torch.stack(images)
+    together = torch.stack(images)
+    if together.max() <= 1:
+        raise ValueError(f"{folder}: no pixel is above 1 of 255; scale values in [0, 1] to 255 before saving them")
+    return together
 
 
 def read_reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:

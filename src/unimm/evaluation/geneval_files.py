@@ -29,6 +29,8 @@ Colour = Annotated[str, Field(pattern=f"^({'|'.join(COLOURS)})$")]
 Relation = Annotated[str, Field(pattern=f"^({'|'.join(RELATIONS)})$")]
 Index = Annotated[int, Field(ge=0)]
 OFFICIAL_KEYS = ("tag", "include", "exclude", "prompt")
+OPAQUE = ("RGB", "L", "1")
+EIGHT_BIT = (*OPAQUE, "RGBA", "LA", "P")
 SHOWN = 10
 
 
@@ -155,11 +157,24 @@ def read_image_folder(folder: Path, prompts: Sequence[Metadata], images_per_prom
 
 
 def load_images(paths: Sequence[Path]) -> UInt8[Tensor, "k 3 height width"]:
-    """The images (RGB) of one prompt; raises ValueError when their sizes differ."""
-    images = [torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) for path in paths]
+    """The images (RGB) of one prompt.
+
+    Raises ValueError when their sizes differ, or when a file cannot be shown as 8-bit RGB without loss.
+    """
+    images = [torch.from_numpy(np.array(_rgb(path))).permute(2, 0, 1) for path in paths]
     if len({image.shape for image in images}) > 1:
         raise ValueError(f"the images of {paths[0].parent} differ in size; make all images of a prompt of one size")
     return torch.stack(images)
+
+
+def _rgb(path: Path) -> Image.Image:
+    """The image in RGB; Pillow would cut 16-bit values off at 255, and show what lies under transparent pixels."""
+    image = Image.open(path)
+    if image.mode not in EIGHT_BIT:
+        raise ValueError(f"{path} holds {image.mode} pixels; save it as RGB with 8 bits a channel")
+    if image.mode not in OPAQUE and np.array(image.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError(f"{path} has transparent pixels; save it as RGB on the background that it belongs to")
+    return image.convert("RGB")
 
 
 def _png(image: UInt8[Tensor, "3 height width"]) -> bytes:

@@ -18,6 +18,7 @@ from cleanfid.resize import build_resizer
 from cleanfid.utils import EXTENSIONS
 from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
+from tqdm import tqdm
 
 from unimm.evaluation.distances import frechet_distance, is_biased
 from unimm.foundation.card import sha256
@@ -64,7 +65,7 @@ def inception_features(network: InceptionV3W, images: UInt8[Tensor, "n 3 h w"] |
         resize = build_resizer("clean")
         batches = [
             network(torch.stack([torch.from_numpy(resize(image)) for image in part.numpy()]).permute(0, 3, 1, 2))
-            for part in images.permute(0, 2, 3, 1).split(BATCH)
+            for part in tqdm(images.permute(0, 2, 3, 1).split(BATCH), desc="Inception", unit="batch")
         ]
         features = torch.cat(batches).numpy()
     return features.astype(np.float64)

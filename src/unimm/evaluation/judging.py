@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval import evaluate_image
+from unimm.evaluation.inverted import refuse_inverted
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.standard_error import clustered, clustered_mean
 from unimm.foundation.load import Foundation
@@ -76,6 +77,7 @@ class GenEvalStyle(Metric):
         assert evidence.images is not None and evidence.prompts is not None
         _check_known(evidence.prompts, self.world)
         self_test(self.world, self.resolution)
+        refuse_inverted(evidence.images, evidence.prompts, self.world)
         rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
         assert evidence.captions is not None
         protocol = {"judge": "scenes", "world": self.world.name, "name": "GenEval-protocol, detector=scenes judge"}

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from unimm.report.schema import Result
+from unimm.report.schema import Result, Score
 
 _GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 _ATOMS = ("object", "shape", "colour", "count", "relation")
@@ -92,7 +92,7 @@ def headline(result: Result) -> Table:
         group, label = described(name)
         score = scores.get(name)
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
-        value, n = (with_error(score.value, score.stderr), f"{score.n:,}") if score else ("", "")
+        value, n = (_shown(score), f"{score.n:,}") if score else ("", "")
         rows.append(Row(group, name, label, value, n, references))
     return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
 
@@ -142,6 +142,11 @@ def number(value: float | None) -> str:
         return "n/a"
     decimals = next((d for limit, d in ((10, 3), (100, 2), (1000, 1)) if abs(value) < limit), 0)
     return f"{value:,.{decimals}f}"
+
+
+def _shown(score: Score) -> str:
+    """A score's value, marked where so few images bias it."""
+    return with_error(score.value, score.stderr) + (" (biased)" if score.protocol.get("biased") else "")
 
 
 def with_error(value: float | None, stderr: float | None) -> str:
