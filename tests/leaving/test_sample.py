@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -129,3 +130,16 @@ def test_the_sheet_has_a_cell_for_every_image() -> None:
     shown = {colour: count for count, colour in sheet.getcolors(10_000)}
     for red_green_blue in ((255, 0, 0), (0, 128, 0), (0, 0, 255)):
         assert shown[red_green_blue] == 128 * 128
+
+
+def test_a_rebuilt_foundation_is_refused(flow_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(flow_run, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    for part, refused in (("features", False), ("decoder", True), ("clip", True)):
+        changed = {**result, "hashes": {**result["hashes"], part: "0" * 16}}
+        (tmp_path / "run" / "result.json").write_text(json.dumps(changed))
+        if refused:
+            with pytest.raises(ValueError, match=f"hashes of {part} are not those"):
+                trained_arm(open_run(tmp_path / "run"))
+        else:
+            trained_arm(open_run(tmp_path / "run"))

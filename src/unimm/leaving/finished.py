@@ -15,11 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unimm.config import read
+from unimm.decoders.diffusion import DiffusionDecoder
 from unimm.decoders.vae import VaeDecoder
 from unimm.report.schema import Result
 from unimm.schema import RunConfig
 from unimm.training.assemble import Arm, assemble, weights_hash
 
+# Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
+OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
 CONFIG, RESULT, WEIGHTS = "config.yaml", "result.json", "weights.safetensors"
 
 
@@ -79,13 +82,14 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _check(run: FinishedRun, arm: Arm) -> None:
-    """Compare the weights, and the foundation's parts that make images, with the hashes in ``result.json``."""
-    makers = {"vae"} if isinstance(arm.decoder, VaeDecoder) else {"vae", "clip", "decoder"}
-    found = {part: arm.foundation.fingerprint(part) for part in makers}
+    """Compare weights, encoder and the foundation's parts that make images with the hashes in ``result.json``."""
+    found = {part: arm.foundation.fingerprint(part) for part in OF_FOUNDATION.get(type(arm.decoder), ())}
+    found |= {run.config.encoder.name: arm.encoder.latent_spec().fingerprint}
     found |= {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]}
     changed = sorted(part for part, value in found.items() if run.result.hashes.get(part, value) != value)
     if changed:
         raise ValueError(
             f"{run.folder}: the hashes of {', '.join(changed)} are not those in {RESULT}, so these parts are not what "
-            f"was scored; bring back the foundation {run.config.foundation!r} of that time, or run the arm again"
+            f"was scored; bring back the foundation {run.config.foundation!r} and the checkpoints of that time, or run "
+            "the arm again"
         )
