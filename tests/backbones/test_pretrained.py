@@ -59,6 +59,8 @@ def test_logits_are_the_librarys_own(checkpoint: Checkpoint, source: str, name: 
     found = backbone(Inputs(ids, mask), with_queries=False).logits
     expected = model_of(checkpoint(source), name)(input_ids=torch.tensor([row])).logits
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    final = backbone(Inputs(ids, mask), with_queries=False, last=1).logits
+    torch.testing.assert_close(final, expected[:, -1:], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("source", "name"), MODELS.items())

@@ -143,11 +143,14 @@ class CausalLM(nn.Module):
         """Everything but the queries: what `sequential` freezes."""
         return [p for name, p in self.named_parameters() if name != "queries"]
 
-    def forward(self, inputs: Inputs, with_queries: bool) -> Hidden:
-        """Query states with ``with_queries``, else next-token logits; the language-model head runs only for those."""
+    def forward(self, inputs: Inputs, with_queries: bool, last: int = 0) -> Hidden:
+        """Query states with ``with_queries``, else next-token logits; the language-model head runs only for those.
+
+        ``last``: how many final positions' logits are wanted, 0 for all.
+        """
         embedded = self.embed(inputs)
         if not with_queries:
-            return Hidden(None, self.logits(embedded, inputs))
+            return Hidden(None, self.logits(embedded, inputs, last))
         batch, queries = len(embedded), self.queries.shape[0]
         appended = self.queries.to(embedded.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
@@ -169,10 +172,10 @@ class CausalLM(nn.Module):
         projected = self.projector(inputs.images).to(embedded.dtype).flatten(0, 1)
         return embedded.masked_scatter(places[..., None], projected)
 
-    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs) -> Float[Tensor, "b l v"]:
-        """Next-token logits of a whole sequence."""
+    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
+        """Next-token logits of the ``last`` positions of a sequence, or of all."""
         states = self._decode(embedded, inputs.mask)[0]
-        return self.model.lm_head(states)  # type: ignore[no-any-return,operator]
+        return self.model.lm_head(states)[:, -last:]  # type: ignore[no-any-return,operator]
 
     def _decode(
         self,

@@ -144,13 +144,14 @@ class PretrainedLM(CausalLM):
         parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
         return list(dict.fromkeys(p for part in parts for p in part.parameters()))
 
-    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs) -> Float[Tensor, "b l v"]:
-        """By the model's own forward pass: some cap or scale their logits."""
+    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
+        """By the model's own forward pass: some cap or scale their logits, and a vocabulary can be large."""
         output = self.model(
             inputs_embeds=embedded,
             attention_mask=inputs.mask.long(),
             position_ids=self.positions(inputs),
             use_cache=False,
+            logits_to_keep=last,
         )
         return output.logits  # type: ignore[no-any-return]
 

@@ -120,9 +120,9 @@ class PretrainedVLM(PretrainedLM):
     def build_projector(self, image_channels: int, width: int) -> nn.Module:
         return nn.Identity()
 
-    def forward(self, inputs: Inputs, with_queries: bool) -> Hidden:
+    def forward(self, inputs: Inputs, with_queries: bool, last: int = 0) -> Hidden:
         assert inputs.images is None or not with_queries, "requests to draw show no image"
-        return super().forward(inputs, with_queries)
+        return super().forward(inputs, with_queries, last)
 
     def positions(self, inputs: Inputs) -> Tensor:
         """Those of the tokens in their image, where the model has such positions."""

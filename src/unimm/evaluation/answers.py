@@ -53,7 +53,7 @@ def answer_logits(
         rows = [question_ids(backbone.tokenizer, q.text, tokens.shape[1]) for _, q in some]
         ids, mask, _ = pad_left(rows, int(backbone.tokenizer.pad_token_id))
         inputs = Inputs(ids, mask, tokens[[number for number, _ in some]]).to(backbone.queries.device)
-        logits = backbone(inputs, with_queries=False).logits
+        logits = backbone(inputs, with_queries=False, last=1).logits
         assert logits is not None
         parts.append(logits[:, -1].float().cpu())
     return torch.cat(parts)
