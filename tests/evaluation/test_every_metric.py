@@ -26,6 +26,7 @@ from unimm.data.scenes import SceneSet
 from unimm.encoders.clip import Clip
 from unimm.evaluation import inception
 from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
+from unimm.evaluation.descriptions import Described, describe
 from unimm.evaluation.inception import FILE
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.suite import build_metrics
@@ -35,7 +36,7 @@ from unimm.registry import metrics
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.questions import KINDS
 from unimm.scenes.render import render
-from unimm.scenes.stream import compose
+from unimm.scenes.stream import compose, scene_sample
 
 LEVELS = (0.0, 0.5, 1.0)
 
@@ -107,28 +108,34 @@ def collapsed(level: float) -> Evidence:
 
 
 def mistaken(level: float) -> Evidence:
-    """A share of the answers of every kind is wrong."""
+    """A share of the answers of every kind is wrong, and a share of the descriptions another scene's."""
     answers = [Answered(kind, i / 20 >= level, 0.5, i) for kind in KINDS for i in range(20)]
-    return Evidence(answers=answers)
+    samples = [scene_sample(foundation().world, "test", 3, i) for i in range(48)]
+    wrong = round(level * len(samples))
+    texts = [samples[i - 7].long if i < wrong else sample.long for i, sample in enumerate(samples)]
+    return Evidence(answers=answers, descriptions=[Described(t, s.scene) for t, s in zip(texts, samples, strict=True)])
 
 
 @lru_cache
 def asked():
-    """Questions about scenes, their images, and the backbone that answers them."""
+    """Questions about scenes, their images, the scenes themselves, and the backbone that answers."""
     data = SceneSet(foundation().world, "test", 120, foundation().resolution, seed=1)
     backbone = foundation().backbone(CausalLM.Config(), "understanding", 0).eval()
     encoder = foundation().clip(Clip.Config(grid=foundation().card["grid"]))
-    return questions_for(data, 120), data.pixels, backbone, encoder
+    return questions_for(data, 120), data.pixels, [sample.scene for sample in data.samples], backbone, encoder
 
 
 def seen_through(damage: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Evidence]:
     """The shipped backbone's answers about damaged images."""
 
     def evidence(level: float) -> Evidence:
-        pairs, images, backbone, encoder = asked()
+        pairs, images, shown, backbone, encoder = asked()
         with torch.inference_mode():
             tokens = encoder.encode(damage(images, level).float() / 255)
-            return Evidence(answers=grade(backbone, pairs, answer_logits(backbone, pairs, tokens)))
+            texts = describe(backbone, tokens[:30])
+            described = [Described(text, scene) for text, scene in zip(texts, shown, strict=False)]
+            answers = grade(backbone, pairs, answer_logits(backbone, pairs, tokens))
+            return Evidence(answers=answers, descriptions=described)
 
     return evidence
 
@@ -166,9 +173,9 @@ CASES: dict[str, dict[str, Trial]] = {
     },
     "diversity": {"collapse": Trial(collapsed, VARIETY, ("*/identical",), stepwise=True)},
     "understanding": {
-        "wrong answers": Trial(mistaken, ("understanding/*",), stepwise=True),
-        "noise": Trial(seen_through(noise), ("understanding/overall",)),
-        "drop": Trial(seen_through(drop), ("understanding/overall",)),
+        "wrong answers": Trial(mistaken, ("understanding/*", "descriptions/*"), stepwise=True),
+        "noise": Trial(seen_through(noise), ("understanding/overall", "descriptions/places")),
+        "drop": Trial(seen_through(drop), ("understanding/overall", "descriptions/places")),
     },
     "fid": {
         "blur": Trial(pixels(blur), rises=("fid",)),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.answers import Answered
+from unimm.evaluation.descriptions import Described
 from unimm.foundation.load import Foundation
 from unimm.scenes.prompts import Metadata
 
@@ -52,6 +53,7 @@ class Evidence:
     captions: Sequence[str] | None = None
     reference: UInt8[Tensor, "r 3 s s"] | None = None
     answers: Sequence[Answered] | None = None
+    descriptions: Sequence[Described] | None = None
     varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None
     varied_prompts: Sequence[Metadata] | None = None
 

@@ -1,14 +1,19 @@
-"""Understanding: the share of one-word questions about test images that were answered correctly, by kind of question.
+"""Understanding: the share of one-word questions about test images that were answered correctly, by kind of question,
+and how true whole descriptions of images are (`unimm.evaluation.caption_facts`), where there are any.
 
-Overall is the mean of the kinds. Chance (one over the number of possible answers) stands in the protocol; the floor
-that matters, the same backbone shown a blank image, comes from scoring blind answers with this metric too.
+Overall is the mean of the kinds of question. Chance (one over the number of possible answers) stands in the protocol;
+the floor that matters, the same backbone shown a blank image, comes from scoring blind answers with this metric too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from unimm.component_config import ComponentConfig
+from unimm.evaluation.caption_facts import Truth, truth
+from unimm.evaluation.descriptions import REQUEST, Described
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.standard_error import clustered, clustered_mean
 from unimm.foundation.load import Foundation
@@ -16,7 +21,7 @@ from unimm.scenes.questions import KINDS
 
 
 class Understanding(Metric):
-    """Accuracy of answers by kind of question (exists, count, colour, relation) and overall."""
+    """Accuracy of answers by kind of question (exists, count, colour, relation) and overall, truth of descriptions."""
 
     class Config(ComponentConfig):
         """Nothing to set."""
@@ -50,4 +55,19 @@ class Understanding(Metric):
             "chance": float(np.mean([score.protocol["chance"] for score in scores])),
         }
         error = clustered_mean(parts, images)
-        return [*scores, Score("understanding/overall", value, len(evidence.answers), protocol, stderr=error)]
+        overall = Score("understanding/overall", value, len(evidence.answers), protocol, stderr=error)
+        return [*scores, overall, *_descriptions(evidence.descriptions or ())]
+
+
+def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
+    """Means over images of how true descriptions are, by kind of fact."""
+    found = [truth(described.text, described.scene) for described in descriptions]
+    protocol = {"split": "test", "decision": "greedy", "request": REQUEST, "read by": "the grammar of long captions"}
+    scores = []
+    for kind in Truth._fields:
+        items = [None if value is None else float(value) for value in (getattr(facts, kind) for facts in found)]
+        own = [item for item in items if item is not None]
+        value = float(np.mean(own)) if own else None
+        error = clustered(items, range(len(items)))
+        scores.append(Score(f"descriptions/{kind}", value, len(own), protocol, items, error))
+    return scores if descriptions else []

@@ -28,6 +28,7 @@ _DIVERSITY_GROUP = (
     "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
 )
 _BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
+_DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 
 # Score name -> (group, label), in the order in which rows are shown.
@@ -54,6 +55,10 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "bias/clip_score/target": (_BIAS_GROUP, "cosine x 100 by the target CLIP"),
     **{f"understanding/{kind}": (_ANSWERS_GROUP, kind) for kind in _ABILITIES},
     "understanding/overall": (_ANSWERS_GROUP, "overall"),
+    "descriptions/objects": (_DESCRIPTIONS_GROUP, "coloured shapes"),
+    "descriptions/places": (_DESCRIPTIONS_GROUP, "with their place"),
+    "descriptions/relations": (_DESCRIPTIONS_GROUP, "relations"),
+    "descriptions/exact": (_DESCRIPTIONS_GROUP, "every object right"),
 }
 
 

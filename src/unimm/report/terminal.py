@@ -28,7 +28,7 @@ def print_summary(result: dict[str, Any], page: Path, console: Console | None = 
     table = headline(parsed)
     title = f"{parsed.arm}, seed {parsed.seed}, {parsed.profile} on {parsed.world}"
     shown = RichTable(title=escape(title), title_justify="left", box=SIMPLE)
-    shown.add_column("score", no_wrap=True)
+    shown.add_column("score")
     for heading in ("value", "n", *(title.removesuffix(" ceiling") for title in table.references)):
         shown.add_column(escape(heading), justify="right", no_wrap=True)
     group = ""

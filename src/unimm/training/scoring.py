@@ -14,6 +14,7 @@ from tqdm import tqdm
 from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
+from unimm.evaluation.descriptions import Described, describe
 from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Evidence, Score
@@ -29,6 +30,7 @@ from unimm.schema import EvaluationConfig, RunConfig
 from unimm.training.assemble import Arm
 
 REFERENCE_SCENES = 1000
+DESCRIBED = 100
 
 
 @dataclass
@@ -77,17 +79,19 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     seconds_per_image = (time.monotonic() - clock) / len(images)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(config, arm, device)
+    descriptions, blind_descriptions = described(config, arm, device)
     evidence = Evidence(
         images=images,
         prompts=prompts,
         reference=SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels,
         answers=answers,
+        descriptions=descriptions,
         varied=varied,
         varied_prompts=varied_prompts,
     )
     floors = {
         "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
-        "blind": score_all(metrics, Evidence(answers=blind)),
+        "blind": score_all(metrics, Evidence(answers=blind, descriptions=blind_descriptions)),
     }
     scenes = real_scenes(prompts, foundation.world)
     real = real_images(arm, scenes, device)
@@ -134,12 +138,18 @@ def vary(
     return chosen, {name: shown.unflatten(0, (len(chosen), count)) for name, shown in images.items()}
 
 
-def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[Any, Tensor]:
-    """The test questions and the image tokens that they are about."""
+def understanding_images(config: RunConfig, arm: Arm, device: torch.device) -> tuple[SceneSet, Tensor]:
+    """The test images of understanding, and the tokens through which the backbone sees them."""
     foundation = arm.foundation
     data = SceneSet(foundation.world, "test", config.evaluation.questions, foundation.resolution, seed=1)
     eyes = arm.backbone.image_encoder(foundation, arm.encoder)
-    return questions_for(data, config.evaluation.questions), cached_latents(eyes, data, device)
+    return data, cached_latents(eyes, data, device)
+
+
+def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[Any, Tensor]:
+    """The test questions and the image tokens that they are about."""
+    data, tokens = understanding_images(config, arm, device)
+    return questions_for(data, config.evaluation.questions), tokens
 
 
 def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Answered], list[Answered]]:
@@ -148,6 +158,20 @@ def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[An
     blank = tokens.mean(dim=0, keepdim=True).expand_as(tokens)
     seen, blind = (grade(arm.backbone, pairs, answer_logits(arm.backbone, pairs, shown)) for shown in (tokens, blank))
     return seen, blind
+
+
+def described(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Described] | None, ...]:
+    """Descriptions of test images, and the one of the mean image held against all of them.
+
+    None for a backbone from elsewhere, which was not taught the grammar that they are read by.
+    """
+    if not arm.backbone.of_foundation:
+        return None, None
+    data, tokens = understanding_images(config, arm, device)
+    scenes = [sample.scene for sample in data.samples[:DESCRIBED]]
+    seen = describe(arm.backbone, tokens[:DESCRIBED])
+    (blind,) = describe(arm.backbone, tokens.mean(dim=0, keepdim=True))
+    return list(map(Described, seen, scenes)), [Described(blind, scene) for scene in scenes]
 
 
 def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
