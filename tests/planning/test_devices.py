@@ -23,3 +23,9 @@ def test_every_device_names_a_source_with_its_number(name):
 def test_the_nearest_name():
     with pytest.raises(ValueError, match=r"no device 'h10'; did you mean 'h100'\? choices: a100"):
         device("h10")
+
+
+def test_the_command_names_every_device():
+    from unimm.planning.cli import plan
+
+    assert all(name in plan.__annotations__["device"] for name in devices())

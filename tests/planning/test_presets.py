@@ -1,0 +1,68 @@
+"""Presets are ordinary arm files with their sources, and say what the papers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from unimm.cli import app
+from unimm.config import load
+from unimm.planning.cli import PRESETS
+from unimm.schema import RunConfig
+
+FILES = sorted(PRESETS.glob("*.yaml"))
+NAMES = {"paper_ablation", "blip3o_4b", "blip3o_8b", "metaquery_like", "emu2_like", "seedx_like"}
+
+
+def preset(name: str) -> RunConfig:
+    return load(PRESETS / f"{name}.yaml")
+
+
+def test_check_accepts_every_preset() -> None:
+    result = CliRunner().invoke(app, ["check", *map(str, FILES)])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("ok ") == len(NAMES)
+    assert {file.stem for file in FILES} == NAMES
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_headers_name_question_source_cost_and_differences(file: Path) -> None:
+    header = "".join(line for line in file.read_text().splitlines(keepends=True) if line.startswith("#"))
+    config = load(file)
+    assert config.name == file.stem
+    for entry in (f"# Question: {config.question}", "# Source: ", "# Cost: ", "# Known differences:"):
+        assert entry in header
+    assert "arXiv" in header
+    assert f"unimm plan {file.stem}" in header
+
+
+@pytest.mark.parametrize("name", ["paper_ablation", "blip3o_4b", "blip3o_8b"])
+def test_blip3o_trains_on_raw_features_with_uniform_times_and_no_shift(name: str) -> None:
+    config = preset(name)
+    objective = config.objective.config.model_dump()
+    assert (config.encoder.name, config.encoder.config.model_dump()["standardise"]) == ("open_clip", False)
+    assert (objective["time_sampling"], objective["shift"], objective["condition_dropout"]) == ("uniform", 1.0, 0.1)
+    assert (objective["steps"], objective["guidance"]) == (30, 3.0)
+    assert config.data.long_caption_share == 0.9
+    assert config.strategy.name == "sequential"
+    assert config.training.batch_size == 512
+    assert (config.training.weight_decay, config.training.ema_decay) == (0, 0)
+
+
+def test_the_metaquery_arm_differs_from_blip3o_in_target_and_noise_only() -> None:
+    mine, other = (preset(name).model_dump(mode="json") for name in ("metaquery_like", "blip3o_4b"))
+    differing = {key for key in mine if mine[key] != other[key]}
+    assert differing == {"name", "question", "settings", "encoder", "objective"}
+
+
+def test_regression_arms_have_no_diffusion_head() -> None:
+    for name in ("emu2_like", "seedx_like"):
+        config = preset(name)
+        assert (config.head.name, config.objective.name, config.strategy.name) == ("linear", "mse", "joint")
+        assert config.backbone.config.model_dump()["queries"] == config.encoder.config.model_dump()["grid"] ** 2
+    cosine = load(PRESETS / "seedx_like.yaml", ["objective=cosine", "objective.rms=2.0"])
+    assert cosine.objective.config.model_dump() == {"rms": 2.0}
+    weights = preset("seedx_like").strategy.config.model_dump()
+    assert (weights["generation_weight"], weights["understanding_weight"]) == (6.0, 1.0)
