@@ -218,6 +218,16 @@ def test_a_decoder_for_other_tokens_is_refused(checkpoint: Checkpoint, tmp_path:
         assemble(arm_of("clip_fm", *overrides, f"encoder.decoder={tmp_path / 'nowhere'}"))
 
 
+def test_an_arm_without_a_decoder_is_refused_before_statistics_are_measured(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unimm.training import assemble
+
+    monkeypatch.setattr(assemble, "calibrate", lambda *_: pytest.fail("measured statistics first"))
+    with pytest.raises(ValueError, match="has no way back to pixels: train a decoder"):
+        assemble.assemble(arm_of("clip_fm", *encoder_overrides(checkpoint, "siglip", "transformers_vision", [])))
+
+
 def test_adapters_of_a_frozen_backbone_are_refused(checkpoint: Checkpoint) -> None:
     pytest.importorskip("peft")
     from unimm.training.assemble import assemble

@@ -53,6 +53,9 @@ class CalibratedEncoder(Encoder):
     def on_meta(cls, config: Any, resolution: int) -> CalibratedEncoder:
         """The encoder without weights, on the meta device: shapes, parameter counts and FLOPs for images of a side."""
 
+    def check_decodable(self) -> None:
+        """ValueError where nothing could decode these latents, before statistics are measured for them."""
+
     @abstractmethod
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Raw latents of images in [0, 1], before statistics, in float32."""

@@ -60,12 +60,15 @@ class VisionTower(CalibratedEncoder):
         pooled: Tensor = F.adaptive_avg_pool2d(self.patches(pixels).float(), self.grid)
         return pooled.flatten(2).transpose(1, 2)
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def check_decodable(self) -> None:
         if self.config.decoder is None:
             raise ValueError(
                 f"{self.config.pretrained} has no way back to pixels: train a decoder with `unimm decoder train "
                 "ARM.yaml --out FOLDER`, then set encoder.decoder=FOLDER"
             )
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        self.check_decodable()
         trained: Any = decoders.get("trained")
         return cast("Decoder", trained.load(self.config.decoder, self, foundation, steps))
 

@@ -77,6 +77,7 @@ def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
     encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
     if isinstance(encoder, CalibratedEncoder) and config.encoder.config.standardise:  # type: ignore[attr-defined]
+        encoder.check_decodable()
         images = calibration_images(open_source(config, foundation), encoder)
         calibrate(encoder, images, pick_device(config.training.device))
     return encoder
