@@ -78,7 +78,16 @@ def prompts() -> tuple[Metadata, ...]:
 @lru_cache
 def clean() -> Evidence:
     reference = SceneSet(foundation().world, "test", 100, foundation().resolution, seed=4).pixels
-    return Evidence(images=scenes(prompts(), 1), prompts=prompts(), reference=reference)
+    training = SceneSet(foundation().world, "train", 100, foundation().resolution).pixels
+    return Evidence(images=scenes(prompts(), 1), prompts=prompts(), reference=reference, training=training)
+
+
+def copied(level: float) -> Evidence:
+    """A share of the images are training images."""
+    images = clean().images.clone()
+    number = round(level * len(images))
+    images[:number] = clean().training[:number]
+    return replace(clean(), images=images)
 
 
 def pixels(damage: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Evidence]:
@@ -162,7 +171,8 @@ CASES: dict[str, dict[str, Trial]] = {
         "blur": Trial(pixels(blur), COVERED, FAR),
         "noise": Trial(pixels(noise), COVERED, FAR),
         "drop": Trial(pixels(drop), COVERED, FAR),
-        "collapse": Trial(pixels(repeat_first), COVERED, FAR),
+        "collapse": Trial(pixels(repeat_first), COVERED, (*FAR, "copies/identical")),
+        "copies": Trial(copied, rises=("copies/nearer_training",), stepwise=True),
     },
     # Their CLIPs hardly see blur (measured: the mean cosine does not move), so blur is R-precision's alone to catch.
     "clip_score": {

@@ -4,7 +4,7 @@ The distances are called FD and KD, never FID and KID: only Inception features m
 (`unimm.evaluation.inception`). Below n = 10 d the Fréchet distance is biased upwards; the protocol then says so and
 states the bias that two sets of that size would have by chance. Density and coverage (Naeem et al. 2020) tell apart
 what one distance mixes: how close images are to real ones, and how many kinds of real ones are among them; both depend
-on the numbers of images, and both reward copies of training images.
+on the numbers of images, and both reward copies of training images, which `unimm.evaluation.copies` looks for.
 
 Standard errors leave out groups of prompts (`unimm.evaluation.distances.group_jackknife`), never single images.
 """
@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
+from unimm.evaluation.copies import identical_to_others, nearer_training
 from unimm.evaluation.distances import (
     frechet_bias,
     frechet_distance,
@@ -31,10 +32,12 @@ from unimm.evaluation.distances import (
 from unimm.evaluation.diversity import NEIGHBOURS, coverage, density, inside_balls
 from unimm.evaluation.images import at_resolution, fingerprint
 from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.standard_error import clustered
 from unimm.foundation.features import FeatureExtractor
 from unimm.foundation.load import Foundation
 
 BATCH = 256
+JACKKNIFE = "jackknife over groups of prompts"
 
 
 @torch.inference_mode()
@@ -55,32 +58,55 @@ class ImageDistance(Metric):
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation
+        self._known: list[tuple[Tensor, Float64[np.ndarray, "r d"]]] = []
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.reference is not None
-        extractor, side = self.foundation.features(), self.foundation.resolution
-        images, reference = at_resolution(evidence.images, side), at_resolution(evidence.reference, side)
-        features, real = features_of(extractor, images), features_of(extractor, reference)
+        features, real = self._features(evidence.images), self._kept(evidence.reference)
         n, width = features.shape
-        resized = evidence.images.shape[-2:] != images.shape[-2:]
-        protocol = {
-            "extractor": self.foundation.fingerprint("features"),
-            "reference": f"{len(real)} real images, sha256 {fingerprint(evidence.reference)}",
-            "resize": f"bicubic, antialiased, to {side}" if resized else "none",
-            "dtype": "features float32, distance float64",
-            "stderr": "jackknife over groups of prompts",
-        }
-        prompts = np.unique(evidence.captions or range(n), return_inverse=True)[1]
+        captions = evidence.captions or [str(number) for number in range(n)]
+        prompts = np.unique(captions, return_inverse=True)[1]
+        protocol = self._protocol(evidence.images, evidence.reference)
 
         def measured(name: str, measure: Callable[[Any], float], rows: np.ndarray, **details: object) -> Score:
             error = group_jackknife(measure, rows, prompts) if prompts.any() else None
-            return Score(name, measure(rows), n, protocol | details, stderr=error)
+            return Score(name, measure(rows), n, protocol | {"stderr": JACKKNIFE} | details, stderr=error)
+
+        def counted(name: str, items: list[float], **details: object) -> Score:
+            return Score(name, float(np.mean(items)), n, protocol | details, items, clustered(items, captions))
 
         biased = {"biased": is_biased(n, width), "expected bias": frechet_bias(n, len(real), np.cov(real.T))}
         inside = inside_balls(features, real)
-        return [
+        scores = [
             measured("frechet_distance", lambda rows: frechet_distance(rows, real), features, **biased),
             measured("kernel_distance", lambda rows: kernel_distance(rows, real), features),
             measured("density", density, inside, neighbours=NEIGHBOURS),
             measured("coverage", coverage, inside, neighbours=NEIGHBOURS),
+            counted("copies/identical", identical_to_others(evidence.images, captions), of="images of other prompts"),
         ]
+        if evidence.training is not None:
+            nearer = nearer_training(features, self._kept(evidence.training), real)
+            used = f"{min(len(evidence.training), len(real))} training images, sha256 {fingerprint(evidence.training)}"
+            scores.append(counted("copies/nearer_training", nearer, against=used, chance=0.5))
+        return scores
+
+    def _protocol(self, images: Tensor, reference: Tensor) -> dict[str, Any]:
+        side = self.foundation.resolution
+        resized = images.shape[-2:] != (side, side)
+        return {
+            "extractor": self.foundation.fingerprint("features"),
+            "reference": f"{len(reference)} real images, sha256 {fingerprint(reference)}",
+            "resize": f"bicubic, antialiased, to {side}" if resized else "none",
+            "dtype": "features float32, distance float64",
+        }
+
+    def _features(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[np.ndarray, "m d"]:
+        return features_of(self.foundation.features(), at_resolution(images, self.foundation.resolution))
+
+    def _kept(self, images: UInt8[Tensor, "r 3 h w"]) -> Float64[np.ndarray, "r d"]:
+        """Features of images that are asked for again: the reference of a run's images, floors and ceilings."""
+        for known, features in self._known:
+            if known is images:
+                return features
+        self._known.append((images, self._features(images)))
+        return self._known[-1][1]

@@ -43,7 +43,8 @@ class Score(NamedTuple):
 class Evidence:
     """What there is to score; a metric names the fields that it needs.
 
-    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image. ``varied`` holds K images of each
+    ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image. ``reference`` holds real images
+    that training never saw, ``training`` some that it saw. ``varied`` holds K images of each
     of its prompts (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the
     ``decoder``, or everything (``seeds``).
     """
@@ -52,13 +53,14 @@ class Evidence:
     prompts: Sequence[Metadata] | None = None
     captions: Sequence[str] | None = None
     reference: UInt8[Tensor, "r 3 s s"] | None = None
+    training: UInt8[Tensor, "t 3 s s"] | None = None
     answers: Sequence[Answered] | None = None
     descriptions: Sequence[Described] | None = None
     varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None
     varied_prompts: Sequence[Metadata] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("images", "reference"):
+        for name in ("images", "reference", "training"):
             images = getattr(self, name)
             if images is not None:
                 check_images(images, name)

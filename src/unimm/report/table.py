@@ -27,6 +27,7 @@ _COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither cou
 _DIVERSITY_GROUP = (
     "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
 )
+_COPIES_GROUP = "Copies (fraction of images; nearer to training images than to unseen ones: 0.5 by chance)"
 _BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
@@ -47,6 +48,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "clip_score/b": (_IMAGES_GROUP, "CLIP score, evaluator b"),
     "r_precision/a": (_IMAGES_GROUP, "R-precision, evaluator a"),
     "r_precision/b": (_IMAGES_GROUP, "R-precision, evaluator b"),
+    "copies/nearer_training": (_COPIES_GROUP, "nearest to a training image"),
+    "copies/identical": (_COPIES_GROUP, "equal to another prompt's image"),
     **{
         f"diversity/{source}/{view}": (_DIVERSITY_GROUP, f"{words}: {label}")
         for source, words in _SOURCES.items()

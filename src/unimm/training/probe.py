@@ -13,8 +13,8 @@ import torch
 from unimm.evaluation.answers import Answered, answer_logits, grade
 from unimm.evaluation.retention import as_result
 from unimm.schema import RunConfig
+from unimm.training.asking import understanding_probe
 from unimm.training.assemble import Arm, weights_hash
-from unimm.training.scoring import understanding_probe
 
 LOGIT_ROUNDING = 1e-3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.data.examples import cached_latents
 from unimm.data.scenes import SceneSet
-from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
-from unimm.evaluation.descriptions import Described, describe
+from unimm.data.source import IndexedSource, Unusable
+from unimm.evaluation.answers import Answered
 from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.suite import build_metrics, score_all
+from unimm.foundation.load import Foundation
 from unimm.generation.pipeline import Pipeline, to_uint8
 from unimm.noise import NoiseSource
 from unimm.scenes.combinations import combination_prompts
@@ -27,10 +28,10 @@ from unimm.scenes.render import render
 from unimm.scenes.stream import compose
 from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig, RunConfig
-from unimm.training.assemble import Arm
+from unimm.training.asking import answered, described
+from unimm.training.assemble import Arm, open_source
 
 REFERENCE_SCENES = 1000
-DESCRIBED = 100
 
 
 @dataclass
@@ -80,9 +81,11 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(config, arm, device)
     descriptions, blind_descriptions = described(config, arm, device)
+    training = training_images(config, foundation)
     evidence = Evidence(
         images=images,
         prompts=prompts,
+        training=training,
         reference=SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels,
         answers=answers,
         descriptions=descriptions,
@@ -96,11 +99,27 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     scenes = real_scenes(prompts, foundation.world)
     real = real_images(arm, scenes, device)
     ceilings = {
-        name: score_all(metrics, Evidence(images=shown, prompts=prompts, reference=evidence.reference))
+        name: score_all(
+            metrics, Evidence(images=shown, prompts=prompts, reference=evidence.reference, training=training)
+        )
         for name, shown in real.items()
     }
     card = judge_card(scenes, real, foundation.world)
     return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts, seconds_per_image)
+
+
+def training_images(config: RunConfig, foundation: Foundation) -> Tensor | None:
+    """As many of the run's training images as the reference has; None where a source cannot look images up."""
+    few = min(config.data.train_scenes, REFERENCE_SCENES)
+    small = config.model_copy(update={"data": config.data.model_copy(update={"train_scenes": few})})
+    source = open_source(small, foundation)
+    if not isinstance(source, IndexedSource):
+        return None
+    images = []
+    for index in source.order(0, 0, min(len(source), REFERENCE_SCENES)).tolist():
+        with suppress(Unusable):
+            images.append(source.image(index))
+    return torch.stack(images)
 
 
 def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
@@ -136,42 +155,6 @@ def vary(
         "decoder": pipeline(texts, fixed, noise, decoder_keys=changing),
     }
     return chosen, {name: shown.unflatten(0, (len(chosen), count)) for name, shown in images.items()}
-
-
-def understanding_images(config: RunConfig, arm: Arm, device: torch.device) -> tuple[SceneSet, Tensor]:
-    """The test images of understanding, and the tokens through which the backbone sees them."""
-    foundation = arm.foundation
-    data = SceneSet(foundation.world, "test", config.evaluation.questions, foundation.resolution, seed=1)
-    eyes = arm.backbone.image_encoder(foundation, arm.encoder)
-    return data, cached_latents(eyes, data, device)
-
-
-def understanding_probe(config: RunConfig, arm: Arm, device: torch.device) -> tuple[Any, Tensor]:
-    """The test questions and the image tokens that they are about."""
-    data, tokens = understanding_images(config, arm, device)
-    return questions_for(data, config.evaluation.questions), tokens
-
-
-def answered(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Answered], list[Answered]]:
-    """The backbone's graded answers, and those it gives blind: to the mean image instead of the one asked about."""
-    pairs, tokens = understanding_probe(config, arm, device)
-    blank = tokens.mean(dim=0, keepdim=True).expand_as(tokens)
-    seen, blind = (grade(arm.backbone, pairs, answer_logits(arm.backbone, pairs, shown)) for shown in (tokens, blank))
-    return seen, blind
-
-
-def described(config: RunConfig, arm: Arm, device: torch.device) -> tuple[list[Described] | None, ...]:
-    """Descriptions of test images, and the one of the mean image held against all of them.
-
-    None for a backbone from elsewhere, which was not taught the grammar that they are read by.
-    """
-    if not arm.backbone.of_foundation:
-        return None, None
-    data, tokens = understanding_images(config, arm, device)
-    scenes = [sample.scene for sample in data.samples[:DESCRIBED]]
-    seen = describe(arm.backbone, tokens[:DESCRIBED])
-    (blind,) = describe(arm.backbone, tokens.mean(dim=0, keepdim=True))
-    return list(map(Described, seen, scenes)), [Described(blind, scene) for scene in scenes]
 
 
 def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
