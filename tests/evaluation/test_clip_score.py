@@ -89,3 +89,20 @@ def test_prompts_that_are_cut_are_counted(foundation, evidence) -> None:
     short = Evidence(images=evidence.images[:2], captions=texts)
     first = ClipScore(ClipScore.Config(), foundation).score(short)[0]
     assert first.protocol["prompts cut"] == 1
+
+
+def test_the_same_images_are_encoded_once_whatever_their_prompts(foundation, evidence, monkeypatch) -> None:
+    metric, others = ClipScore(ClipScore.Config(), foundation), list(reversed(evidence.captions))
+    fresh = ClipScore(ClipScore.Config(), foundation).score(Evidence(images=evidence.images, captions=others))
+    encoded = []
+    encode = OpenClipAdapter.get_image_features
+    monkeypatch.setattr(
+        OpenClipAdapter,
+        "get_image_features",
+        lambda self, pixels: (encoded.append(bool(self.known)), encode(self, pixels))[1],
+    )
+    metric.score(evidence)
+    assert metric.score(Evidence(images=evidence.images, captions=others)) == fresh
+    assert encoded == [False] * 3 + [True] * 3
+    changed = Evidence(images=evidence.images.clone(), captions=others)
+    assert metric.score(changed) == fresh and encoded[6:] == [False] * 3

@@ -43,13 +43,15 @@ WEIGHTS = "open_clip_model.safetensors"
 class OpenClipAdapter(nn.Module):
     """An open_clip model behind the methods that torchmetrics calls; it cannot be put into training mode.
 
-    It keeps what it embedded, in order, so that images are encoded once for everything that reads their embeddings.
+    It keeps what it embedded, batch by batch, so that images are encoded once for everything that reads their
+    embeddings; ``known`` are the batches of an earlier pass over the same images.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, known: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.model = model.eval()
         self.config = SimpleNamespace()
+        self.known = list(known)
         self.pictures: list[Tensor] = []
         self.texts: list[Tensor] = []
 
@@ -58,7 +60,8 @@ class OpenClipAdapter(nn.Module):
 
     def get_image_features(self, pixel_values: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b e"]:
         """Image embeddings."""
-        self.pictures.append(self.model.encode_image(pixel_values))
+        done = len(self.pictures)
+        self.pictures.append(self.known[done] if self.known else self.model.encode_image(pixel_values))
         return self.pictures[-1]
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Float[Tensor, "b e"]:
@@ -89,23 +92,29 @@ class OpenClipProcessor:
 
 
 class Embedded(NamedTuple):
-    """CLIP score of images with their prompts, and the embeddings of both, each of length one."""
+    """CLIP score of images with their prompts, the embeddings of both, each of length one, and the images' batches."""
 
     score: float
     pictures: Float64[ndarray, "m e"]
     texts: Float64[ndarray, "m e"]
+    batches: list[Tensor]
 
 
 @torch.inference_mode()
-def embed(model: Any, processor: OpenClipProcessor, images: Tensor, prompts: Sequence[str]) -> Embedded:
-    """CLIP score and embeddings of images ``[m, 3, h, w]`` (uint8), resized to the model's own size, and prompts."""
-    adapter = OpenClipAdapter(model)
+def embed(
+    model: Any, processor: OpenClipProcessor, images: Tensor, prompts: Sequence[str], known: Sequence[Tensor] = ()
+) -> Embedded:
+    """CLIP score and embeddings of images ``[m, 3, h, w]`` (uint8), resized to the model's own size, and prompts.
+
+    ``known``: the ``batches`` of an earlier call with the same model and images, which then are not encoded again.
+    """
+    adapter = OpenClipAdapter(model, known)
     metric = CLIPScore(model_name_or_path=lambda: (adapter, processor))  # type: ignore[arg-type,return-value]
     sized = at_resolution(images, int(model.visual.image_size[0]))
     for begin in tqdm(range(0, len(images), BATCH), desc="CLIP score", unit="batch"):
         metric.update(list(sized[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
     pictures, texts = (F.normalize(torch.cat(parts).double()) for parts in (adapter.pictures, adapter.texts))
-    return Embedded(float(metric.compute()), pictures.numpy(), texts.numpy())
+    return Embedded(float(metric.compute()), pictures.numpy(), texts.numpy(), adapter.pictures)
 
 
 class ClipScore(Metric):
@@ -120,6 +129,7 @@ class ClipScore(Metric):
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation
+        self._known: list[tuple[str, Tensor, list[Tensor]]] = []
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.captions is not None
@@ -129,15 +139,22 @@ class ClipScore(Metric):
         scores = []
         for index, letter in enumerate(EVALUATORS):
             by = {"evaluator": self.foundation.fingerprint(f"evaluator_{index}")}
-            found = embed(self.foundation.evaluator(index), processor, evidence.images, texts)
+            found = self._embed(f"evaluator_{index}", self.foundation.evaluator(index), evidence.images, texts)
             scores += [
                 _clip_score(f"clip_score/{letter}", found, texts, by | longest),
                 *self._retrieval(letter, found, texts, by),
             ]
         target = load_clip(self.foundation.folder / "clip")
         by = {"evaluator": self.foundation.fingerprint("clip"), "use": "bias diagnostic: arms train against this CLIP"}
-        found = embed(target, processor, evidence.images, texts)
+        found = self._embed("clip", target, evidence.images, texts)
         return [*scores, _clip_score("bias/clip_score/target", found, texts, by | longest)]
+
+    def _embed(self, part: str, model: Any, images: Tensor, texts: list[str]) -> Embedded:
+        """By one part of the foundation; images that a floor shows with other prompts are not encoded again."""
+        known = next((own for name, seen, own in self._known if name == part and seen is images), ())
+        found = embed(model, OpenClipProcessor(self.foundation.tokenizer), images, texts, known)
+        self._known += [] if known else [(part, images, found.batches)]
+        return found
 
     def _retrieval(self, letter: str, found: Embedded, texts: list[str], by: dict[str, Any]) -> list[Score]:
         """R-precision, where there are prompts enough for the distractors."""
