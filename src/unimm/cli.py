@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unimm.curation.cli import app as data
 from unimm.leaving.cli import SeedsCommand, export, sample
 from unimm.planning.cli import plan
 from unimm.study.cli import app as study
@@ -22,6 +23,7 @@ app = typer.Typer(
 foundation = typer.Typer(help="The pretrained parts that every arm starts from.", no_args_is_help=True)
 app.add_typer(foundation, name="foundation")
 app.add_typer(study, name="study")
+app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]

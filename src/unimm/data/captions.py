@@ -46,13 +46,11 @@ def texts_of(record: Mapping[str, Any], keys: Keys, words: int) -> Texts:
 
     An entry is a string or a list of strings; questions are ``[question, answer]`` pairs or objects with those keys.
     """
+    short, long, plain = (_strings(record, key, words) for key in (keys.short, keys.long, keys.plain))
     questions = record.get(keys.questions) if keys.questions is not None else None
-    return Texts(
-        _strings(record, keys.short, words),
-        _strings(record, keys.long, words),
-        _strings(record, keys.plain, words),
-        tuple(_pair(entry, words) for entry in questions or ()),
-    )
+    # A .txt beside a .json often repeats one of its captions.
+    unknown = tuple(text for text in plain if text not in short + long)
+    return Texts(short, long, unknown, tuple(_pair(entry, words) for entry in questions or ()))
 
 
 def read_record(data: bytes) -> dict[str, Any]:

@@ -47,13 +47,13 @@ class VisitLog:
         self.digest = hashlib.sha256("\n".join([self.digest, *lines]).encode()).hexdigest()
 
     def state(self) -> dict[str, Any]:
-        """Everything, as plain values."""
-        return {**vars(self), "captions": dict(self.captions), "parts": dict(self.parts)}
+        """Everything, as JSON could hold it."""
+        return {**vars(self), "captions": dict(self.captions), "parts": list(self.parts.items())}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a `state`."""
         vars(self).update(state)
-        self.captions, self.parts = Counter(state["captions"]), Counter(state["parts"])
+        self.captions, self.parts = Counter(state["captions"]), Counter(dict(state["parts"]))
 
     def card(self, source: Source, latents: str) -> dict[str, Any]:
         """The content of ``data_card.json``; lists stop at 10,000 entries, counts do not."""

@@ -1,0 +1,1 @@
+"""Curation: pack, index, inspect and audit the data that runs train on."""

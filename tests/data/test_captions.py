@@ -1,0 +1,50 @@
+"""Captions from records, and the choice of one."""
+
+from __future__ import annotations
+
+import pytest
+
+from unimm.data.captions import Keys, Texts, choose, read_record, texts_of
+
+KEYS = Keys("short", "long", "caption", "qa")
+
+
+def test_strings_lists_and_questions_are_read_and_cut():
+    record = {
+        "short": " a  dog ",
+        "long": ["one two three four five", "", "b"],
+        "caption": "a dog",
+        "qa": [["what ?", "dog"], {"question": "where ?", "answer": "here"}],
+    }
+    assert texts_of(record, KEYS, 4) == Texts(
+        ("a dog",), ("one two three four", "b"), (), (("what ?", "dog"), ("where ?", "here"))
+    )
+    assert texts_of({"caption": None}, KEYS, 4) == Texts()
+    assert texts_of(record, KEYS._replace(questions=None), 4).questions == ()
+
+
+@pytest.mark.parametrize("record", [{"short": 3}, {"long": ["a", {}]}, {"qa": [["only a question"]]}, {"qa": [[1, 2]]}])
+def test_other_things_than_text_are_refused(record):
+    with pytest.raises(ValueError, match=r"not text|not a"):
+        texts_of(record, KEYS, 4)
+
+
+@pytest.mark.parametrize("data", [b"", b"[1]", b'"x"', b"\xff", b"[" * 100_000])
+def test_a_record_is_a_json_object(data):
+    with pytest.raises(ValueError, match="not"):
+        read_record(data)
+
+
+def test_the_wanted_kind_then_the_unknown_then_the_other():
+    both = Texts(short=("s",), long=("l",), plain=("p",))
+    assert (choose(both, True, 0, 0), choose(both, False, 0, 0)) == (("l", "long"), ("s", "short"))
+    assert choose(Texts(short=("s",), plain=("p",)), True, 0, 0) == ("p", "plain")
+    assert choose(Texts(short=("s",)), True, 0, 0) == ("s", "short")
+
+
+def test_one_of_several_captions_is_a_function_of_seed_and_position():
+    texts = Texts(plain=("a", "b", "c"))
+    drawn = [choose(texts, True, 1, position).text for position in range(60)]
+    assert drawn == [choose(texts, True, 1, position).text for position in range(60)]
+    assert set(drawn) == {"a", "b", "c"}
+    assert drawn != [choose(texts, True, 2, position).text for position in range(60)]

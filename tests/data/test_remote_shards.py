@@ -1,0 +1,87 @@
+"""Streamed shards: deterministic while nothing fails, resumed by shard, and never a command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unimm.data.remote_shards import RemoteShards
+from unimm.data.source import Visit
+
+from .conftest import CONTEXT, sample, write_tar
+
+
+def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    with pytest.raises(ValueError, match=r"pip install 'unimm\[shards\]'"):
+        RemoteShards.build(RemoteShards.Config(urls="x.tar"), CONTEXT)
+
+
+@pytest.fixture
+def urls(tars: Path) -> str:
+    pytest.importorskip("webdataset")
+    return f"file:{tars}/{{00000..00002}}.tar"
+
+
+def opened(urls: str, buffer: int = 4) -> RemoteShards:
+    return RemoteShards.build(RemoteShards.Config(urls=urls, buffer=buffer), CONTEXT)
+
+
+def visits(source: RemoteShards, begin: int, end: int, seed: int = 0) -> list[Visit]:
+    return source.visits(seed, begin, end, lambda index: torch.empty(0), None)
+
+
+@pytest.mark.parametrize("buffer", [0, 4, 100])
+def test_an_epoch_is_every_usable_sample_of_every_shard(urls: str, buffer: int) -> None:
+    source = opened(urls, buffer)
+    first, second = visits(source, 0, 27), visits(source, 27, 54)
+    for epoch in (first, second):
+        assert len({visit.key for visit in epoch}) == 27
+    assert [visit.key for visit in first] != [visit.key for visit in second]
+    assert {r.reason for visit in first + second for r in visit.refused} <= {"broken", "tiny", "no_caption"}
+    assert [v.key for v in visits(opened(urls, buffer), 0, 27)] == [v.key for v in first]
+    assert [v.key for v in visits(opened(urls, buffer), 0, 27, seed=1)] != [v.key for v in first]
+
+
+@pytest.mark.parametrize("stop", [0, 5, 16, 27, 40])
+def test_a_journal_resumes_at_the_next_sample_while_shards_stay_the_same(urls: str, stop: int) -> None:
+    straight, first = opened(urls), opened(urls)
+    expected = visits(straight, 0, 60)
+    for begin in range(0, stop + 10, 5):
+        visits(first, begin, begin + 5)  # reads past the stop, as reading ahead does
+    resumed = opened(urls)
+    resumed.restore(json.loads(json.dumps(first.journal())))
+    for visit, wanted in zip(visits(resumed, stop, 60), expected[stop:], strict=True):
+        assert (visit.position, visit.key) == (wanted.position, wanted.key)
+        assert torch.equal(visit.value, wanted.value)
+
+
+def test_a_shard_that_fails_is_noted_and_the_others_go_on(urls: str, tars: Path) -> None:
+    whole = (tars / "00001.tar").read_bytes()
+    (tars / "00001.tar").write_bytes(whole[: len(whole) // 2])
+    source = opened(urls)
+    seen = visits(source, 0, 60)
+    assert {visit.key.rpartition("/")[0][-9:] for visit in seen} == {"00000.tar", "00001.tar", "00002.tar"}
+    (part,) = source.parts()
+    assert "00001.tar" in part["failures"][0]
+    (tars / "00001.tar").unlink()
+    assert len(visits(opened(urls), 0, 30)) == 30
+
+
+def test_when_every_shard_fails_the_run_ends(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    with pytest.raises(ValueError, match="no sample of any shard can be used"):
+        visits(opened(f"file:{tmp_path}/absent.tar"), 0, 1)
+
+
+def test_commands_and_unsafe_names_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    with pytest.raises(ValueError, match="would run a command"):
+        opened("pipe:touch /tmp/x")
+    write_tar(tmp_path / "x.tar", {f"../{name}": data for name, data in sample(1).items()})
+    with pytest.raises(ValueError, match="would leave its folder"):
+        visits(opened(f"file:{tmp_path}/x.tar"), 0, 1)

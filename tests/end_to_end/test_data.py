@@ -1,0 +1,137 @@
+"""Two thousand images in tars: packed, damaged, trained on, killed and resumed, through the real command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+COUNT, BATCH = 2000, 40
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def tiny_image() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+# Ten of a kind, in the second tar.
+BAD = {1000 + 31 * n: "broken" for n in range(10)} | {1001 + 31 * n: "tiny" for n in range(10)}
+BAD |= {1002 + 31 * n: "no_caption" for n in range(10)}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "unimm", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {**os.environ, "UNIMM_CACHE": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
+
+
+def unimm(*arguments: str | Path, env: dict[str, str]) -> None:
+    done = subprocess.run(command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """A packed set in which some samples are damaged afterwards."""
+    folder = tmp_path_factory.mktemp("data") / "tars"
+    unimm("data", "pack", "--scenes", "scenes-nano", "--count", str(COUNT), folder, env=environment)
+    with tarfile.open(folder / "00001.tar") as archive:
+        members = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
+    for number, reason in BAD.items():
+        image, text, record = (f"{number:08d}.{suffix}" for suffix in ("png", "txt", "json"))
+        if reason == "broken":
+            members[image] = members[image][:60]
+        elif reason == "tiny":
+            members[image] = tiny_image()
+        else:
+            members[text], members[record] = b"", b"{}"
+    with tarfile.open(folder / "00001.tar", "w") as archive:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    unimm("data", "index", folder, env=environment)
+    return folder
+
+
+def run_arguments(tars: Path, out: Path) -> list[str | Path]:
+    """One epoch at tiny size, every image encoded when it is visited."""
+    settings = (
+        "profile=tiny",
+        f"training.samples={COUNT}",
+        f"training.batch_size={BATCH}",
+        "training.checkpoint_every_steps=8",
+        "head.width=64",
+        "head.layers=1",
+        "head.heads=2",
+        "training.snapshots=0",
+        "evaluation.metrics=[geneval]",
+        "source=shards",
+        f"source.path={tars}",
+        "source.latents=encode",
+    )
+    return ["run", "ablations/clip_fm.yaml", *settings, "--out", out]
+
+
+def steps_logged(out: Path) -> int:
+    path = out / "metrics.jsonl"
+    return path.read_text().count("\n") * 10 if path.exists() else 0
+
+
+def losses(out: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_killed_run_on_tars_resumes_on_the_same_sample(
+    tars: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    unimm(*run_arguments(tars, straight), env=environment)
+
+    process = subprocess.Popen(
+        command(*run_arguments(tars, killed)),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while steps_logged(killed) < 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 20 <= steps_logged(killed) < COUNT // BATCH, "killed in the middle"
+    assert not (killed / "data_card.json").exists()
+    unimm(*run_arguments(tars, killed), "--resume", env=environment)
+
+    first, second = (json.loads((out / "data_card.json").read_text()) for out in (straight, killed))
+    assert first["visits"]["digest"] == second["visits"]["digest"]
+    assert first == second
+    assert losses(straight) == losses(killed)
+    expected, actual = (load_file(out / "weights.safetensors") for out in (straight, killed))
+    assert all(bool((expected[name] == actual[name]).all()) for name in expected)
+
+    assert first["visits"]["positions"] == COUNT
+    assert first["unusable"]["by_reason"] == {"broken": 10, "tiny": 10, "no_caption": 10}
+    named = {int(row["sample"].rpartition("/")[2]): row["reason"] for row in first["unusable"]["samples"]}
+    assert named == BAD
+    assert first["replaced"]["count"] == len(first["replaced"]["positions"]) == 30, "one epoch meets each of them once"
+    assert first["parts"][0]["samples"] == COUNT
