@@ -7,11 +7,11 @@ ARGS    ?=
 PYVER       := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 CONSTRAINTS := $(wildcard constraints/$(PYVER).txt)
 ARMS        := $(subst _,-,$(basename $(notdir $(wildcard ablations/*.yaml))))
-STUDIES     := $(subst _,-,$(filter-out %claims,$(basename $(notdir $(wildcard ablations/studies/*.yaml)))))
+STUDIES     := $(subst _,-,$(filter-out %claims tuning,$(basename $(notdir $(wildcard ablations/studies/*.yaml)))))
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install test format
+.PHONY: help install test format tuning
 
 help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,3 +45,6 @@ ablation-%: $(VENV)/.stamp ## train and score one arm, e.g. make ablation-clip-f
 study-%: $(VENV)/.stamp ## run a whole study and report it, e.g. make study-design-choices ARGS="--workers 2"; again: continues
 	$(BIN)/unimm study run ablations/studies/$(subst -,_,$*).yaml $(ARGS)
 	$(BIN)/unimm study report ablations/studies/$(subst -,_,$*).yaml
+
+tuning: $(VENV)/.stamp ## tune every arm with the same budget, before a study; again: continues
+	$(BIN)/unimm study tune ablations/studies/tuning.yaml $(ARGS)
