@@ -26,6 +26,7 @@ from unimm.report.study_references import mean_reference
 
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
+NAMED = 4
 
 
 def guards(study: Study) -> dict[str, Guard]:
@@ -67,7 +68,8 @@ def _runs(study: Study, claim: Claim) -> Iterable[tuple[str, StudyRun]]:
 def _complete(study: Study, claim: Claim) -> str | None:
     missing = [f"{arm} seed {seed}" for (arm, seed) in study.missing if arm in arms_of(claim)]
     if missing:
-        return f"runs not finished: {', '.join(missing)}"
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        return f"runs not finished: {', '.join(missing[:NAMED])}{more}"
     if isinstance(claim, Invariant):
         return None
     unmeasured = [name for name, run in _runs(study, claim) if np.isnan(run.value(claim.metric))]
