@@ -42,7 +42,8 @@ def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], con
     if kind == "extra_forbidden":
         return _unknown(loc, key, content)
     if kind == "missing":
-        return f"{key}: is required; set it, or start the defaults list with `base`"
+        advice = "" if loc[0] in COMPONENTS else ", or start the defaults list with `base`"
+        return f"{key}: is required; set it{advice}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float) and kind != "value_error" else ""
@@ -62,11 +63,15 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
     """Who owns the unknown key, and the settings that this owner has."""
     if not parents:
         return "a run", list(RunConfig.model_fields)
-    group = str(parents[0])
-    if group in COMPONENTS:
-        choice = content[group]
+    group, node, owner = str(parents[0]), content, None
+    for parent in parents:
+        node = node[parent]  # type: ignore[index]
+        if parent in COMPONENTS:
+            owner = str(parent), node
+    if owner is not None:  # the innermost one: a mixture's parts hold sources of their own
+        kind, choice = owner
         name = choice if isinstance(choice, str) else str(choice["name"])
-        return f"{group} {name}", list(COMPONENTS[group].config_class(name).model_fields)
+        return f"{kind} {name}", list(COMPONENTS[kind].config_class(name).model_fields)
     model = RunConfig.model_fields[group].annotation
     assert _is_section(model), "only sections hold unknown keys"
     return group, list(model.model_fields)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from unimm.config import ConfigError, load
 from unimm.data.mixture import BLOCK, Mixture, quotas
 from unimm.data.scenes import Scenes
 from unimm.data.shards import Shards
@@ -98,6 +99,14 @@ def test_parts_that_a_mixture_cannot_use_are_errors(tars: Path) -> None:
     parts = [{"weight": 1, "source": shards}, {"weight": 1, "source": {**shards, "latents": "cache"}}]
     with pytest.raises(ValueError, match=r"parts\.1: latents are the whole mixture's"):
         Mixture.build(Mixture.Config(parts=parts), CONTEXT)  # type: ignore[arg-type]
+
+
+def test_a_mistake_within_a_part_names_the_source_that_it_is_in(tmp_path: Path) -> None:
+    file = tmp_path / "arm.yaml"
+    part = "{weight: 1, source: {name: shards, path: x, captoin: y}}"
+    file.write_text(f"defaults: [base, _self_]\nname: a\nsource: {{name: mixture, parts: [{part}, {part}]}}\n")
+    with pytest.raises(ConfigError, match=r"source\.parts\.1\.source\.captoin: source shards .* mean 'caption'"):
+        load(file)
 
 
 def test_a_mixture_is_a_setting_that_dumps_and_reads_back(tars: Path) -> None:

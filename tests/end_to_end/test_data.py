@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from unimm.report.schema import Result
+
 ROOT = Path(__file__).parents[2]
 COUNT, BATCH = 2000, 40
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -135,3 +137,6 @@ def test_a_killed_run_on_tars_resumes_on_the_same_sample(
     assert named == BAD
     assert first["replaced"]["count"] == len(first["replaced"]["positions"]) == 30, "one epoch meets each of them once"
     assert first["parts"][0]["samples"] == COUNT
+    data = Result.model_validate(json.loads((killed / "result.json").read_text())).data
+    assert data is not None
+    assert (data.digest, data.unusable, data.replaced) == (first["visits"]["digest"], 30, 30)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat, field_validator
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
@@ -38,8 +38,15 @@ class Mixture(IndexedSource):
     class Config(ComponentConfig):
         """``parts``: ``{weight, source: {name, ...}}`` each; ``latents`` as in the sources, for the whole mixture."""
 
-        parts: tuple[Part, ...] = Field(min_length=2)
+        parts: tuple[Part, ...]
         latents: Latents = "auto"
+
+        @field_validator("parts")
+        @classmethod
+        def _several(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+            if len(parts) < 2:
+                raise ValueError("a mixture has two parts or more; for one, name its source itself")
+            return parts
 
     def __init__(self, members: Sequence[IndexedSource], weights: Sequence[float], latents: Latents = "auto") -> None:
         self.members, self.latents = list(members), latents

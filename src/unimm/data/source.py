@@ -7,9 +7,10 @@ training cannot use is replaced by one that a fixed rule on the position names, 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from unimm.data.order import permuted
 from unimm.scenes.world import World
 
 ATTEMPTS = 100
+THREADS = min(8, os.cpu_count() or 1)
 Reason = Literal["broken", "tiny", "too_large", "no_caption"]
 Understanding = Literal["scenes", "descriptions", "questions"]
 Latents = Literal["auto", "cache", "encode"]
@@ -168,19 +170,15 @@ class IndexedSource(Source):
 
     def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
         """All images in [0, 1], in the order of their indices; one that cannot be used is all NaN."""
-        for begin in range(0, len(self), size):
-            images: list[Tensor | None] = []
-            for index in range(begin, min(begin + size, len(self))):
-                try:
-                    images.append(self.image(index).float() / 255)
-                except Unusable:
-                    images.append(None)
-            yield self._filled(images)
+        with ThreadPoolExecutor(THREADS) as pool:
+            for begin in range(0, len(self), size):
+                yield torch.stack(list(pool.map(self._image_or_nan, range(begin, min(begin + size, len(self))))))
 
-    def _filled(self, images: list[Tensor | None]) -> Tensor:
-        resolution = self.resolution
-        missing = torch.full((3, resolution, resolution), torch.nan)
-        return torch.stack([missing if image is None else image for image in images])
+    def _image_or_nan(self, index: int) -> Float[Tensor, "3 s s"]:
+        try:
+            return self.image(index).float() / 255
+        except Unusable:
+            return torch.full((3, self.resolution, self.resolution), torch.nan)
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from unimm.data.decode import SUFFIXES
@@ -85,7 +87,7 @@ class TarIndex:
         """Hash over names, sizes and the place of every sample."""
         digest = hashlib.sha256(json.dumps(self.shards).encode())
         for array in (self.shard, self.spans, self.key_bytes):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
@@ -104,7 +106,9 @@ def load_index(path: Path) -> TarIndex:
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Through torch the arrays are mapped, not read: the index of tens of millions of samples takes no memory, and
+        # processes share it.
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in load_file(path).items()}
     except SafetensorError as error:
         raise ValueError(f"index {path} is damaged ({error}); run `unimm data index {path.parent}` again") from error
     if metadata.get("version") != VERSION:
@@ -209,7 +213,7 @@ def safe_name(path: Path, member: tarfile.TarInfo) -> str:
 def leaves_folder(name: str) -> bool:
     """Whether a file of this name, put into a folder, could end up outside of it (on any system)."""
     path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]
+    return path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name) is not None
 
 
 def _by_shard(index: TarIndex) -> dict[tuple[str, int], _Scan]:

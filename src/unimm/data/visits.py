@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from torch import Tensor
 
 from unimm.data.latents import Encoded, SourceLatents
-from unimm.data.source import Source, Visit
+from unimm.data.source import THREADS, Source, Visit
 
 
 class Visits:
@@ -23,7 +22,7 @@ class Visits:
         # Cached latents are in memory already: threads would only cost time.
         decodes = isinstance(latents, Encoded)
         self._reader = ThreadPoolExecutor(1, "read-ahead") if decodes else None
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "decode") if decodes else None
+        self._pool = ThreadPoolExecutor(THREADS, "decode") if decodes else None
 
     def between(self, begin: int, end: int, ahead: Sequence[tuple[int, int]] = ()) -> list[Visit]:
         """Visits of positions ``begin`` to ``end``; ``ahead`` are the ranges that the next steps will want."""

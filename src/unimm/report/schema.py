@@ -153,6 +153,19 @@ class CurvePoint(_Record):
     scores: NamedScores
 
 
+class Data(_Record):
+    """What training visited, from `data_card.json`; equal digests mean the same samples in the same order."""
+
+    source: str
+    latents: str
+    resumes: str
+    positions: int
+    digest: str
+    captions: dict[str, int]
+    unusable: int
+    replaced: int
+
+
 class Result(_Record):
     """`result.json`: the whole outcome of one run (one arm, one seed)."""
 
@@ -176,6 +189,7 @@ class Result(_Record):
     config: dict[str, JsonValue]
     curve: list[CurvePoint] = []
     efficiency: Efficiency | None = None
+    data: Data | None = None
     resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
     retention: Retention | None = None

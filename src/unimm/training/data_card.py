@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from tqdm import tqdm
 
 from unimm.data.card import VisitLog
 from unimm.files import write_json
@@ -31,6 +33,17 @@ class DataCard(L.Callback):
         """Write the card as it stands."""
         visits = self.data.visits
         write_json(self.path, self.visited.card(visits.source, visits.latents.kind))
+        if self.visited.unusable:
+            tqdm.write(f"{len(self.visited.unusable)} samples could not be used and were replaced: see {self.path}")
+
+    @staticmethod
+    def summary(path: Path) -> dict[str, Any] | None:
+        """The ``data`` of result.json: a card without its lists; None for a run that ended before there were cards."""
+        if not path.exists():
+            return None
+        card = json.loads(path.read_text())
+        counts = {"unusable": card["unusable"]["count"], "replaced": card["replaced"]["count"]}
+        return {**{key: card[key] for key in ("source", "latents", "resumes")}, **card["visits"], **counts}
 
     @property
     def seconds_waited(self) -> float:

@@ -77,6 +77,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
         },
         "resolution_scaling": resolution_scaling(config, arm, device),
         "invariants": {"backbone_unchanged": unchanged},
+        "data": DataCard.summary(out / data_card.FILE),
         "versions": {name: version(name) for name in ("torch", "lightning", "transformers", "diffusers", "unimm")},
         "config": config.model_dump(mode="json"),
     }
