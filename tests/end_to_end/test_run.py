@@ -18,7 +18,6 @@ from unimm.report.schema import Result
 
 ROOT = Path(__file__).parents[2]
 ARMS = sorted((ROOT / "ablations").glob("*.yaml"))
-ALL_METRICS = ("clip_fm", "vae_mse_joint")
 pytestmark = pytest.mark.slow
 
 
@@ -39,15 +38,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("arm", ARMS, ids=lambda path: path.stem)
 def test_every_arm_trains_samples_and_scores(arm: Path, tmp_path: Path, cache: Path) -> None:
     out = tmp_path / "run"
-    fewer = () if arm.stem in ALL_METRICS else ("evaluation.metrics=[geneval]",)
-    printed = unimm("run", arm, "profile=tiny", *fewer, "--out", out, cache=cache).stdout
+    printed = unimm("run", arm, "profile=tiny", "--out", out, cache=cache).stdout
     result = Result.model_validate(json.loads((out / "result.json").read_text()))
     values = {score.name: score.value for score in result.scores}
     assert result.arm == arm.stem
     assert values["geneval/overall"] is not None
-    assert "atoms/overall" in values
-    others = {"frechet_distance", "clip_score/a", "understanding/overall"}
-    assert others <= set(values) if arm.stem in ALL_METRICS else not others & set(values)
+    assert {"atoms/overall", "frechet_distance", "clip_score/a", "understanding/overall"} <= set(values)
     assert result.ceilings["real"]["geneval/overall"] == 1.0
     assert result.invariants.backbone_unchanged is (None if arm.stem.endswith("_joint") else True)
     assert (out / "report.html").exists()
