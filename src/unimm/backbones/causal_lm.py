@@ -18,12 +18,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from unimm.backbones.templates import image_id
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Stage
 from unimm.encoders.clip import Clip
+
+# The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
+KeysAndValues = Any
 
 
 class Inputs(NamedTuple):
@@ -181,9 +183,9 @@ class CausalLM(nn.Module):
         self,
         embedded: Float[Tensor, "b l h"],
         mask: Bool[Tensor, "b all"],
-        past: DynamicCache | None = None,
+        past: KeysAndValues = None,
         cache: bool = False,
-    ) -> tuple[Float[Tensor, "b l h"], DynamicCache | None]:
+    ) -> tuple[Float[Tensor, "b l h"], KeysAndValues]:
         """Last hidden states of the final l of all positions (``past`` holds the others), and the cache if asked."""
         positions = positions_of(mask)[:, -embedded.shape[1] :]
         output = self.model.base_model(  # type: ignore[operator]

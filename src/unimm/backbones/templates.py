@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from transformers import PreTrainedTokenizerFast
-
 IMAGE = "<|image|>"
 
 
@@ -32,7 +30,7 @@ def question_ids(tokenizer: Any, question: str, image_tokens: int) -> list[int]:
     return _chat(tokenizer, " ".join([*[IMAGE] * image_tokens, question]))
 
 
-def reading_ids(tokenizer: PreTrainedTokenizerFast, caption: str, question: str) -> list[int]:
+def reading_ids(tokenizer: Any, caption: str, question: str) -> list[int]:
     """Token ids of a question about a caption instead of an image."""
     return _chat(tokenizer, f"{caption} {question}")
 
@@ -43,7 +41,7 @@ def answer_ids(tokenizer: Any, answer: str) -> list[int]:
     return tokenizer(f"{answer} <|im_end|>", add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
 
 
-def _chat(tokenizer: PreTrainedTokenizerFast, content: str) -> list[int]:
+def _chat(tokenizer: Any, content: str) -> list[int]:
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
