@@ -76,7 +76,8 @@ def open_factor_diversity(
         check_images_per_prompt(len(images))
         kept = [image for image, is_right in zip(images, right, strict=True) if is_right]
         scenes = [_objects(detections, metadata, resolution) for detections in kept]
-        priors = scene_prior(world, _structure(metadata))
+        # The prior takes thousands of scenes to draw: only where there is something to hold against it.
+        priors = scene_prior(world, _structure(metadata)) if len(scenes) > 1 else ()
         for factor, values in measured.items():
             values.append(_measure(factor, scenes, priors))
     return {factor: _summary(values) for factor, values in measured.items()}
@@ -152,7 +153,7 @@ def _measure(factor: str, scenes: list[list[Item]], priors: tuple[dict[str, Prio
     """Entropy and coverage of a factor, summed over the objects for which it is open, over what the prior makes."""
     n = len(scenes)
     open_objects = [i for i, prior in enumerate(priors) if len(prior[factor]) > 1]
-    if n < 2 or not open_objects:
+    if not open_objects:
         return None
     observed, expected = np.zeros(2), np.zeros(2)
     for i in open_objects:
