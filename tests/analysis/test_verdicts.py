@@ -188,6 +188,15 @@ def test_invariants_are_checked_not_tested() -> None:
     assert only(entry, StudyResults(setting="a test")).note == "a: backbone_unchanged was not checked"
 
 
+def test_an_invariant_waits_for_every_run_unless_one_has_broken_it() -> None:
+    entry = {"id": "frozen", "text": "Frozen.", "kind": "invariant", "holds": {"backbone_unchanged": ["a", "b"]}}
+    for facts, outcome in (([True], Outcome.UNTESTABLE), ([False], Outcome.CONTRADICTED)):
+        runs = {"backbone_unchanged": {"a": [True] * 3, "b": facts}}
+        assert only(entry, StudyResults("a test", facts=runs, unfinished={"b": 2})).outcome == outcome
+    runs = {"backbone_unchanged": {"a": [True] * 3, "b": [True] * 3}}
+    assert only(entry, StudyResults("a test", facts=runs, unfinished={"c": 2})).outcome == Outcome.SUPPORTED
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_studies_of_equal_arms_find_nothing_more_often_than_alpha(seeds: int) -> None:
     """Eight arms of one distribution, with shared prompts, seed effects and every kind of contrast."""

@@ -41,6 +41,7 @@ class StudyResults:
         tasks: metric -> task of every prompt, for scores by prompt that are means of task means.
         curves: metric -> arm -> learning curves on validation prompts.
         facts: fact -> arm -> whether it held, for each run.
+        unfinished: arm -> how many of its planned runs have no result yet.
         guards: guard -> function that gives None if a claim passes, and otherwise what was found.
     """
 
@@ -49,6 +50,7 @@ class StudyResults:
     tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
+    unfinished: Mapping[str, int] = field(default_factory=dict)
     guards: Mapping[str, Guard] = field(default_factory=dict)
 
     def check_guards(self, claim: Claim) -> None:

@@ -117,15 +117,18 @@ def _scope(claim: Measured, effect: Effect, setting: str) -> str:
 
 
 def _check(claim: Invariant, results: StudyResults) -> Verdict:
-    """Whether every fact held in every run."""
+    """Whether every fact held in every run: one run can break it, and only all of them bear it out."""
     try:
         results.check_guards(claim)
         runs = {(fact, arm): results.fact(fact, arm) for fact, arms in claim.holds.items() for arm in arms}
+        broken = [f"{fact} in {arm}" for (fact, arm), held in runs.items() if not all(held)]
+        waiting = {arm: results.unfinished.get(arm, 0) for _, arm in runs}
+        if not broken and any(waiting.values()):
+            raise Untestable(f"{sum(waiting.values())} runs are not finished; it held in those that are")
     except Untestable as reason:
         return Verdict(
             claim=claim.id, outcome=Outcome.UNTESTABLE, note=str(reason), scope=f"Not tested in {results.setting}."
         )
-    broken = [f"{fact} in {arm}" for (fact, arm), held in runs.items() if not all(held)]
     seeds = min(map(len, runs.values()))
     return Verdict(
         claim=claim.id,
