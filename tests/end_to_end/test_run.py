@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,14 +53,15 @@ def test_every_arm_trains_samples_and_scores(arm: Path, tmp_path: Path, cache: P
 
 def test_resumed_run_equals_straight_run_bit_by_bit(tmp_path: Path, cache: Path) -> None:
     arm, straight, resumed = ROOT / "ablations/clip_fm_joint.yaml", tmp_path / "straight", tmp_path / "resumed"
-    unimm("run", arm, "profile=tiny", "--out", straight, cache=cache)
+    settings = ("profile=tiny", "evaluation.metrics=[geneval]")
+    unimm("run", arm, *settings, "--out", straight, cache=cache)
     half = tmp_path / "half"
     half_of_both = ("training.samples=32", "strategy.understanding_samples=32")
-    unimm("run", arm, "profile=tiny", *half_of_both, "--out", half, cache=cache)
+    unimm("run", arm, *settings, *half_of_both, "--out", half, cache=cache)
     resumed.mkdir()
     shutil.copy(straight / "config.yaml", resumed)
     shutil.copy(half / "last.ckpt", resumed)
-    unimm("run", arm, "profile=tiny", "--out", resumed, "--resume", cache=cache)
+    unimm("run", arm, *settings, "--out", resumed, "--resume", cache=cache)
     expected, actual = (load_file(folder / "weights.safetensors") for folder in (straight, resumed))
     assert expected.keys() == actual.keys()
     assert all(bool((expected[name] == actual[name]).all()) for name in expected)
@@ -79,6 +81,15 @@ def test_sigterm_leaves_a_checkpoint_that_resumes(tmp_path: Path, cache: Path) -
     assert process.returncode == 130, errors[-2000:]
     assert "--resume" in errors
     assert (out / "last.ckpt").exists()
+    assert not (out / "result.json").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_the_step(tmp_path: Path, cache: Path) -> None:
+    out = tmp_path / "run"
+    broken = ("profile=tiny", "training.learning_rate=1e30", "training.warmup_steps=0")
+    result = unimm("run", ROOT / "ablations/vae_mse.yaml", *broken, "--out", out, cache=cache, check=False)
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert re.search(r"the loss is not finite at step \d+;", result.stderr.replace("\n", " ")), result.stderr[-2000:]
     assert not (out / "result.json").exists()
 
 
