@@ -198,6 +198,7 @@ metrics: Registry[Metric] = Registry(
     "unimm.evaluation.metric:Metric",
     {
         "geneval": "unimm.evaluation.judging:GenEvalStyle",
+        "geneval_long": "unimm.evaluation.long_wording:LongGenEvalStyle",
         "distance": "unimm.evaluation.image_distance:ImageDistance",
         "clip_score": "unimm.evaluation.clip_score:ClipScore",
         "diversity": "unimm.evaluation.prompt_diversity:PromptDiversity",

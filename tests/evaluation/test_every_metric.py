@@ -33,6 +33,7 @@ from unimm.evaluation.suite import build_metrics
 from unimm.foundation.card import sha256
 from unimm.foundation.load import Foundation
 from unimm.registry import metrics
+from unimm.scenes.long_prompts import long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.questions import KINDS
 from unimm.scenes.render import render
@@ -153,7 +154,16 @@ def drop(images: torch.Tensor, level: float) -> torch.Tensor:
     return drop_objects(images, level, foundation().world)
 
 
+def in_long_wording(damage: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Evidence]:
+    """Clean scenes of long prompts, with damaged images."""
+    asked = long_prompts(prompts(), foundation().world)
+    images = stack([render(prompt.scene, foundation().resolution) for prompt in asked])
+    metadata = [prompt.metadata for prompt in asked]
+    return lambda level: Evidence(long_images=damage(images, level), long_prompts=metadata)
+
+
 JUDGED = ("geneval/*", "atoms/*")
+JUDGED_LONG = ("geneval_long/*", "atoms_long/*")
 COLOURS = ("geneval/colors", "geneval/color_attr", "geneval/overall", "atoms/colour", "atoms/overall")
 AGREEMENT = ("clip_score/*", "r_precision/*", "bias/*")
 FAR, COVERED = ("frechet_distance", "kernel_distance"), ("coverage",)
@@ -166,6 +176,10 @@ CASES: dict[str, dict[str, Trial]] = {
         "drop": Trial(pixels(drop), JUDGED, stepwise=True),
         "swap": Trial(pixels(swap_colours), COLOURS, stepwise=True),
         "other prompts": Trial(shuffled, ("geneval/overall", "atoms/overall"), stepwise=True),
+    },
+    "geneval_long": {
+        "blur": Trial(in_long_wording(blur), JUDGED_LONG, stepwise=True),
+        "drop": Trial(in_long_wording(drop), JUDGED_LONG, stepwise=True),
     },
     "distance": {
         "blur": Trial(pixels(blur), COVERED, FAR),
@@ -199,6 +213,7 @@ WITHOUT_DIRECTION = {"distance": ("density",)}
 # The test of each metric against another implementation or against values known beforehand.
 AGAINST = {
     "geneval": ("test_geneval_rules.py", "evaluate_agrees"),
+    "geneval_long": ("test_long_wording.py", "judged_on_the_short_prompts_facts"),
     "distance": ("test_distances.py", "agrees_with_clean_fid_and_torchmetrics"),
     "clip_score": ("test_clip_score.py", "scores_are_open_clips_cosines"),
     "diversity": ("test_open_factors.py", "true_scenes_are_as_diverse_as_the_world"),

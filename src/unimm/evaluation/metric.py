@@ -47,6 +47,7 @@ class Evidence:
     that training never saw, ``training`` some that it saw. ``varied`` holds K images of each
     of its prompts (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the
     ``decoder``, or everything (``seeds``).
+    ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption.
     """
 
     images: UInt8[Tensor, "m 3 h w"] | None = None
@@ -58,9 +59,11 @@ class Evidence:
     descriptions: Sequence[Described] | None = None
     varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None
     varied_prompts: Sequence[Metadata] | None = None
+    long_images: UInt8[Tensor, "l 3 s s"] | None = None
+    long_prompts: Sequence[Metadata] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("images", "reference", "training"):
+        for name in ("images", "reference", "training", "long_images"):
             images = getattr(self, name)
             if images is not None:
                 check_images(images, name)
@@ -80,8 +83,16 @@ class Evidence:
     def with_shuffled_prompts(self) -> Evidence:
         """Only the images, against prompts of others: the floor of every score that reads prompts."""
         assert self.prompts is not None
-        order = np.random.default_rng(97).permutation(len(self.prompts)).tolist()
-        return Evidence(images=self.images, prompts=[self.prompts[i] for i in order])
+        return Evidence(
+            images=self.images,
+            prompts=_shuffled(self.prompts),
+            long_images=self.long_images,
+            long_prompts=None if self.long_prompts is None else _shuffled(self.long_prompts),
+        )
+
+
+def _shuffled(prompts: Sequence[Metadata]) -> list[Metadata]:
+    return [prompts[i] for i in np.random.default_rng(97).permutation(len(prompts)).tolist()]
 
 
 def check_images(images: Tensor, name: str) -> None:

@@ -4,6 +4,7 @@ Scores at equal generation samples are those of the finished runs on the test pr
 off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from operator import eq, lt
@@ -18,17 +19,18 @@ from unimm.report.study_guards import guards
 
 Fact = Callable[[Result], bool | None]
 
-BY_PROMPT = "geneval/overall"
+# Scores that are means of task means over prompts, and the first word of their tasks' scores.
+BY_PROMPT = {"geneval/overall": "geneval", "geneval_long/overall": "geneval_long"}
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 def evidence(study: Study) -> StudyResults:
     """Everything that the study's claims are decided on."""
     scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
-    tasks = _prompt_tasks(study)
-    if tasks is not None:
-        scores[BY_PROMPT] = {
-            arm: np.array([_by_prompt(run) for run in study.finished(arm)]) for arm in scores[BY_PROMPT]
+    tasks = {metric: found for metric, kind in BY_PROMPT.items() if (found := _prompt_tasks(study, kind)) is not None}
+    for metric in tasks:
+        scores[metric] = {
+            arm: np.array([_by_prompt(run, BY_PROMPT[metric]) for run in study.finished(arm)]) for arm in scores[metric]
         }
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
@@ -37,9 +39,10 @@ def evidence(study: Study) -> StudyResults:
     return StudyResults(
         setting=setting(study),
         scores=budgets,
-        tasks={BY_PROMPT: tasks} if tasks is not None else {},
+        tasks=tasks,
         curves=curves,
         facts={name: _checked(study, check) for name, check in FACTS.items()},
+        unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
     )
 
@@ -58,11 +61,11 @@ def _by_run(study: Study, metric: str) -> dict[str, Array]:
     return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
 
 
-def _prompt_tasks(study: Study) -> list[str] | None:
+def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
     """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one."""
     seen: list[tuple[str, ...]] = []
     for run in study.all_runs:
-        if run.items is None or not any(f"geneval/{task}" in run.items.scores for task in TASKS):
+        if run.items is None or not any(f"{kind}/{task}" in run.items.scores for task in TASKS):
             return None
         seen.append(tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS))
     if not seen or len(set(seen)) > 1:
@@ -72,12 +75,12 @@ def _prompt_tasks(study: Study) -> list[str] | None:
     return [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
 
 
-def _by_prompt(run: StudyRun) -> Array:
-    """Score of every prompt, `[prompts]`: the mean over its images."""
+def _by_prompt(run: StudyRun, kind: str) -> Array:
+    """Score of every prompt, `[prompts]`: the mean over its images. Long wordings follow their short ones' order."""
     assert run.items is not None
     items = run.items
     correct = [
-        items.scores[f"geneval/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
+        items.scores[f"{kind}/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
     ]
     return np.array([np.mean([float(correct[i] or 0) for i in block]) for block in _blocks(run, items)])
 

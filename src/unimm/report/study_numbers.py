@@ -13,6 +13,8 @@ from unimm.report.table import described, number
 HEADLINE = {
     "geneval/overall": "whole prompts right (fraction)",
     "atoms/overall": "single facts right (fraction)",
+    "geneval_long/overall": "whole prompts right, long wording (fraction)",
+    "atoms_long/overall": "single facts right, long wording (fraction)",
     "frechet_distance": "Fréchet distance (lower is better)",
     "clip_score/a": "CLIP score, evaluator a (x 100)",
     "diversity/latents/place_entropy": "place entropy (world = 1)",
@@ -22,6 +24,8 @@ HEADLINE = {
 _SHORT = {
     "geneval/overall": "GenEval-style score",
     "atoms/overall": "single facts right",
+    "geneval_long/overall": "GenEval-style score, long wording",
+    "atoms_long/overall": "single facts right, long wording",
     "understanding/overall": "understanding accuracy",
     "diversity/latents/place_entropy": "place entropy",
     "diversity/latents/vendi": "Vendi score",

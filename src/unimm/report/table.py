@@ -22,6 +22,8 @@ _ABILITIES = ("exists", "count", "colour", "relation")
 
 _TASKS_GROUP = "GenEval tasks (fraction of images correct)"
 _ATOMS_GROUP = "Atoms (fraction of single facts correct)"
+_LONG_TASKS_GROUP = "GenEval tasks in the wording of long captions (fraction of images correct)"
+_LONG_ATOMS_GROUP = "Atoms in the wording of long captions (fraction of single facts correct)"
 _IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
 _COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
 _DIVERSITY_GROUP = (
@@ -40,6 +42,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "geneval/seen": (_COMBINATIONS_GROUP, "seen in training"),
     **{f"atoms/{atom}": (_ATOMS_GROUP, atom) for atom in _ATOMS},
     "atoms/overall": (_ATOMS_GROUP, "overall"),
+    **{f"geneval_long/{task}": (_LONG_TASKS_GROUP, task.replace("_", " ")) for task in (*_GENEVAL, "overall")},
+    **{f"atoms_long/{atom}": (_LONG_ATOMS_GROUP, atom) for atom in (*_ATOMS, "overall")},
     "frechet_distance": (_IMAGES_GROUP, "Fréchet distance"),
     "kernel_distance": (_IMAGES_GROUP, "kernel distance"),
     "density": (_IMAGES_GROUP, "density (real images: 1)"),

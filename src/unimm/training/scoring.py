@@ -30,6 +30,7 @@ from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig, RunConfig
 from unimm.training.asking import answered, described
 from unimm.training.assemble import Arm, open_source
+from unimm.training.long_test import LongTest
 
 REFERENCE_SCENES = 1000
 
@@ -78,6 +79,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
+    long = LongTest.for_metrics(metrics, foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(config, arm, device)
     descriptions, blind_descriptions = described(config, arm, device)
@@ -91,6 +93,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         descriptions=descriptions,
         varied=varied,
         varied_prompts=varied_prompts,
+        **long.drawn(arm.pipeline(), noise),
     )
     floors = {
         "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
@@ -98,10 +101,10 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     }
     scenes = real_scenes(prompts, foundation.world)
     real = real_images(arm, scenes, device)
+    long_real = long.real(lambda described: real_images(arm, described, device))
+    known = {"prompts": prompts, "reference": evidence.reference, "training": training}
     ceilings = {
-        name: score_all(
-            metrics, Evidence(images=shown, prompts=prompts, reference=evidence.reference, training=training)
-        )
+        name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
         for name, shown in real.items()
     }
     card = judge_card(scenes, real, foundation.world)

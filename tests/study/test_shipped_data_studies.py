@@ -1,0 +1,58 @@
+"""The studies of training data: their plans, and each arm trained for two steps at tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unimm.schema import RunConfig
+from unimm.study.expand import expand
+from unimm.study.plan import Plan
+
+STUDIES = Path(__file__).parents[2] / "ablations" / "studies"
+
+
+def planned(name: str) -> Plan:
+    return expand(STUDIES / f"{name}.yaml")
+
+
+def tiny(config: dict[str, Any]) -> RunConfig:
+    """The arm's own configuration, as small as it goes."""
+    sizes: dict[str, dict[str, Any]] = {
+        "data": {"train_scenes": 48},
+        "training": {"samples": 8, "batch_size": 4, "warmup_steps": 1, "snapshots": 1},
+        "evaluation": {"prompts_per_task": 1, "combination_prompts": 1, "diversity_prompts": 1, "questions": 8},
+        "sampling": {"decoder_steps": 1},
+        "objective": {"steps": 1},
+    }
+    return RunConfig.model_validate({**config, "seed": 0} | {part: config[part] | own for part, own in sizes.items()})
+
+
+def test_caption_mixes_differ_in_the_share_alone() -> None:
+    plan = planned("caption_mix")
+    shares = {name: arm.config["data"]["long_caption_share"] for name, arm in plan.arms.items()}
+    assert shares == {"long_only": 1.0, "tenth_short": 0.9, "half_short": 0.5}
+    assert plan.declared_differences == ["data.long_caption_share"] and plan.seeds == [0, 1, 2]
+    assert all("geneval_long" in arm.config["evaluation"]["metrics"] for arm in plan.arms.values())
+    assert {claim["metric"] for claim in plan.claims["claims"]} >= {"atoms/overall", "atoms_long/overall"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["long_only", "tenth_short", "half_short"])
+def test_every_caption_mix_trains_and_is_scored_on_both_wordings(
+    arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unimm.training import job
+
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    result = job.run(tiny(planned("caption_mix").arms[arm].config), tmp_path / "run")
+    names = {score["name"] for score in result["scores"]}
+    for reference in (result["floors"]["shuffled_prompts"], *result["ceilings"].values()):
+        assert {"geneval/overall", "atoms/overall", "geneval_long/overall", "atoms_long/overall"} <= names & set(
+            reference
+        )
+    assert result["ceilings"]["real"]["geneval_long/overall"] == 1.0
+    kinds = result["data"]["captions"]
+    assert arm != "long_only" or set(kinds) == {"long"}
