@@ -102,7 +102,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     scenes = real_scenes(prompts, foundation.world)
     real = real_images(arm, scenes, device)
     long_real = long.real(lambda described: real_images(arm, described, device))
-    known = {"prompts": prompts, "reference": evidence.reference, "training": training}
+    known: dict[str, Any] = {"prompts": prompts, "reference": evidence.reference, "training": training}
     ceilings = {
         name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
         for name, shown in real.items()
