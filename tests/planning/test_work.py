@@ -52,7 +52,7 @@ def test_a_planned_question_costs_what_a_real_one_does():
     backbone: CausalLM = assemble(tiny("clip_fm_joint")).backbone
     rows = [Row([5] * 30, 4)] * BATCH
     counted = count_flops(lambda: answer_loss(backbone, rows, None).backward())
-    assert counted / BATCH == pytest.approx(question_flops(Decoder.of(backbone.model), 30, whole=True), rel=0.1)
+    assert counted / BATCH == pytest.approx(question_flops(Decoder.of(backbone.model), 30, 4, whole=True), rel=0.1)
 
 
 def test_the_share_of_questions():
@@ -61,7 +61,7 @@ def test_the_share_of_questions():
     assert plan.understanding_samples == 64
     done, kept = cost(plan, PROMPT)
     assert kept.understanding > 0
-    assert done.understanding == question_flops(Decoder.of(plan.language_model), plan.spec.tokens + 24, whole=True)
+    assert done.understanding == question_flops(Decoder.of(plan.language_model), plan.spec.tokens + 24, 10, whole=True)
     done, kept = cost(outline(tiny("clip_fm")), PROMPT)
     assert done.understanding == kept.understanding == 0
 

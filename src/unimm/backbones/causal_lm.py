@@ -177,7 +177,7 @@ class CausalLM(nn.Module):
     def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
         """Next-token logits of the ``last`` positions of a sequence, or of all."""
         states = self._decode(embedded, inputs.mask)[0]
-        return self.model.lm_head(states)[:, -last:]  # type: ignore[no-any-return,operator]
+        return self.model.lm_head(states[:, -last:])  # type: ignore[no-any-return,operator]
 
     def _decode(
         self,

@@ -39,8 +39,10 @@ def row(prompt: list[int], answer: list[int]) -> Row:
     return Row(prompt + answer, len(answer))
 
 
-def answer_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the covered tokens.
+def answer_loss(
+    backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
 
     Questions and descriptions differ several times in length, so each kind is padded and run by itself: the same mean
     over the same tokens, without most of the padding.
@@ -48,8 +50,8 @@ def answer_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n 
     total = torch.zeros((), device=backbone.queries.device)
     for group in _by_length(rows):
         shown = None if images is None else images[torch.tensor(group)]
-        total = total + _summed_loss(backbone, [rows[i] for i in group], shown)
-    return total / sum(r.answer for r in rows)
+        total = total + summed_loss(backbone, [rows[i] for i in group], shown)
+    return total / (tokens or sum(r.answer for r in rows))
 
 
 def _by_length(rows: list[Row]) -> list[list[int]]:
@@ -59,16 +61,19 @@ def _by_length(rows: list[Row]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
-def _summed_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
-    """Summed cross-entropy of the covered tokens; rows are left-padded, so those are each row's last ones."""
+def summed_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
+    """Summed cross-entropy of the covered tokens in one pass; rows are left-padded, so those are each row's last ones.
+
+    Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.
+    """
     ids, mask, _ = pad_left([r.ids for r in rows], int(backbone.tokenizer.pad_token_id))
     device = backbone.queries.device
-    logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False).logits
-    length = ids.shape[1]
+    longest = max(r.answer for r in rows)
+    logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False, last=longest + 1).logits
     answers = torch.tensor([r.answer for r in rows])
-    covered = (torch.arange(length)[None] >= length - answers[:, None]).to(device)
-    target = ids.to(device).masked_fill(~covered, -100)
-    flat, labels = logits[:, :-1].float().flatten(0, 1), target[:, 1:].flatten()
+    covered = torch.arange(longest)[None] >= longest - answers[:, None]
+    target = ids[:, -longest:].masked_fill(~covered, -100).to(device)
+    flat, labels = logits[:, :-1].float().flatten(0, 1), target.flatten()
     return F.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")
 
 

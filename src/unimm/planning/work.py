@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unimm.evaluation.flops import count_flops
 from unimm.noise import NoiseSource
-from unimm.planning.assumptions import QUESTION
+from unimm.planning.assumptions import ANSWER, QUESTION
 from unimm.planning.backbone import trained_backbone
 from unimm.planning.language import Decoder
 from unimm.planning.outline import Outline
@@ -58,12 +58,12 @@ def cost(arm: Outline, prompt: int | None = None) -> tuple[Work, Kept]:
     done = Work(
         encoder=_encoder(arm),
         backbone=_backbone(decoder, length, arm.queries, trains, whole),
-        understanding=round(_share(arm) * question_flops(decoder, question, whole)),
+        understanding=round(_share(arm) * question_flops(decoder, question, ANSWER, whole)),
         head=head_flops,
     )
     kept = Kept(
         backbone=decoder.kept_bytes(arm.queries + (length if trains else 0)),
-        understanding=round(_share(arm) * (decoder.kept_bytes(question) + decoder.kept_logits(question))),
+        understanding=round(_share(arm) * (decoder.kept_bytes(question) + decoder.kept_logits(ANSWER + 1))),
         head=head_bytes,
     )
     return done, kept
@@ -95,9 +95,11 @@ def _backbone(decoder: Decoder, prompt: int, queries: int, trains: bool, whole: 
     return decoder.forward(prompt, prompt) + conditions
 
 
-def question_flops(decoder: Decoder, tokens: int, whole: bool) -> int:
-    """FLOPs of forward and backward pass of a question with its answer; ``whole`` as the model's weights train."""
-    return decoder.forward(tokens, tokens) + decoder.backward(tokens, tokens, whole) + decoder.output(tokens, whole)
+def question_flops(decoder: Decoder, tokens: int, answer: int, whole: bool) -> int:
+    """FLOPs of forward and backward pass of a question, the last ``answer`` of whose tokens count, and which alone,
+    with the one before, need logits; ``whole`` as the model's weights train."""
+    passes = decoder.forward(tokens, tokens) + decoder.backward(tokens, tokens, whole)
+    return passes + decoder.output(answer + 1, whole)
 
 
 def _head(arm: Outline) -> tuple[int, int]:
