@@ -99,6 +99,9 @@ def test_parts_that_a_mixture_cannot_use_are_errors(tars: Path) -> None:
     parts = [{"weight": 1, "source": shards}, {"weight": 1, "source": {**shards, "latents": "cache"}}]
     with pytest.raises(ValueError, match=r"parts\.1: latents are the whole mixture's"):
         Mixture.build(Mixture.Config(parts=parts), CONTEXT)  # type: ignore[arg-type]
+    parts = [{"weight": 1, "source": shards}, {"weight": 1, "source": {**shards, "resolution": 32}}]
+    with pytest.raises(ValueError, match=r"all parts have the resolution of the mixture; set source\.resolution"):
+        Mixture.Config(parts=parts)  # type: ignore[arg-type]
 
 
 def test_a_mistake_within_a_part_names_the_source_that_it_is_in(tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_a_mixture_is_a_setting_that_dumps_and_reads_back(tars: Path) -> None:
     dumped = config.model_dump(mode="json")
     assert dumped["source"]["parts"][1]["source"]["image"] == "file"
     assert RunConfig.model_validate(dumped) == config
-    assert RunConfig.model_validate(base).model_dump(mode="json")["source"] == {"name": "scenes"}
+    assert RunConfig.model_validate(base).model_dump(mode="json")["source"] == {"name": "scenes", "resolution": None}
     with pytest.raises(ValueError, match=r"source\.parts\.0\.source\.pth"):
         RunConfig.model_validate(
             {

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimm.data.scenes import SceneSet, batch_indices
+from unimm.data.scenes import Scenes, SceneSet, batch_indices
 from unimm.scenes.world import FAMILIES, world
 
 NANO = world("scenes-nano")
@@ -60,3 +60,13 @@ def test_batches_cover_all_images(size):
     joined = torch.cat(list(scenes.batches(size)))
     assert torch.equal(joined, scenes.images(torch.arange(12)))
     assert 0 <= float(joined.min()) < float(joined.max()) <= 1
+
+
+def test_scenes_that_memory_would_not_hold_are_rendered_when_they_are_looked_at(monkeypatch):
+    kept = SceneSet(NANO, "train", 12, 32)
+    monkeypatch.setattr("unimm.data.scenes.KEPT_BYTES", 12 * 3 * 32**2 - 1)
+    rendered = SceneSet(NANO, "train", 12, 32)
+    assert kept.name == rendered.name
+    assert torch.equal(torch.cat(list(rendered.batches(5))), torch.cat(list(kept.batches(5))))
+    assert torch.equal(Scenes(rendered).image(7), kept.pixels[7])
+    assert "pixels" not in vars(rendered)

@@ -280,11 +280,32 @@ def test_standardised_latents_decode_as_raw_ones_do(checkpoint: Checkpoint) -> N
     raw, standard = (build(checkpoint("autoencoder_kl"), "autoencoder_kl", standardise=on) for on in (False, True))
     standard.statistics = Statistics(torch.full((4,), 0.3), torch.full((4,), 2.0))
     decoded = [
-        encoder.decoder(SimpleNamespace(resolution=64), 1).decode(encoder.encode(images()), NoiseSource(0, "t"), ["0"])
+        encoder.decoder(SimpleNamespace(resolution=24), 1).decode(encoder.encode(images()), NoiseSource(0, "t"), ["0"])
         for encoder in (raw, standard)
     ]
-    assert decoded[0].shape == (3, 3, 64, 64)  # at the side of the data, not of the latents
+    assert decoded[0].shape == (3, 3, 24, 24)  # at the side of the data, not of the latents
     torch.testing.assert_close(*decoded, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "fix"),
+    [
+        ("autoencoder_kl", "autoencoder_kl", "encoder.resolution=null"),
+        ("autoencoder_rae", "autoencoder_rae", "source.resolution=64"),
+        ("", "pixels", "encoder.resolution=null"),
+    ],
+)
+def test_pictures_are_shrunk_but_never_enlarged(checkpoint: Checkpoint, source: str, name: str, fix: str) -> None:
+    """An encoder that works at a side of its own gives pictures of that side, whatever the run's images have."""
+    own: dict[str, Any] = {"pretrained": str(checkpoint(source))} if source else {}
+    own |= {} if name == "autoencoder_rae" else {"resolution": 48}
+    cls: Any = encoders.get(name)
+    encoder = cls.build(cls.Config(**own, standardise=False), SimpleNamespace(resolution=96))
+    smaller = encoder.decoder(SimpleNamespace(resolution=32), 1)
+    latents = encoder.encode(images(side=96))
+    assert smaller.decode(latents, NoiseSource(0, "test"), ["0"]).shape == (3, 3, 32, 32)
+    with pytest.raises(ValueError, match=rf"draws (48|64) pixels a side, but the run's images have 96.*: {fix}$"):
+        encoder.decoder(SimpleNamespace(resolution=96), 1)
 
 
 @pytest.mark.parametrize(
@@ -340,8 +361,12 @@ def test_the_text_tower_of_a_whole_clip_is_no_leftover(checkpoint: Checkpoint) -
         ("clip_vision", "transformers_vision", {"grid": 5}, r"grid=5 does not divide the 8 x 8 patches .* 1, 2, 4, 8"),
         ("clip_vision", "transformers_vision", {"layer": -3}, r"layer=-3, but .* has 2 blocks: choose -1 .* to -2"),
         ("open_clip", "open_clip", {"layer": -3}, r"layer=-3, but .* has 2 blocks"),
-        ("clip_vision", "transformers_vision", {"resolution": 33}, r"resolution=33 is no multiple .* 4 pixels"),
-        ("autoencoder_kl", "autoencoder_kl", {"patch": 3}, r"patch=3 does not divide the 4 x 4 latents"),
+        ("clip_vision", "transformers_vision", {"resolution": 33}, r"multiple of 4 .*encoder.resolution=32 or 36"),
+        ("open_clip", "open_clip", {"resolution": 30}, r"a multiple of 4 pixels, not 30: encoder.resolution=28 or 32"),
+        ("open_clip_timm", "open_clip", {"resolution": 8}, r"a multiple of 16 pixels, not 8: encoder.resolution=16$"),
+        ("autoencoder_dc", "autoencoder_dc", {"resolution": 33}, r"a multiple of 4 pixels.*encoder.resolution=32 or 36"),
+        ("autoencoder_tiny", "autoencoder_tiny", {"resolution": 60}, r"multiple of 8 .*encoder.resolution=56 or 64"),
+        ("autoencoder_kl", "autoencoder_kl", {"patch": 3}, r"patch=3 takes .*24 pixels, not 32: source.resolution=24 or 48"),
         ("autoencoder_kl", "autoencoder_kl", {"subfolder": "vae"}, r"has no subfolder 'vae' \(subfolders: none\)"),
     ],
 )

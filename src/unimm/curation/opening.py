@@ -37,7 +37,7 @@ def open_path(path: Path, settings: Sequence[str] = (), resolution: int = RESOLU
         config = cls.Config.model_validate({"path": str(path), **_values(settings)})
     except ValidationError as error:
         raise ValueError(_explained(error, kind, [key for key in cls.Config.model_fields if key != "path"])) from error
-    source: FilesSource = cls(config, resolution)
+    source: FilesSource = cls(config, config.resolution or resolution)
     return source
 
 

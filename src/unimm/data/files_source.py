@@ -10,13 +10,12 @@ from jaxtyping import UInt8
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from unimm.component_config import ComponentConfig
 from unimm.data.captions import TEXT_BYTES, Keys, Texts, read_record, texts_of
 from unimm.data.decode import IMAGE_BYTES, TRANSFORM, Limits, decode
-from unimm.data.source import Context, IndexedSource, Latents, Understanding, Unusable
+from unimm.data.source import Context, IndexedSource, Latents, SourceConfig, Understanding, Unusable
 
 
-class FilesConfig(ComponentConfig):
+class FilesConfig(SourceConfig):
     """Settings of every source of encoded images.
 
     ``short``, ``long``, ``caption`` and ``questions`` name entries of a sample's record (JSON object, JSONL line,

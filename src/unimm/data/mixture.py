@@ -18,7 +18,7 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.data.captions import Texts
 from unimm.data.order import permuted
-from unimm.data.source import Context, IndexedSource, Latents
+from unimm.data.source import Context, IndexedSource, Latents, SourceConfig
 from unimm.registry import sources
 from unimm.schema import SourceChoice
 
@@ -35,8 +35,8 @@ class Part(ComponentConfig):
 class Mixture(IndexedSource):
     """Several sources, each with its share of the samples."""
 
-    class Config(ComponentConfig):
-        """``parts``: ``{weight, source: {name, ...}}`` each; ``latents`` as in the sources, for the whole mixture."""
+    class Config(SourceConfig):
+        """``parts``: ``{weight, source: {name, ...}}`` each; ``latents`` and ``resolution`` hold for all of them."""
 
         parts: tuple[Part, ...]
         latents: Latents = "auto"
@@ -46,6 +46,8 @@ class Mixture(IndexedSource):
         def _several(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
             if len(parts) < 2:
                 raise ValueError("a mixture has two parts or more; for one, name its source itself")
+            if any(getattr(part.source.config, "resolution", None) is not None for part in parts):
+                raise ValueError("all parts have the resolution of the mixture; set source.resolution instead")
             return parts
 
     def __init__(self, members: Sequence[IndexedSource], weights: Sequence[float], latents: Latents = "auto") -> None:

@@ -6,7 +6,7 @@ can be trained on disjoint halves: the evaluators see one, what they judge saw t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,13 +15,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from unimm.component_config import ComponentConfig
 from unimm.data.captions import Texts
 from unimm.data.order import batch_indices, stream_indices
-from unimm.data.source import Context, IndexedSource, Latents
+from unimm.data.source import Context, IndexedSource, Latents, SourceConfig
 from unimm.scenes.render import render
 from unimm.scenes.stream import Sample, scene_sample
 from unimm.scenes.world import World
+
+KEPT_BYTES = 1 << 31
 
 __all__ = ["SceneSet", "Scenes", "batch_indices", "stream_indices", "training_scenes"]
 
@@ -42,9 +43,21 @@ class SceneSet:
         return len(self.samples)
 
     @cached_property
-    def pixels(self) -> Tensor:
-        """All images, rendered at first use."""
-        images = np.stack([render(s.scene, self.resolution) for s in self.samples])
+    def pixels(self) -> UInt8[Tensor, "m 3 s s"]:
+        """All images, rendered at first use and kept."""
+        return self._rendered(self.samples)
+
+    @property
+    def kept(self) -> bool:
+        """Whether memory holds all images; else each is rendered whenever it is looked at."""
+        return len(self) * 3 * self.resolution**2 <= KEPT_BYTES
+
+    def between(self, begin: int, end: int) -> UInt8[Tensor, "b 3 s s"]:
+        """Images ``begin`` to ``end``."""
+        return self.pixels[begin:end] if self.kept else self._rendered(self.samples[begin:end])
+
+    def _rendered(self, samples: Sequence[Sample]) -> UInt8[Tensor, "b 3 s s"]:
+        images = np.stack([render(sample.scene, self.resolution) for sample in samples])
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
     def images(self, indices: Tensor | slice) -> Float[Tensor, "b 3 s s"]:
@@ -54,7 +67,7 @@ class SceneSet:
     def batches(self, size: int) -> Iterator[Tensor]:
         """All images in order, ``size`` at a time."""
         for begin in range(0, len(self), size):
-            yield self.images(slice(begin, begin + size))
+            yield self.between(begin, begin + size).float() / 255
 
 
 # A run asks for the set twice: as its source, and for the questions of joint training.
@@ -67,8 +80,8 @@ def training_scenes(world: World, size: int, resolution: int) -> SceneSet:
 class Scenes(IndexedSource):
     """The embedded world's scenes: ``data.train_scenes`` of them, rendered in memory."""
 
-    class Config(ComponentConfig):
-        """Nothing to set: world and resolution are the foundation's."""
+    class Config(SourceConfig):
+        """Their world is the foundation's, their number ``data.train_scenes``; any resolution can be rendered."""
 
     latents: Latents = "cache"
 
@@ -94,7 +107,7 @@ class Scenes(IndexedSource):
         return str(index)
 
     def image(self, index: int) -> UInt8[Tensor, "3 s s"]:
-        return self.scenes.pixels[index]
+        return self.scenes.between(index, index + 1)[0]
 
     def texts(self, index: int) -> Texts:
         sample = self.scenes.samples[index]

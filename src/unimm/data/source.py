@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
@@ -62,11 +63,23 @@ class Visit(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a run knows before it opens its source: the scenes' world, the side of its images, how many scenes."""
+    """What a run knows before it opens its source: the scenes' world, the side of its images, how many scenes.
+
+    ``resolution`` is the source's own setting, where it has one, else that of the foundation.
+    """
 
     world: World
     resolution: int
     train_scenes: int
+
+
+class SourceConfig(ComponentConfig):
+    """What every source can be told.
+
+    ``resolution``: side of its images in pixels, which encoders see and decoders draw; null for the foundation's.
+    """
+
+    resolution: int | None = Field(default=None, ge=8)
 
 
 class Source(ABC):

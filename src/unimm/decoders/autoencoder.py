@@ -6,23 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from unimm.components import Decoder
 from unimm.encoders.autoencoder import Core
 from unimm.encoders.autoencoder_kinds import CORES
+from unimm.encoders.sides import resized
 from unimm.encoders.statistics import Statistics, blank
 from unimm.encoders.vae import unpatchify
 from unimm.noise import NoiseSource
-
-
-def resized(images: Float[Tensor, "b 3 r r"], side: int) -> Float[Tensor, "b 3 s s"]:
-    """Images at the side of the data, whatever side the model works at."""
-    if images.shape[-1] == side:
-        return images
-    return F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 class AutoencoderDecoder(Decoder):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unimm.components import Decoder
 from unimm.decoders.vae import VaeDecoder
+from unimm.encoders.sides import resized
 from unimm.encoders.statistics import Statistics, blank
 from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
@@ -21,7 +22,10 @@ from unimm.objectives.flow_matching import FlowMatching
 
 
 class DiffusionDecoder(Decoder):
-    """``clip_statistics`` are given when the incoming tokens are raw: the head was trained on standardised ones."""
+    """Tokens to images of side ``resolution`` (None: as they are drawn).
+
+    ``clip_statistics`` are given when the incoming tokens are raw: the head was trained on standardised ones.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class DiffusionDecoder(Decoder):
         shape: tuple[int, int],
         vae: VaeDecoder,
         clip_statistics: Statistics | None,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
         self.head = head
@@ -37,6 +42,7 @@ class DiffusionDecoder(Decoder):
         self.shape = shape
         self.vae = vae
         self.clip_statistics = clip_statistics
+        self.resolution = resolution
         self.requires_grad_(False).eval()
 
     def decode(
@@ -44,7 +50,8 @@ class DiffusionDecoder(Decoder):
     ) -> Float[Tensor, "b 3 s s"]:
         tokens = self.clip_statistics.standardise(latents) if self.clip_statistics else latents
         inner = self.flow.sample(self.head, tokens, self.shape, noise.child("decoder"), keys)
-        return self.vae.decode(inner, noise, keys)
+        images = self.vae.decode(inner, noise, keys)
+        return images if self.resolution is None else resized(images, self.resolution)
 
     def settings(self) -> dict[str, Any]:
         head = self.head
@@ -56,6 +63,7 @@ class DiffusionDecoder(Decoder):
             "flow": self.flow.config.model_dump(),
             "vae": self.vae.settings(),
             "takes_raw_tokens": self.clip_statistics is not None,
+            "resolution": self.resolution,
         }
 
     @classmethod
@@ -66,4 +74,5 @@ class DiffusionDecoder(Decoder):
         flow = FlowMatching(FlowMatching.Config(**settings["flow"]))
         shape = (head.grid[0] * head.grid[1], head.channels)
         raw = blank(width) if settings["takes_raw_tokens"] else None
-        return cls(head, flow, shape, VaeDecoder.from_settings(settings["vae"]), raw)
+        # Models that were exported before there were resolutions name none.
+        return cls(head, flow, shape, VaeDecoder.from_settings(settings["vae"]), raw, settings.get("resolution"))

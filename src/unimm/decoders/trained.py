@@ -1,8 +1,9 @@
 """A diffusion decoder from a folder that `unimm decoder train` wrote: an encoder's tokens to pixels.
 
 The network turns tokens into latents of an autoencoder by flow matching, and the autoencoder into pixels. It was
-trained on standardised tokens of one encoder: the folder names that encoder's fingerprint, and keeps the statistics of
-tokens and latents, so that arms with other statistics, or with none, decode alike.
+trained on standardised tokens of one encoder and draws images of one side: the folder names that encoder's fingerprint
+and that side, and keeps the statistics of tokens and latents, so that arms with other statistics, or with none, decode
+alike. A run whose images are smaller has the pictures shrunk; one with larger images is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from unimm.checkpoints.source import read_config
 from unimm.checkpoints.weights import weight_files
 from unimm.components import Decoder, Encoder, Head
 from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.sides import check_drawn, resized
 from unimm.encoders.statistics import Statistics, blank
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
@@ -60,12 +62,22 @@ def build_network(settings: dict[str, Any]) -> Head:
 
 
 class TrainedDecoder(Decoder):
-    """Tokens to latents by flow matching, then the latents' own decoder; ``statistics`` standardises what comes in."""
+    """Tokens to latents by flow matching, then the latents' own decoder, then images of side ``resolution``.
+
+    ``statistics`` standardises what comes in; ``resolution`` None leaves images as they are drawn.
+    """
 
     def __init__(
-        self, settings: dict[str, Any], network: Head, statistics: Statistics, inner: Decoder, inner_name: str
+        self,
+        settings: dict[str, Any],
+        network: Head,
+        statistics: Statistics,
+        inner: Decoder,
+        inner_name: str,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
+        self.resolution = resolution
         self.network, self.statistics, self.inner = network, statistics, inner
         self.flow = FlowMatching(FlowMatching.Config.model_validate(settings["flow"]))
         self._settings, self._inner_name = settings, inner_name
@@ -78,19 +90,20 @@ class TrainedDecoder(Decoder):
         part = self._settings["network"]
         shape = (part["grid"][0] * part["grid"][1], part["channels"])
         inner = self.flow.sample(self.network, tokens, shape, noise.child("decoder"), keys)
-        return self.inner.decode(inner, noise, keys)
+        images = self.inner.decode(inner, noise, keys)
+        return images if self.resolution is None else resized(images, self.resolution)
 
     @classmethod
     def load(cls, folder: str, encoder: CalibratedEncoder, foundation: Any, steps: int) -> TrainedDecoder:
         """The decoder in ``folder`` for the tokens of ``encoder``, sampling in ``steps`` Euler steps.
 
         Raises:
-            ValueError: the folder holds no whole decoder, or one for other tokens.
+            ValueError: the folder holds no whole decoder, or one for other tokens or smaller images.
         """
         path = Path(folder)
         settings = read_config(path, CONFIG, FIX) if path.is_dir() else _no_folder(path)
         expected = settings["condition"]["fingerprint"]
-        if expected != encoder.fingerprint:
+        if expected != encoder.fingerprint or settings["network"]["condition_grid"] != list(encoder.grid):
             raise ValueError(
                 f"{path / CONFIG}: this decoder was trained on the tokens {expected}, the encoder makes "
                 f"{encoder.fingerprint} (another checkpoint, grid, layer or resolution); train one for it with "
@@ -101,21 +114,28 @@ class TrainedDecoder(Decoder):
         network = build_network(settings["network"])
         _load(network, path / WEIGHTS)
         values = load_file(path / STATISTICS)
-        inner = _latents_encoder(settings, values, foundation).decoder(foundation, steps)
+        # Decoders from before there were resolutions were trained at their foundation's.
+        drawn = int(settings.get("resolution", foundation.trained_at))
+        fix = f"source.resolution={drawn}, or train one for larger images with `unimm decoder train`"
+        check_drawn(drawn, foundation.resolution, str(path), fix)
+        within = foundation.at(drawn)
+        inner = _latents_encoder(settings, values, within).decoder(within, steps)
         settings = {**settings, "flow": {**settings["flow"], "steps": steps}}
         own = Statistics(values["condition.mean"], values["condition.std"])
-        return cls(settings, network, _from_arm(own, encoder), inner, decoders.name_of(type(inner)))
+        name = decoders.name_of(type(inner))
+        return cls(settings, network, _from_arm(own, encoder), inner, name, foundation.resolution)
 
     def settings(self) -> dict[str, Any]:
         inner = {"name": self._inner_name, "settings": self.inner.settings()}
-        return {"network": self._settings["network"], "flow": self._settings["flow"], "inner": inner}
+        own = {name: self._settings[name] for name in ("network", "flow")}
+        return {**own, "inner": inner, "resolution": self.resolution}
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> TrainedDecoder:
         name = settings["inner"]["name"]
         inner = decoders.get(name).from_settings(settings["inner"]["settings"])
         statistics = blank(settings["network"]["condition_channels"])
-        return cls(settings, build_network(settings["network"]), statistics, inner, name)
+        return cls(settings, build_network(settings["network"]), statistics, inner, name, settings.get("resolution"))
 
 
 def _from_arm(own: Statistics, encoder: CalibratedEncoder) -> Statistics:
@@ -132,7 +152,7 @@ def _latents_encoder(settings: dict[str, Any], values: dict[str, Tensor], founda
     choice = dict(settings["latents"])
     encoder_class: Any = encoders.get(choice.pop("name"))
     encoder: Encoder = encoder_class.build(encoder_class.Config.model_validate(choice), foundation)
-    if isinstance(encoder, CalibratedEncoder) and encoder.config.standardise:
+    if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
         encoder.statistics = Statistics(values["latents.mean"], values["latents.std"])
     found, expected = encoder.latent_spec().fingerprint, settings["latents_fingerprint"]
     if found != expected:

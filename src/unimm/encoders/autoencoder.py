@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -21,7 +20,8 @@ from unimm.checkpoints.source import checkpoint_folder, config_folder, read_conf
 from unimm.checkpoints.weights import check_complete, files_hash, reading, weight_files
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
-from unimm.encoders.calibrated import CalibratedEncoder, blank_on_meta
+from unimm.encoders.calibrated import OutlinedEncoder, blank_on_meta
+from unimm.encoders.sides import check_drawn, check_side, resized
 from unimm.encoders.tower import DTYPES
 from unimm.encoders.vae import patchify
 from unimm.registry import decoders
@@ -38,6 +38,15 @@ class Core(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+    @property
+    @abstractmethod
+    def factor(self) -> int:
+        """Pixels a side of one latent position."""
+
+    def drawn(self, side: int) -> int:
+        """Side of what `decode` gives back of images of a side."""
+        return side
 
     @abstractmethod
     def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
@@ -66,7 +75,7 @@ class Core(nn.Module):
         return mean, scale / std
 
 
-class Autoencoder(CalibratedEncoder):
+class Autoencoder(OutlinedEncoder):
     """What all autoencoders share: loading, folding to tokens, and themselves as decoders."""
 
     core_class: ClassVar[type[Core]]
@@ -84,7 +93,7 @@ class Autoencoder(CalibratedEncoder):
     def __init__(self, config: Any, core: Core, side: int, fingerprint: str) -> None:
         grid, channels = _folded(core, side, config)
         super().__init__((grid, grid), channels, fingerprint)
-        self.config, self.core = config, core
+        self.config, self.core, self.drawn = config, core, core.drawn(side)
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -138,15 +147,12 @@ class Autoencoder(CalibratedEncoder):
         return settings, library
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        return patchify(self.core.encode(self._resized(images)), self.config.patch)
-
-    def _resized(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 r r"]:
-        side = self.config.resolution
-        if side is None or images.shape[-1] == side:
-            return images
-        return F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        shown = resized(images, self.config.resolution or images.shape[-1])
+        return patchify(self.core.encode(shown), self.config.patch)
 
     def decoder(self, foundation: Any, steps: int) -> Decoder:
+        fix = "encoder.resolution=null" if self.config.resolution else f"source.resolution={self.drawn}"
+        check_drawn(self.drawn, foundation.resolution, self.config.pretrained, fix)
         own: Any = decoders.get("autoencoder")
         return cast("Decoder", own(self.core, self.statistics, self.config.patch, foundation.resolution))
 
@@ -155,12 +161,10 @@ def _folded(core: Core, side: int, config: Any) -> tuple[int, int]:
     """Side of the token grid and channels of a token, from a pass without numbers."""
     import copy
 
+    setting = "source.resolution" if config.resolution is None else "encoder.resolution"
+    check_side(side, core.factor * config.patch, f"{config.pretrained} with patch={config.patch}", setting)
     outline = copy.deepcopy(core).to("meta")
     latents = outline.posterior(torch.empty(1, 3, side, side, device="meta", dtype=outline.model.dtype))
     _, channels, rows, columns = latents.shape
-    if rows != columns or rows % config.patch:
-        raise ValueError(
-            f"encoder.patch={config.patch} does not divide the {rows} x {columns} latents of {config.pretrained} "
-            f"at {side} pixels"
-        )
+    assert rows == columns == side // core.factor, "latents of a square image form a square"
     return rows // config.patch, channels * config.patch**2

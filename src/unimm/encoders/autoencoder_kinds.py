@@ -18,6 +18,10 @@ class KLCore(Core):
 
     library_class = "AutoencoderKL"
 
+    @property
+    def factor(self) -> int:
+        return int(2 ** (len(self.model.config.block_out_channels) - 1))
+
     def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
         return self.model.encode(images).latent_dist.mean  # type: ignore[no-any-return]
 
@@ -27,6 +31,10 @@ class DCCore(Core):
 
     library_class = "AutoencoderDC"
 
+    @property
+    def factor(self) -> int:
+        return int(2 ** (len(self.model.config.encoder_block_out_channels) - 1))
+
     def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
         return self.model.encode(images).latent  # type: ignore[no-any-return]
 
@@ -35,6 +43,10 @@ class TinyCore(Core):
     """Tiny autoencoder: fast enough for a CPU."""
 
     library_class = "AutoencoderTiny"
+
+    @property
+    def factor(self) -> int:
+        return int(2 ** (len(self.model.config.encoder_block_out_channels) - 1))
 
     def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
         return self.model.encode(images).latents  # type: ignore[no-any-return]
@@ -47,6 +59,13 @@ class RAECore(Core):
     """
 
     library_class = "AutoencoderRAE"
+
+    @property
+    def factor(self) -> int:
+        return int(self.model.config.encoder_patch_size)
+
+    def drawn(self, side: int) -> int:
+        return int(self.model.decoder_image_size)
 
     def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
         return self.model.encode((images + 1) / 2).latent  # type: ignore[no-any-return]

@@ -1,8 +1,9 @@
 """Encoders that are calibrated on the images of the run: exact statistics of their raw features, measured once.
 
-A foundation ships the statistics of its own encoders; a checkpoint from elsewhere has none for this data. `calibrate`
-measures them in two passes over training images and keeps them in the cache, under the fingerprint of weights,
-preprocessing and data. Statistics belong to the fingerprint of the latents: other statistics, other latents.
+A foundation ships the statistics of its own encoders for images of the side that they were trained on; other sides and
+checkpoints from elsewhere have none. `calibrate` measures them in two passes over training images and keeps them in the
+cache, under the fingerprint of weights, preprocessing and data, which names its resolution. Measured statistics belong
+to the fingerprint of the latents: other statistics, other latents.
 """
 
 from __future__ import annotations
@@ -38,20 +39,26 @@ class Images(Protocol):
 
 
 class CalibratedEncoder(Encoder):
-    """``encode`` is `features`, standardised where the configuration says so, by statistics measured on the data."""
+    """``encode`` is `features`, standardised where the configuration says so.
+
+    By ``shipped`` statistics, which the fingerprint of the weights covers, or by some that `calibrate` measures.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
     config: Any
 
-    def __init__(self, grid: tuple[int, int], channels: int, fingerprint: str) -> None:
+    def __init__(
+        self, grid: tuple[int, int], channels: int, fingerprint: str, shipped: Statistics | None = None
+    ) -> None:
         super().__init__()
         self.grid, self.channels, self.fingerprint = grid, channels, fingerprint
-        self.statistics: Statistics | None = None
+        self.statistics = shipped
+        self.shipped = shipped is not None
 
-    @classmethod
-    @abstractmethod
-    def on_meta(cls, config: Any, resolution: int) -> CalibratedEncoder:
-        """The encoder without weights, on the meta device: shapes, parameter counts and FLOPs for images of a side."""
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it has to be calibrated before it can encode."""
+        return bool(self.config.standardise) and self.statistics is None
 
     def check_decodable(self) -> None:
         """ValueError where nothing could decode these latents, before statistics are measured for them."""
@@ -69,16 +76,25 @@ class CalibratedEncoder(Encoder):
         return self.statistics.standardise(features)
 
     def latent_spec(self) -> LatentSpec:
-        fingerprint = self.fingerprint
-        if self.config.standardise and self.statistics is not None and not self.statistics.mean.is_meta:
+        fingerprint, measured = self.fingerprint, not self.shipped
+        if measured and self.config.standardise and self.statistics is not None and not self.statistics.mean.is_meta:
             values = torch.cat([self.statistics.mean, self.statistics.std]).cpu().numpy().tobytes()
             fingerprint = hashlib.sha256(fingerprint.encode() + values).hexdigest()[:16]
         return LatentSpec(self.grid[0] * self.grid[1], self.channels, self.grid, fingerprint)
 
 
+class OutlinedEncoder(CalibratedEncoder):
+    """One that can also be built without its weights, which planning does."""
+
+    @classmethod
+    @abstractmethod
+    def on_meta(cls, config: Any, resolution: int) -> OutlinedEncoder:
+        """The encoder without weights, on the meta device: shapes, parameter counts and FLOPs for images of a side."""
+
+
 def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
-    """Give a standardising `CalibratedEncoder` its statistics over ``data``; other encoders are left as they are."""
-    if not isinstance(encoder, CalibratedEncoder) or not encoder.config.standardise:
+    """Give an encoder that needs them its statistics over ``data``; others are left as they are."""
+    if not isinstance(encoder, CalibratedEncoder) or not encoder.needs_statistics:
         return
     key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}".encode()).hexdigest()[:24]
     path = cache_folder() / f"statistics-{key}.safetensors"

@@ -17,25 +17,28 @@ from pydantic import Field
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Decoder, Encoder, LatentSpec
+from unimm.components import Decoder
+from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.sides import resized
 from unimm.encoders.statistics import Statistics
+from unimm.registry import decoders
 
 
-class Clip(Encoder):
+class Clip(CalibratedEncoder):
     """Pooled patch features of a CLIP image tower."""
 
     class Config(ComponentConfig):
-        """``grid``: side of the pooled token grid (4 gives 16 tokens)."""
+        """``grid``: side of the pooled token grid (4 gives 16 tokens); ``decoder``: null for the foundation's own."""
 
         grid: int = Field(4, ge=1)
         standardise: bool = True
+        # Left out of the text that names latent caches: what decodes them does not change them.
+        decoder: str | None = Field(None, repr=False)
 
     def __init__(self, config: Config, model: Any, statistics: Statistics, fingerprint: str) -> None:
-        super().__init__()
+        super().__init__((config.grid, config.grid), statistics.mean.numel(), fingerprint, statistics)
         self.config = config
         self.visual = model.visual
-        self.statistics = statistics
-        self._fingerprint = fingerprint
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -43,18 +46,14 @@ class Clip(Encoder):
         return cast("Clip", foundation.clip(config))
 
     def decoder(self, foundation: Any, steps: int) -> Decoder:
-        return cast("Decoder", foundation.diffusion_decoder(self.config.standardise, steps))
-
-    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        return self.statistics.standardise(self.features(images)) if self.config.standardise else self.features(images)
+        if self.config.decoder is None:
+            return cast("Decoder", foundation.diffusion_decoder(self.config.standardise, steps))
+        trained: Any = decoders.get("trained")
+        return cast("Decoder", trained.load(self.config.decoder, self, foundation, steps))
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Raw pooled features, before statistics."""
         return pooled_features(self.visual, images, self.config.grid)
-
-    def latent_spec(self) -> LatentSpec:
-        grid = self.config.grid
-        return LatentSpec(grid * grid, self.statistics.mean.numel(), (grid, grid), self._fingerprint)
 
 
 def pooled_features(visual: Any, images: Float[Tensor, "b 3 s s"], grid: int) -> Float[Tensor, "b n d"]:
@@ -62,9 +61,7 @@ def pooled_features(visual: Any, images: Float[Tensor, "b 3 s s"], grid: int) ->
 
     Images are resized to the tower's own size first, so the number of tokens never depends on the resolution.
     """
-    side = int(visual.image_size[0])
-    if images.shape[-1] != side:
-        images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    images = resized(images, int(visual.image_size[0]))
     output = visual.forward_intermediates(images * 2 - 1, indices=1, intermediates_only=True)
     pooled: Tensor = F.adaptive_avg_pool2d(output["image_intermediates"][-1], grid).flatten(2).transpose(1, 2)
     return pooled

@@ -16,6 +16,7 @@ from unimm.checkpoints.source import checkpoint_folder, config_folder, read_conf
 from unimm.checkpoints.weights import files_hash, reading, weight_files
 from unimm.encoders.calibrated import blank_on_meta
 from unimm.encoders.preprocessing import Preprocessing
+from unimm.encoders.sides import check_side
 from unimm.encoders.tower import DTYPES, VisionTower, check_layer
 
 CONFIG = "open_clip_config.json"
@@ -74,11 +75,20 @@ def _tower(folder: Path, resolution: int | None, weights: Path | None) -> Any:
             pretrained_text=False,
             device=torch.get_default_device(),
         )
+    if resolution is not None:
+        check_side(resolution, _patch(model.visual), f"the tower in {folder}", "encoder.resolution")
+    with reading(folder, LIBRARY):
         if weights is not None:
             open_clip.load_checkpoint(model, str(weights))
         if timm and resolution:
             model.visual.set_input_size(resolution)
     return model.visual
+
+
+def _patch(visual: Any) -> int:
+    """Pixels a side of a patch."""
+    sizes = visual.trunk.patch_embed.patch_size if hasattr(visual, "trunk") else visual.patch_size
+    return int(sizes[0])
 
 
 def _preprocessing(folder: Path, visual: Any) -> Preprocessing:

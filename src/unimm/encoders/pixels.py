@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
-from unimm.encoders.calibrated import CalibratedEncoder, blank_on_meta
+from unimm.encoders.calibrated import OutlinedEncoder, blank_on_meta
+from unimm.encoders.sides import check_drawn, check_side, resized
 from unimm.encoders.vae import patchify
 from unimm.registry import decoders
 
 
-class Pixels(CalibratedEncoder):
+class Pixels(OutlinedEncoder):
     """Patches of the image itself: the control without an encoder."""
 
     class Config(ComponentConfig):
@@ -31,8 +31,8 @@ class Pixels(CalibratedEncoder):
         standardise: bool = True
 
     def __init__(self, config: Config, side: int) -> None:
-        if side % config.patch:
-            raise ValueError(f"encoder.patch={config.patch} does not divide images of {side} pixels")
+        setting = "source.resolution" if config.resolution is None else "encoder.resolution"
+        check_side(side, config.patch, f"encoder=pixels with patch={config.patch}", setting)
         grid = side // config.patch
         super().__init__((grid, grid), 3 * config.patch**2, f"pixels-{config.patch}-{config.resolution}")
         self.config = config
@@ -48,11 +48,10 @@ class Pixels(CalibratedEncoder):
         return encoder
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        side = self.config.resolution
-        if side is not None and images.shape[-1] != side:
-            images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        return patchify(images * 2 - 1, self.config.patch)
+        return patchify(resized(images, self.config.resolution or images.shape[-1]) * 2 - 1, self.config.patch)
 
     def decoder(self, foundation: Any, steps: int) -> Decoder:
+        drawn = self.grid[0] * self.config.patch
+        check_drawn(drawn, foundation.resolution, "encoder=pixels", "encoder.resolution=null")
         own: Any = decoders.get("pixels")
         return cast("Decoder", own(self.config.patch, self.statistics, foundation.resolution))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from unimm.checkpoints.source import read_config
+from unimm.encoders.sides import resized
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
@@ -31,9 +31,7 @@ class Preprocessing(NamedTuple):
 
     def __call__(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 r r"]:
         """Resized (with antialiasing, clamped to [0, 1]) and normalised."""
-        if images.shape[-1] != self.side:
-            images = F.interpolate(images, size=(self.side, self.side), mode=self.interpolation, antialias=True)
-            images = images.clamp(0, 1)
+        images = resized(images, self.side, self.interpolation)
         mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         return (images - mean) / std
 

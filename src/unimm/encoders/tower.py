@@ -19,14 +19,14 @@ from torch import Tensor
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
-from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.calibrated import OutlinedEncoder
 from unimm.encoders.preprocessing import Preprocessing
 from unimm.registry import decoders
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class VisionTower(CalibratedEncoder):
+class VisionTower(OutlinedEncoder):
     """What all towers share: preprocessing, pooling, and a decoder from a folder."""
 
     class Config(ComponentConfig):

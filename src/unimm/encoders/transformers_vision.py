@@ -17,6 +17,7 @@ from unimm.checkpoints.source import checkpoint_folder, config_folder, read_conf
 from unimm.checkpoints.weights import check_complete, files_hash, reading, weight_files
 from unimm.encoders.calibrated import blank_on_meta
 from unimm.encoders.preprocessing import Preprocessing, of_transformers
+from unimm.encoders.sides import check_side
 from unimm.encoders.tower import DTYPES, VisionTower, check_layer
 
 CONFIG = "config.json"
@@ -184,7 +185,6 @@ def _family(folder: Path) -> tuple[type[Family], Any]:
 
 
 def _preprocessing(folder: Path, settings: Any, resolution: int | None) -> Preprocessing:
-    patch = int(settings.patch_size)
-    if resolution is not None and resolution % patch:
-        raise ValueError(f"encoder.resolution={resolution} is no multiple of the tower's patches of {patch} pixels")
+    if resolution is not None:
+        check_side(resolution, int(settings.patch_size), f"the tower in {folder}", "encoder.resolution")
     return of_transformers(folder, resolution)

@@ -14,7 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Decoder, Encoder, LatentSpec
+from unimm.components import Decoder
+from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.sides import check_side
 from unimm.encoders.statistics import Statistics
 
 
@@ -25,6 +27,17 @@ class VaeCore(nn.Module):
         super().__init__()
         self.model = model
         self.unshuffle = unshuffle
+
+    @property
+    def unit(self) -> int:
+        """Pixels a side of one latent position."""
+        halvings = len(self.model.config.block_out_channels) - 1  # type: ignore[union-attr,arg-type]
+        return int(self.unshuffle * 2**halvings)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent position."""
+        return int(self.model.config.latent_channels)  # type: ignore[union-attr,arg-type]
 
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
         """The posterior's mean: deterministic targets, as latent caches hold them."""
@@ -47,8 +60,8 @@ def unpatchify(tokens: Float[Tensor, "b n d"], patch: int) -> Float[Tensor, "b c
     return F.pixel_shuffle(tokens.transpose(1, 2).reshape(len(tokens), -1, side, side), patch)
 
 
-class Vae(Encoder):
-    """Patchified latents of an AutoencoderKL."""
+class Vae(CalibratedEncoder):
+    """Patchified latents of an AutoencoderKL; twice the side gives four times the tokens."""
 
     class Config(ComponentConfig):
         """``patch``: side of the latent patch that makes one token."""
@@ -56,13 +69,12 @@ class Vae(Encoder):
         patch: int = Field(2, ge=1)
         standardise: bool = True
 
-    def __init__(self, config: Config, core: VaeCore, statistics: Statistics, side: int, fingerprint: str) -> None:
-        super().__init__()
+    def __init__(self, config: Config, core: VaeCore, shipped: Statistics | None, side: int, fingerprint: str) -> None:
+        unit = core.unit * config.patch
+        check_side(side, unit, "the foundation's VAE", "source.resolution")
+        super().__init__((side // unit, side // unit), core.channels * config.patch**2, fingerprint, shipped)
         self.config = config
         self.core = core
-        self.statistics = statistics
-        self._side = side // config.patch
-        self._fingerprint = fingerprint
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -70,11 +82,7 @@ class Vae(Encoder):
         return cast("Vae", foundation.vae(config))
 
     def decoder(self, foundation: Any, steps: int) -> Decoder:
-        return cast("Decoder", foundation.vae_decoder(self.config.standardise))
+        return cast("Decoder", foundation.vae_decoder(self.statistics if self.config.standardise else None))
 
-    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        tokens = patchify(self.core.encode(images), self.config.patch)
-        return self.statistics.standardise(tokens) if self.config.standardise else tokens
-
-    def latent_spec(self) -> LatentSpec:
-        return LatentSpec(self._side**2, self.statistics.mean.numel(), (self._side, self._side), self._fingerprint)
+    def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+        return patchify(self.core.encode(images), self.config.patch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from unimm.data.examples import cache_folder
 from unimm.decoders.diffusion import DiffusionDecoder
 from unimm.decoders.vae import VaeDecoder
 from unimm.encoders.clip import Clip, load_clip
+from unimm.encoders.sides import check_drawn
 from unimm.encoders.statistics import Statistics
 from unimm.encoders.vae import Vae, VaeCore
 from unimm.foundation.card import CARD, verify
@@ -67,13 +69,24 @@ def build_language_model(config: dict[str, Any], vocabulary: int) -> nn.Module:
 
 
 class Foundation:
-    """A verified foundation folder; parts are loaded when asked for."""
+    """A verified foundation folder; parts are loaded when asked for.
 
-    def __init__(self, name: str) -> None:
+    ``resolution`` is the side in pixels of the images that a run encodes, draws and compares with, ``trained_at`` the
+    side of those that the parts were trained on; they differ where a run's source says so.
+    """
+
+    def __init__(self, name: str, resolution: int | None = None) -> None:
         self.folder = find(name)
         self.card = verify(self.folder)
         self.world: World = world(self.card["world"])
-        self.resolution: int = self.card["resolution"]
+        self.trained_at: int = self.card["resolution"]
+        self.resolution: int = resolution or self.trained_at
+
+    def at(self, resolution: int) -> Foundation:
+        """The same parts for images of another side."""
+        other = copy.copy(self)
+        other.resolution = resolution
+        return other
 
     def _json(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / name).read_text())  # type: ignore[no-any-return]
@@ -115,26 +128,33 @@ class Foundation:
         return core.to(memory_format=torch.channels_last)
 
     def vae(self, config: Vae.Config) -> Vae:
-        """The VAE as an encoder."""
+        """The VAE as an encoder; its statistics are shipped for the side it was trained at, and unknown for others."""
         if config.patch != self.card["patch"]:
             raise ValueError(
                 f"encoder.patch={config.patch}, but this foundation's statistics are for patch {self.card['patch']}"
             )
-        side = self.resolution // (self.card["unshuffle"] * 4)
-        return Vae(config, self.vae_core, self.statistics("vae"), side, self.fingerprint("vae"))
+        shipped = self.statistics("vae") if self.resolution == self.trained_at else None
+        return Vae(config, self.vae_core, shipped, self.resolution, self.fingerprint("vae"))
 
-    def vae_decoder(self, standardised: bool) -> VaeDecoder:
-        """The VAE as a decoder."""
-        return VaeDecoder(self.vae_core, self.statistics("vae") if standardised else None, self.card["patch"])
+    def vae_decoder(self, statistics: Statistics | None) -> VaeDecoder:
+        """The VAE as a decoder of latents that were standardised by ``statistics``, or of raw ones."""
+        return VaeDecoder(self.vae_core, statistics, self.card["patch"])
 
     def diffusion_decoder(self, standardised: bool, steps: int) -> DiffusionDecoder:
-        """CLIP tokens to images; ``standardised`` says what the incoming tokens are."""
+        """CLIP tokens to images; ``standardised`` says what the incoming tokens are.
+
+        Raises:
+            ValueError: the run's images are larger than those that the decoder was trained to draw.
+        """
+        fix = f"source.resolution={self.trained_at}, or train a decoder for larger images: `unimm decoder train`"
+        check_drawn(self.trained_at, self.resolution, f"the decoder of {self.folder.name}", fix)
         settings = self._json("decoder/config.json")
         head = build_decoder_head(settings)
         head.load_state_dict(load_weights(self.folder / "decoder" / "model.safetensors"))
         shape = (settings["grid"] ** 2, settings["channels"])
         raw = None if standardised else self.statistics("clip")
-        return DiffusionDecoder(head, decoder_flow(steps), shape, self.vae_decoder(True), raw)
+        vae = self.vae_decoder(self.statistics("vae"))
+        return DiffusionDecoder(head, decoder_flow(steps), shape, vae, raw, self.resolution)
 
     def backbone(self, config: CausalLM.Config, start: str, seed: int) -> CausalLM:
         """The backbone after the ``language`` or the ``understanding`` stage, with fresh queries."""

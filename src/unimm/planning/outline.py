@@ -15,11 +15,14 @@ from torch import nn
 
 from unimm.backbones.templates import generation_ids
 from unimm.components import Encoder, Head, LatentSpec, Objective, Stage, Strategy
+from unimm.encoders.calibrated import CalibratedEncoder
+from unimm.encoders.statistics import blank
 from unimm.foundation.load import Foundation
 from unimm.planning.assumptions import assumed_prompt
 from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
 from unimm.scenes.stream import scene_sample
 from unimm.schema import RunConfig
+from unimm.training.assemble import foundation_of
 
 SCENES = 200
 
@@ -60,11 +63,12 @@ def outline(config: RunConfig) -> Outline:
     Raises:
         ValueError: a checkpoint's configuration cannot be found, or parts do not fit together.
     """
-    foundation = Foundation(config.foundation)
-    resolution = config.source.config.model_dump().get("resolution") or foundation.resolution
-    encoder: Encoder = _on_meta(encoders, config.encoder, resolution)
+    foundation = foundation_of(config)
+    encoder: Encoder = _on_meta(encoders, config.encoder, foundation.resolution)
     if encoder is None:
         encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+        if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
+            encoder.statistics = blank(encoder.channels)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     found, prompt = _on_meta(backbones, config.backbone), assumed_prompt(config)
     if found is None:
@@ -82,7 +86,7 @@ def outline(config: RunConfig) -> Outline:
         head=head,
         objective=objective,
         stage=strategy.stages()[0],
-        resolution=resolution,
+        resolution=foundation.resolution,
         prompt=prompt,
         understanding_samples=_understanding_samples(strategy.stages()[0], foundation),
     )

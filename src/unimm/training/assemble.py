@@ -59,7 +59,7 @@ class Arm:
 def assemble(config: RunConfig) -> Arm:
     """Build the arm; the head's weights depend on the seed alone."""
     obtain(config.foundation)
-    foundation = Foundation(config.foundation)
+    foundation = foundation_of(config)
     encoder = build_encoder(config, foundation)
     decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
@@ -73,10 +73,15 @@ def assemble(config: RunConfig) -> Arm:
     return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
 
 
+def foundation_of(config: RunConfig) -> Foundation:
+    """The run's foundation, for images of its source's side."""
+    return Foundation(config.foundation, getattr(config.source.config, "resolution", None))
+
+
 def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
     encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
-    if isinstance(encoder, CalibratedEncoder) and config.encoder.config.standardise:  # type: ignore[attr-defined]
+    if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
         encoder.check_decodable()
         images = calibration_images(open_source(config, foundation), encoder)
         calibrate(encoder, images, pick_device(config.training.device))

@@ -28,7 +28,7 @@ from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 from unimm.registry import encoders
 from unimm.schema import Choice, RunConfig
-from unimm.training.assemble import open_source
+from unimm.training.assemble import foundation_of, open_source
 from unimm.training.calibration import calibration_images
 from unimm.training.decoder_recipe import DecoderRecipe
 from unimm.training.device import pick_device
@@ -39,18 +39,19 @@ def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> Cost:
 
     Raises:
         FileExistsError: ``out`` holds something.
-        ValueError: the foundation decodes this encoder already, or a checkpoint is not whole.
+        ValueError: the encoder decodes itself, or a checkpoint is not whole.
     """
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty: choose another --out")
     device = pick_device(config.training.device)
-    foundation = Foundation(config.foundation)
+    foundation = foundation_of(config)
+    if "decoder" not in type(config.encoder.config).model_fields:
+        raise ValueError(f"encoder={config.encoder.name} has a decoder already, and takes no other")
     source = open_source(config, foundation)
     tokens, own = _standardised(config.encoder, foundation, source, device)
     latents, made = _standardised(recipe.latents, foundation, source, device)
-    if not isinstance(tokens, CalibratedEncoder):
-        raise ValueError(f"encoder={config.encoder.name} is decoded by the foundation: train its decoder with it")
-    settings = _settings(config, recipe, tokens, latents)
+    assert isinstance(tokens, CalibratedEncoder), "encoders with a decoder of their own choice have statistics"
+    settings = _settings(config, recipe, tokens, latents, foundation.resolution)
     torch.manual_seed(recipe.seed)
     network = build_network(settings["network"]).to(device)
     flow = FlowMatching(recipe.flow())
@@ -79,15 +80,19 @@ def _standardised(
     encoder: Encoder = encoder_class.build(encoder_class.Config.model_validate(settings), foundation)
     if not isinstance(encoder, CalibratedEncoder):
         return encoder, None
-    calibrate(encoder, calibration_images(source, encoder), device)
+    if encoder.needs_statistics:
+        calibrate(encoder, calibration_images(source, encoder), device)
     return encoder, encoder.statistics
 
 
-def _settings(config: RunConfig, recipe: DecoderRecipe, tokens: CalibratedEncoder, latents: Encoder) -> dict[str, Any]:
-    """``decoder.json``: all that loading needs, and where the decoder comes from."""
+def _settings(
+    config: RunConfig, recipe: DecoderRecipe, tokens: CalibratedEncoder, latents: Encoder, resolution: int
+) -> dict[str, Any]:
+    """``decoder.json``: all that loading needs, the side that it draws, and where the decoder comes from."""
     made = latents.latent_spec()
     return {
         "format": 1,
+        "resolution": resolution,
         "condition": {"encoder": config.encoder.model_dump(mode="json"), "fingerprint": tokens.fingerprint},
         "latents": {**recipe.latents.model_dump(mode="json"), "standardise": True},
         "latents_fingerprint": made.fingerprint,

@@ -23,7 +23,7 @@ FACTORS = (1, 2, 4)
 
 
 def resolution_scaling(config: RunConfig, arm: Arm, device: torch.device) -> list[dict[str, int]]:
-    """The ``resolution_scaling`` of result.json, from the foundation's resolution as far up as the encoder goes."""
+    """The ``resolution_scaling`` of result.json, from the run's resolution as far up as the encoder goes."""
     points = []
     for factor in FACTORS:
         side = factor * arm.foundation.resolution
