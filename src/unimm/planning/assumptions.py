@@ -6,7 +6,7 @@ from unimm.schema import RunConfig
 
 # BLIP3-o's captions (arXiv 2505.09568): 120 tokens on average, one in ten short with 20; a chat template adds some 30.
 LONG_CAPTION, SHORT_CAPTION, TEMPLATE = 120, 20, 30
-# A question and its answer, beside the image's own tokens; of those the answer, which is a description one time in five.
+# A question and its answer, beside the image's own tokens; of those the answer, one in five a description.
 QUESTION, ANSWER = 24, 10
 # What large training runs reach of the published peak (PaLM, arXiv 2204.02311: 46 %); small heads reach less.
 UTILISATION = 0.4
