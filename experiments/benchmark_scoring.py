@@ -79,7 +79,7 @@ def run_steps(folder: Path, prompts: Path) -> None:
     torch.set_num_threads(CORES)
     foundation = timed("loading the foundation", lambda: Foundation(FOUNDATION))
     evidence = timed("reading images", lambda: read_evidence(folder / "images", prompts, PER_PROMPT))
-    reference = timed("drawing 1,000 real scenes", lambda: read_reference(foundation, None))
+    reference = timed("drawing 1,000 real scenes", lambda: read_reference(foundation, None, foundation.resolution))
     evidence = replace(evidence, reference=reference)
     for name in EvaluationConfig().metrics:
         metrics = build_metrics([name], foundation)

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.components import Encoder
+from unimm.data.memory import at_once
 
 
 class Images(Protocol):
@@ -26,6 +27,9 @@ class Images(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def resolution(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -46,11 +50,11 @@ def cached_latents(encoder: Encoder, data: Images, device: torch.device) -> Floa
     path = cache_folder() / f"latents-{key}.safetensors"
     if path.exists():
         return _read(path)
-    encoder = encoder.to(device)
+    encoder, size = encoder.to(device), at_once(256, data.resolution)
     with torch.inference_mode():
         parts = [
             _encoded(encoder, images.to(device))
-            for images in tqdm(data.batches(256), total=-(-len(data) // 256), desc="encoding images", unit="batch")
+            for images in tqdm(data.batches(size), total=-(-len(data) // size), desc="encoding images", unit="batch")
         ]
     latents = torch.cat(parts).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, LatentSpec
 from unimm.data.examples import cache_folder
+from unimm.data.memory import at_once
 from unimm.encoders.statistics import Statistics, measure
 
 BATCH = 64
@@ -30,9 +31,10 @@ BATCH = 64
 
 @runtime_checkable
 class Images(Protocol):
-    """Training images in order, in [0, 1], and a name that says which ones."""
+    """Training images in order, in [0, 1], their side in pixels, and a name that says which ones."""
 
     name: str
+    resolution: int
 
     def batches(self, size: int) -> Iterable[Tensor]:
         """All images, ``size`` at a time."""
@@ -108,7 +110,9 @@ def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
 def _measure(encoder: CalibratedEncoder, data: Images, device: torch.device, path: Any) -> None:
     def raw() -> Iterator[Tensor]:
         with torch.inference_mode():
-            for images in tqdm(data.batches(BATCH), desc="latent statistics", unit="batch", leave=False):
+            for images in tqdm(
+                data.batches(at_once(BATCH, data.resolution)), desc="latent statistics", unit="batch", leave=False
+            ):
                 there = images[~images.isnan().flatten(1).any(dim=1)]
                 yield encoder.features(there.to(device)).cpu()
 

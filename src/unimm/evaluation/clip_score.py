@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerFast
 
 from unimm.component_config import ComponentConfig
 from unimm.encoders.clip import load_clip
-from unimm.evaluation.images import at_resolution
+from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.retrieval import r_precision
 from unimm.evaluation.standard_error import clustered
@@ -91,6 +91,11 @@ class OpenClipProcessor:
         return sum(length >= CLIP_CONTEXT for length in lengths)
 
 
+def side_of(model: Any) -> int:
+    """Side in pixels of the images that an open_clip model takes."""
+    return int(model.visual.image_size[0])
+
+
 class Embedded(NamedTuple):
     """CLIP score of images with their prompts, the embeddings of both, each of length one, and the images' batches."""
 
@@ -110,7 +115,7 @@ def embed(
     """
     adapter = OpenClipAdapter(model, known)
     metric = CLIPScore(model_name_or_path=lambda: (adapter, processor))  # type: ignore[arg-type,return-value]
-    sized = at_resolution(images, int(model.visual.image_size[0]))
+    sized = at_resolution(images, side_of(model))
     for begin in tqdm(range(0, len(images), BATCH), desc="CLIP score", unit="batch"):
         metric.update(list(sized[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
     pictures, texts = (F.normalize(torch.cat(parts).double()) for parts in (adapter.pictures, adapter.texts))
@@ -138,14 +143,17 @@ class ClipScore(Metric):
         longest = {"prompts cut": processor.cut(texts), "library": "torchmetrics", "scale": "100 x cosine"}
         scores = []
         for index, letter in enumerate(EVALUATORS):
+            model = self.foundation.evaluator(index)
             by = {"evaluator": self.foundation.fingerprint(f"evaluator_{index}")}
-            found = self._embed(f"evaluator_{index}", self.foundation.evaluator(index), evidence.images, texts)
+            by |= noted_resize(evidence.images, side_of(model))
+            found = self._embed(f"evaluator_{index}", model, evidence.images, texts)
             scores += [
                 _clip_score(f"clip_score/{letter}", found, texts, by | longest),
                 *self._retrieval(letter, found, texts, by),
             ]
         target = load_clip(self.foundation.folder / "clip")
         by = {"evaluator": self.foundation.fingerprint("clip"), "use": "bias diagnostic: arms train against this CLIP"}
+        by |= noted_resize(evidence.images, side_of(target))
         found = self._embed("clip", target, evidence.images, texts)
         return [*scores, _clip_score("bias/clip_score/target", found, texts, by | longest)]
 

@@ -54,7 +54,8 @@ def score_folder(
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
     evidence = read_evidence(images, prompts, images_per_prompt)
     if any("reference" in metric.needs for _, metric in chosen):
-        evidence = replace(evidence, reference=read_reference(foundation, reference))
+        assert evidence.images is not None
+        evidence = replace(evidence, reference=read_reference(foundation, reference, evidence.images.shape[-1]))
     for name, metric in chosen if metrics is not None or judges else ():
         lacking = sorted(metric.needs - evidence.given)
         if lacking:
@@ -126,10 +127,13 @@ def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
     return together
 
 
-def read_reference(foundation: Foundation, folder: Path | None) -> UInt8[Tensor, "r 3 h w"]:
-    """The real images of a folder, or test scenes of the foundation's world; ValueError for fewer than two."""
+def read_reference(foundation: Foundation, folder: Path | None, side: int) -> UInt8[Tensor, "r 3 h w"]:
+    """The real images of a folder, or test scenes of the foundation's world as large as the images that are scored.
+
+    Raises ValueError for fewer than two.
+    """
     if folder is None:
-        return _test_scenes(foundation.world, foundation.resolution)
+        return _test_scenes(foundation.world, side)
     files = sorted(folder.glob("*.png"))
     if len(files) < 2:
         raise ValueError(f"{folder} holds {len(files)} PNG files: a reference needs many images")

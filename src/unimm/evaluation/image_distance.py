@@ -30,7 +30,7 @@ from unimm.evaluation.distances import (
     kernel_distance,
 )
 from unimm.evaluation.diversity import NEIGHBOURS, coverage, density, inside_balls
-from unimm.evaluation.images import at_resolution, fingerprint
+from unimm.evaluation.images import at_resolution, fingerprint, resize_to
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.standard_error import clustered
 from unimm.foundation.features import FeatureExtractor
@@ -91,17 +91,15 @@ class ImageDistance(Metric):
         return scores
 
     def _protocol(self, images: Tensor, reference: Tensor) -> dict[str, Any]:
-        side = self.foundation.resolution
-        resized = images.shape[-2:] != (side, side)
         return {
             "extractor": self.foundation.fingerprint("features"),
             "reference": f"{len(reference)} real images, sha256 {fingerprint(reference)}",
-            "resize": f"bicubic, antialiased, to {side}" if resized else "none",
+            "resize": resize_to(images, self.foundation.trained_at),
             "dtype": "features float32, distance float64",
         }
 
     def _features(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[np.ndarray, "m d"]:
-        return features_of(self.foundation.features(), at_resolution(images, self.foundation.resolution))
+        return features_of(self.foundation.features(), at_resolution(images, self.foundation.trained_at))
 
     def _kept(self, images: UInt8[Tensor, "r 3 h w"]) -> Float64[np.ndarray, "r d"]:
         """Features of images that are asked for again: the reference of a run's images, floors and ceilings."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.diversity import identical_images, vendi_within_prompts
 from unimm.evaluation.image_distance import features_of
-from unimm.evaluation.images import at_resolution
+from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.judging import find_objects, judge
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.open_factors import open_factor_diversity
@@ -38,7 +38,7 @@ class PromptDiversity(Metric):
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.varied is not None and evidence.varied_prompts is not None and evidence.reference is not None
-        extractor, side = self.foundation.features(), self.foundation.resolution
+        extractor, side = self.foundation.features(), self.foundation.trained_at
         reference = features_of(extractor, at_resolution(evidence.reference, side))
         prompts, scores = list(evidence.varied_prompts), []
         for source, images in evidence.varied.items():
@@ -48,6 +48,7 @@ class PromptDiversity(Metric):
             flat = features_of(extractor, at_resolution(images.flatten(0, 1), side))
             vendi = vendi_within_prompts(flat.reshape(*images.shape[:2], -1), reference)
             protocol |= {"extractor": self.foundation.fingerprint("features"), "centre": "mean of the reference"}
+            protocol |= noted_resize(images, side)
             error = clustered(vendi.prompts, range(len(prompts)))
             scores.append(Score(f"{prefix}/vendi", vendi.value, count, protocol, stderr=error))
             same = identical_images(images)

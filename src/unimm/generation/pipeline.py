@@ -18,15 +18,23 @@ from unimm.backbones.templates import generation_ids
 from unimm.components import Decoder, Head, LatentSpec, Objective
 from unimm.noise import NoiseSource
 
+BATCH = 64
+
 
 class Pipeline:
-    """All parts of a trained arm that sampling needs."""
+    """All parts of a trained arm that sampling needs; ``decoded_at_once``: how many images the decoder gets a time."""
 
     def __init__(
-        self, backbone: CausalLM, head: Head, objective: Objective, decoder: Decoder, spec: LatentSpec
+        self,
+        backbone: CausalLM,
+        head: Head,
+        objective: Objective,
+        decoder: Decoder,
+        spec: LatentSpec,
+        decoded_at_once: int = BATCH,
     ) -> None:
         self.backbone, self.head, self.objective = backbone, head, objective
-        self.decoder, self.spec = decoder, spec
+        self.decoder, self.spec, self.decoded_at_once = decoder, spec, decoded_at_once
 
     def to(self, device: torch.device) -> Pipeline:
         """Move all parts to a device, in place."""
@@ -40,7 +48,7 @@ class Pipeline:
         prompts: Sequence[str],
         keys: Sequence[str],
         noise: NoiseSource,
-        batch: int = 64,
+        batch: int = BATCH,
         decoder_keys: Sequence[str] | None = None,
     ) -> UInt8[Tensor, "m 3 s s"]:
         """One image for every prompt, with a progress bar; equal keys mean equal noise.
@@ -61,8 +69,9 @@ class Pipeline:
         rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
         conditions = conditions_of(self.backbone, rows)
         shape = (self.spec.tokens, self.spec.channels)
-        latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys)
-        return to_uint8(self.decoder.decode(latents.float(), noise, decoder_keys))
+        latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
+        parts = [slice(begin, begin + self.decoded_at_once) for begin in range(0, len(latents), self.decoded_at_once)]
+        return torch.cat([to_uint8(self.decoder.decode(latents[part], noise, decoder_keys[part])) for part in parts])
 
 
 def to_uint8(images: Tensor) -> UInt8[Tensor, "b 3 s s"]:

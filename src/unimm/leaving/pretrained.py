@@ -108,7 +108,8 @@ class UnimmPipeline:
                 raise ValueError(f"{type(objective).__name__} reads no {name}: leave it out")
         config = type(objective.config).model_validate({**objective.config.model_dump(), **given})
         changed: Objective = type(objective)(config)
-        return Pipeline(self.parts.backbone, self.parts.head, changed, self.parts.decoder, self.parts.spec)
+        parts = self.parts
+        return Pipeline(parts.backbone, parts.head, changed, parts.decoder, parts.spec, parts.decoded_at_once)
 
 
 def _first_seed(seed: int | None, generator: torch.Generator | None) -> int:

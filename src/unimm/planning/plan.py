@@ -32,13 +32,14 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What `unimm plan` prints; memory in bytes, ``samples`` are the run's or those asked for."""
+    """What `unimm plan` prints; memory in bytes, ``resolution`` in pixels, ``samples`` the run's or those asked for."""
 
     config: RunConfig
     device: Device
     gpus: int
     samples: int
     utilisation: float
+    resolution: int
     latents: tuple[int, int]
     prompt: int
     parts: tuple[Part, ...]
@@ -90,6 +91,7 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
         gpus=gpus,
         samples=samples or config.training.samples,
         utilisation=utilisation,
+        resolution=arm.resolution,
         latents=(arm.spec.tokens, arm.spec.channels),
         prompt=arm.prompt,
         parts=parts,

@@ -71,6 +71,7 @@ def assumptions(plan: Plan) -> list[str]:
     autocast = "" if plan.config.training.precision == "fp32" else "; under autocast some take half"
     return [
         f"Target: {tokens} tokens x {channels} channels, {tokens * channels * 4 / 1024:,.0f} KiB an image in a cache.",
+        f"Images: {plan.resolution} pixels a side (source.resolution), which the encoder gets as they are or resizes.",
         f"Peak: {plan.device.peak_tflops:,} TFLOP/s, {plan.device.source}.",
         f"Batch: {plan.config.training.batch_size} samples a step, {plan.samples_per_gpu} on each GPU, no gradient "
         "checkpointing.",

@@ -190,6 +190,7 @@ class Result(_Record):
     curve: list[CurvePoint] = []
     efficiency: Efficiency | None = None
     data: Data | None = None
+    resolution: int | None = None
     resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
     retention: Retention | None = None

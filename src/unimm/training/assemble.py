@@ -15,6 +15,7 @@ from unimm.backbones.templates import generation_ids
 from unimm.components import Decoder, Encoder, Head, Objective, Strategy
 from unimm.data.examples import cached_latents
 from unimm.data.latents import latents_of
+from unimm.data.memory import at_once
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Context, Source
 from unimm.data.visits import Visits
@@ -22,7 +23,7 @@ from unimm.encoders.calibrated import CalibratedEncoder, calibrate
 from unimm.foundation.build import obtain
 from unimm.foundation.language import understanding_rows
 from unimm.foundation.load import Foundation
-from unimm.generation.pipeline import Pipeline
+from unimm.generation.pipeline import BATCH, Pipeline
 from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
 from unimm.schema import RunConfig
 from unimm.training.calibration import calibration_images
@@ -53,7 +54,8 @@ class Arm:
 
     def pipeline(self) -> Pipeline:
         """The sampler of this arm."""
-        return Pipeline(self.backbone, self.head, self.objective, self.decoder, self.encoder.latent_spec())
+        few = at_once(BATCH, self.foundation.resolution)
+        return Pipeline(self.backbone, self.head, self.objective, self.decoder, self.encoder.latent_spec(), few)
 
 
 def assemble(config: RunConfig) -> Arm:

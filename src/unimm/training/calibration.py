@@ -21,7 +21,7 @@ class CalibrationImages:
     """A sample of a source's images, with a name that says which."""
 
     def __init__(self, source: IndexedSource) -> None:
-        self.source = source
+        self.source, self.resolution = source, source.resolution
         self.indices = source.order(0, 0, min(len(source), CALIBRATION_IMAGES)).tolist()
         self.name = f"{source.name}/{len(self.indices)} of order 0"
 

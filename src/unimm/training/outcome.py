@@ -33,6 +33,7 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
         "seed": config.seed,
         "profile": config.profile,
         "world": arm.foundation.world.name,
+        "resolution": arm.foundation.resolution,
         "settings": config.settings,
         "device": device_name(device),
         "started": started.isoformat(),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from unimm.data.memory import at_once
 from unimm.data.scenes import SceneSet
 from unimm.data.source import IndexedSource, Unusable
 from unimm.evaluation.answers import Answered
@@ -79,6 +80,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
+    check_size(config, images, foundation.resolution)
     long = LongTest.for_metrics(metrics, foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(config, arm, device)
@@ -109,6 +111,15 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     }
     card = judge_card(scenes, real, foundation.world)
     return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts, seconds_per_image)
+
+
+def check_size(config: RunConfig, images: Tensor, resolution: int) -> None:
+    """ValueError where a decoder of somebody else's draws another size than the real images have."""
+    if images.shape[-1] != resolution:
+        raise ValueError(
+            f"the decoder of encoder={config.encoder.name} returns images of {images.shape[-1]} pixels a side, and the "
+            f"run's have {resolution}: it has to return images of foundation.resolution (docs/checkpoints.md)"
+        )
 
 
 def training_images(config: RunConfig, foundation: Foundation) -> Tensor | None:
@@ -179,8 +190,9 @@ def real_images(arm: Arm, scenes: list[Scene], device: torch.device) -> dict[str
     real = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
     noise, decoded = NoiseSource(0, "ceiling"), []
     encoder = arm.encoder.to(device)
-    for begin in tqdm(range(0, len(real), 64), desc="ceiling", unit="batch"):
-        images = real[begin : begin + 64].to(device).float() / 255
+    size = at_once(64, arm.foundation.resolution)
+    for begin in tqdm(range(0, len(real), size), desc="ceiling", unit="batch"):
+        images = real[begin : begin + size].to(device).float() / 255
         keys = [str(begin + i) for i in range(len(images))]
         decoded.append(to_uint8(arm.decoder.decode(encoder.encode(images), noise, keys)))
     return {"real": real, "decoder": torch.cat(decoded)}

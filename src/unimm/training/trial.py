@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ import torch
 from unimm.evaluation.metric import Evidence
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.files import write_json
-from unimm.generation.pipeline import Pipeline
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
 from unimm.scenes.prompts import prompt_set
@@ -140,8 +140,7 @@ class Judge:
         kind: Any = objectives.get(self.config.objective.name)
         own = self.config.objective.config.model_dump()
         objective = kind(kind.Config.model_validate({**own, **sampled}))
-        arm = self.arm
-        pipeline = Pipeline(arm.backbone, arm.head, objective, arm.decoder, arm.encoder.latent_spec())
+        pipeline = replace(self.arm, objective=objective).pipeline()
         texts, keys = [str(p["prompt"]) for p in self.prompts], [f"tuning {i}" for i in range(self.images)]
         images = pipeline(texts, keys, NoiseSource(0, "tuning"))
         scores = score_all(self.metrics, Evidence(images=images, prompts=self.prompts))
