@@ -20,6 +20,7 @@ from unimm.decoders.vae import VaeDecoder
 from unimm.report.schema import Result
 from unimm.schema import RunConfig
 from unimm.training.assemble import Arm, assemble, weights_hash
+from unimm.training.outcome import latent_hashes
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
 OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
@@ -83,8 +84,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _check(run: FinishedRun, arm: Arm) -> None:
     """Compare weights, encoder and the foundation's parts that make images with the hashes in ``result.json``."""
-    found = {part: arm.foundation.fingerprint(part) for part in OF_FOUNDATION.get(type(arm.decoder), ())}
-    found |= {run.config.encoder.name: arm.encoder.latent_spec().fingerprint}
+    used = {run.config.encoder.name, "latents", *OF_FOUNDATION.get(type(arm.decoder), ())}
+    found = {part: value for part, value in latent_hashes(run.config.encoder.name, arm).items() if part in used}
     found |= {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]}
     changed = sorted(part for part, value in found.items() if run.result.hashes.get(part, value) != value)
     if changed:

@@ -37,10 +37,20 @@ def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetim
         "settings": config.settings,
         "device": device_name(device),
         "started": started.isoformat(),
-        "hashes": {config.encoder.name: arm.encoder.latent_spec().fingerprint}
-        | {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
+        "hashes": latent_hashes(config.encoder.name, arm)
         | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},
     }
+
+
+def latent_hashes(encoder: str, arm: Arm) -> dict[str, str]:
+    """Hashes of the foundation's parts and of the encoder.
+
+    Where the encoder is such a part and its latents are not what the part's hash says (statistics measured at another
+    resolution), their own hash stands beside it as ``latents``.
+    """
+    own = arm.encoder.latent_spec().fingerprint
+    parts = {encoder: own} | {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
+    return parts if parts[encoder] == own else {**parts, "latents": own}
 
 
 def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
