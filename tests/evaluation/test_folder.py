@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from torchvision.io import read_image, write_png
 
+from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import score_folder
 from unimm.evaluation.geneval_files import write_image_folder
+from unimm.evaluation.images import fingerprint
 from unimm.evaluation.judging import GenEvalStyle
 from unimm.evaluation.metric import Evidence
 from unimm.foundation.load import Foundation
@@ -76,7 +78,11 @@ def test_another_resolution_is_judged_as_it_is(tmp_path: Path, prompts: list[Met
     scores = score_folder(tmp_path, lines, ["geneval", "distance"], foundation, 1, None)
     by_name = {score.name: score for score in scores}
     assert by_name["geneval/overall"].value == 1.0
-    assert by_name["frechet_distance"].protocol["resize"] == "bicubic, antialiased, to 64"
+    protocol = by_name["frechet_distance"].protocol
+    assert protocol["resize"] == "bicubic, antialiased, to 64"
+    # The real scenes are as large as the images, so that both go through the same resize.
+    real = SceneSet(foundation.world, "test", 1000, 96).pixels
+    assert protocol["reference"] == f"1000 real images, sha256 {fingerprint(real)}"
 
 
 def test_official_folders_are_read_too(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:

@@ -117,9 +117,29 @@ def test_the_table_says_what_it_assumes(paper: Plan) -> None:
     show(paper, console)
     text = console.export_text()
     assert "paper_ablation on 8 x NVIDIA H100 SXM 80 GB" in text
-    for fragment in ("1,362.3", "989.5 TFLOP/s", "64 tokens x 1792 channels", "140 tokens on average", "at 40% of it"):
+    for fragment in (
+        "1,362.3",
+        "989.5 TFLOP/s",
+        "64 tokens x 1792 channels",
+        "140 tokens on average",
+        "at 40% of it",
+        "448 pixels a side",
+    ):
         assert fragment in text
     assert re.search(r"encoder\s+0\s+9,39\d", text)
+
+
+def test_the_target_follows_the_sources_resolution() -> None:
+    arms = [outline(load(PRESETS.parent / "vae_fm.yaml", [f"source.resolution={side}"])) for side in (64, 128)]
+    assert [(arm.resolution, arm.spec.tokens) for arm in arms] == [(64, 16), (128, 64)]
+    plans = [
+        make_plan(load(PRESETS / "metaquery_like.yaml", [f"source.resolution={side}"]), device("h100"), 8, None, 0.4)
+        for side in (256, 512)
+    ]
+    assert [(plan.resolution, plan.latents) for plan in plans] == [(256, (64, 32)), (512, (256, 32))]
+    assert plans[1].work.encoder == pytest.approx(4 * plans[0].work.encoder, rel=0.05)
+    with pytest.raises(ValueError, match=r"multiple of 32 pixels, not 500: source.resolution=480 or 512"):
+        outline(load(PRESETS / "metaquery_like.yaml", ["source.resolution=500"]))
 
 
 def test_the_command_takes_files_presets_and_overrides() -> None:

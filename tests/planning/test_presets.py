@@ -54,7 +54,15 @@ def test_blip3o_trains_on_raw_features_with_uniform_times_and_no_shift(name: str
 def test_the_metaquery_arm_differs_from_blip3o_in_target_and_noise_only() -> None:
     mine, other = (preset(name).model_dump(mode="json") for name in ("metaquery_like", "blip3o_4b"))
     differing = {key for key in mine if mine[key] != other[key]}
-    assert differing == {"name", "question", "settings", "encoder", "objective"}
+    assert differing == {"name", "question", "settings", "encoder", "objective", "source"}
+    sides = [entry["source"].pop("resolution") for entry in (mine, other)]
+    assert (sides, mine["source"]) == ([512, 448], other["source"])
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"metaquery_like"}))
+def test_towers_see_images_of_their_own_side(name: str) -> None:
+    config = preset(name)
+    assert config.source.config.model_dump()["resolution"] == config.encoder.config.model_dump()["resolution"] == 448
 
 
 def test_regression_arms_have_no_diffusion_head() -> None:
