@@ -221,6 +221,7 @@ sources: Registry[Source] = Registry(
     "unimm.data.source:Source",
     {
         "scenes": "unimm.data.scenes:Scenes",
+        "degraded_scenes": "unimm.data.degraded_scenes:DegradedScenes",
         "shards": "unimm.data.shards:Shards",
         "remote_shards": "unimm.data.remote_shards:RemoteShards",
         "folder": "unimm.data.folder:Folder",
