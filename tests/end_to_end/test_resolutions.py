@@ -115,6 +115,22 @@ def test_clip_tokens_are_decoded_at_128_pixels_once_a_decoder_was_trained_for_th
         assemble(arm_of("clip_fm", "source.resolution=160", own))
 
 
+@pytest.mark.slow
+def test_a_decoder_from_before_there_were_resolutions_draws_its_foundations(tmp_path: Path) -> None:
+    folder = tmp_path / "decoder"
+    train_decoder(arm_of("clip_fm"), read_recipe(SMALL_DIT), folder)
+    settings = json.loads((folder / "decoder.json").read_text())
+    assert settings.pop("resolution") == 64
+    (folder / "decoder.json").write_text(json.dumps(settings))
+    own = f"encoder.decoder={folder}"
+    arm = assemble(arm_of("clip_fm", own))
+    assert arm.pipeline()([PROMPT], ["0"], NoiseSource(0, "test")).shape == (1, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"decoder draws 64 pixels a side, but the run's images have 128"):
+        assemble(arm_of("clip_fm", own, "source.resolution=128"))
+    with pytest.raises(ValueError, match="encoder=vae has a decoder already, and takes no other"):
+        train_decoder(arm_of("vae_fm"), read_recipe(SMALL_DIT), tmp_path / "other")
+
+
 def test_the_foundations_decoder_is_shrunk_for_smaller_images() -> None:
     arm = assemble(arm_of("clip_fm", "source.resolution=32"))
     assert arm.pipeline()([PROMPT], ["0"], NoiseSource(0, "test")).shape == (1, 3, 32, 32)
