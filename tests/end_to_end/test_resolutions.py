@@ -93,6 +93,7 @@ def test_a_run_at_128_pixels_is_scored_exported_and_drawn_at_128(
     exported = UnimmPipeline.from_pretrained(tmp_path / "model")(PROMPT, seed=3).images[0]
     assert exported.size == (128, 128)
     assert exported.tobytes() == sampled.tobytes()
+    assert "| images | 128 pixels a side |" in (tmp_path / "model" / "README.md").read_text()
 
 
 @pytest.mark.slow
@@ -134,6 +135,8 @@ def test_a_decoder_from_before_there_were_resolutions_draws_its_foundations(tmp_
 def test_the_foundations_decoder_is_shrunk_for_smaller_images() -> None:
     arm = assemble(arm_of("clip_fm", "source.resolution=32"))
     assert arm.pipeline()([PROMPT], ["0"], NoiseSource(0, "test")).shape == (1, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"source.resolution=12 is too small for scores: the judge fails"):
+        assemble(arm_of("clip_fm", "source.resolution=12"))
 
 
 @pytest.mark.slow

@@ -106,6 +106,16 @@ def self_test(world: World, resolution: int, count: int = 24) -> None:
             raise RuntimeError(f"the judge fails its self-test on a clean render ({sample.short!r}: {reason})")
 
 
+def check_readable(world: World, resolution: int) -> None:
+    """ValueError where scenes of that side are too small for the judge, which a run should hear before it trains."""
+    try:
+        self_test(world, resolution)
+    except RuntimeError as error:
+        raise ValueError(
+            f"source.resolution={resolution} is too small for scores: {error}; choose a larger side, such as 32"
+        ) from error
+
+
 def _tasks(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
     scores = []
     for tag in dict.fromkeys(row.tag for row in rows):

@@ -55,6 +55,8 @@ def _trained_on(run: FinishedRun) -> PlainTable:
     config, result = run.config, run.result
     rows = [
         ("world", result.world),
+        ("images", f"{result.resolution} pixels a side" if result.resolution else "of the foundation's resolution"),
+        ("source", _compact(config.source.model_dump(mode="json"))),
         ("data", _compact(config.data.model_dump(mode="json"))),
         ("generation samples", f"{result.counts.generation_samples:,}"),
         ("understanding samples", f"{result.counts.understanding_samples:,}"),

@@ -20,6 +20,7 @@ from unimm.data.scenes import training_scenes
 from unimm.data.source import Context, Source
 from unimm.data.visits import Visits
 from unimm.encoders.calibrated import CalibratedEncoder, calibrate
+from unimm.evaluation.judging import check_readable
 from unimm.foundation.build import obtain
 from unimm.foundation.language import understanding_rows
 from unimm.foundation.load import Foundation
@@ -62,6 +63,8 @@ def assemble(config: RunConfig) -> Arm:
     """Build the arm; the head's weights depend on the seed alone."""
     obtain(config.foundation)
     foundation = foundation_of(config)
+    if foundation.resolution < foundation.trained_at:
+        check_readable(foundation.world, foundation.resolution)
     encoder = build_encoder(config, foundation)
     decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
@@ -85,7 +88,8 @@ def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
     if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
         encoder.check_decodable()
-        images = calibration_images(open_source(config, foundation), encoder)
+        source = config.data.statistics_source or config.source
+        images = calibration_images(open_source(config.model_copy(update={"source": source}), foundation), encoder)
         calibrate(encoder, images, pick_device(config.training.device))
     return encoder
 
@@ -115,11 +119,11 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     source = source or open_source(config, arm.foundation)
     steps, tokenizer = config.training.steps, arm.backbone.tokenizer
     latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
-    total = understanding_samples(arm)
+    total, seed = understanding_samples(arm), order_seed(config)
     return StepData(
-        config.seed,
+        seed,
         config.training.batch_size,
-        Visits(source, config.seed, latents),
+        Visits(source, seed, latents),
         lambda caption: generation_ids(tokenizer, caption),
         config.data.long_caption_share,
         questions(config, arm, source, total, device) if total else None,
@@ -127,9 +131,14 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     )
 
 
+def order_seed(config: RunConfig) -> int:
+    """What decides order, captions and noise of training; the seed of fresh weights is ``config.seed``."""
+    return config.seed if config.data.seed is None else config.data.seed
+
+
 def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
     """What a joint run asks: about scenes, unless the source has questions; descriptions where it has captions."""
-    eyes, seed = arm.backbone.image_encoder(arm.foundation, arm.encoder), config.seed
+    eyes, seed = arm.backbone.image_encoder(arm.foundation, arm.encoder), order_seed(config)
     image_tokens = eyes.latent_spec().tokens
     row_of = wording(arm.backbone.tokenizer, seed, image_tokens)
     if source.understanding == "questions":
