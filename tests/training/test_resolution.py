@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,22 @@ def test_an_encoder_made_for_one_size_is_measured_as_far_as_it_goes(monkeypatch:
     monkeypatch.setattr(Clip, "encode", one_size)
     _, points = measured()
     assert len(points) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "tokens"),
+    [
+        ("autoencoder_kl", ["encoder=autoencoder_kl", "encoder.patch=2"], [64, 256, 1024]),
+        ("autoencoder_kl", ["encoder=autoencoder_kl", "encoder.patch=2", "encoder.resolution=144"], [81] * 3),
+        (None, ["encoder=pixels", "encoder.patch=32"], [16, 64, 256]),
+    ],
+)
+def test_encoders_without_weights_are_measured_from_the_runs_resolution_up(
+    checkpoint: Callable[[str], Path], source: str | None, settings: list[str], tokens: list[int]
+) -> None:
+    own = [] if source is None else [f"encoder.pretrained={checkpoint(source)}"]
+    arm, points = measured("source.resolution=128", "encoder.standardise=false", *settings, *own)
+    assert [(point.resolution, point.tokens) for point in points] == list(zip((128, 256, 512), tokens, strict=True))
+    with torch.inference_mode():
+        for point in points[:2]:
+            assert arm.encoder.encode(torch.zeros(1, 3, point.resolution, point.resolution)).shape[1] == point.tokens

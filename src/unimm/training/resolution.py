@@ -2,7 +2,8 @@
 
 BLIP3-o (arXiv 2505.09568) argues for CLIP features because they stay 64 tokens at every resolution, while VAE latents
 grow with it. Here a scene is drawn larger, encoded by the run's own encoder, and a head of the run's own size, built
-for that many tokens (its weights do not matter), is counted on one sample.
+for that many tokens (its weights do not matter), is counted on one sample. Encoders that can be built without weights
+are run on shapes alone: an autoencoder's activations at four times 1,024 pixels would fill a machine's memory.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unimm.data.scenes import SceneSet
+from unimm.encoders.calibrated import OutlinedEncoder
 from unimm.evaluation.flops import count_flops
 from unimm.registry import heads
 from unimm.schema import RunConfig
@@ -27,9 +28,8 @@ def resolution_scaling(config: RunConfig, arm: Arm, device: torch.device) -> lis
     points = []
     for factor in FACTORS:
         side = factor * arm.foundation.resolution
-        image = SceneSet(arm.foundation.world, "validation", 1, side).images(slice(0, 1))
         try:
-            tokens = encoded_tokens(arm, image.to(device))
+            tokens = encoded_tokens(arm, side, device)
         except (ValueError, RuntimeError):  # a tower may be made for one size only
             if factor == 1:
                 raise
@@ -39,9 +39,14 @@ def resolution_scaling(config: RunConfig, arm: Arm, device: torch.device) -> lis
 
 
 @torch.inference_mode()
-def encoded_tokens(arm: Arm, image: Tensor) -> int:
-    """Tokens of one image."""
-    return int(arm.encoder.to(image.device).encode(image).shape[1])
+def encoded_tokens(arm: Arm, side: int, device: torch.device) -> int:
+    """Tokens of one image of a side."""
+    encoder = arm.encoder
+    if isinstance(encoder, OutlinedEncoder):
+        outline = encoder.on_meta(encoder.config, side)
+        return int(outline.encode(torch.empty(1, 3, side, side, device="meta")).shape[1])
+    image = SceneSet(arm.foundation.world, "validation", 1, side).images(slice(0, 1))
+    return int(encoder.to(device).encode(image.to(device)).shape[1])
 
 
 @torch.inference_mode()
