@@ -33,6 +33,7 @@ def test_packed_scenes_are_the_scenes_that_runs_train_on(tmp_path: Path) -> None
     packed = open_path(tmp_path / "t", ["questions=questions", "min_side=32"], 32)
     scenes = Scenes.build(Scenes.Config(), Context(world("scenes-nano"), 32, 25))
     assert len(packed) == 25
+    assert open_path(tmp_path / "t", ["resolution=48"]).image(0).shape == (3, 48, 48)
     for index in range(25):
         assert torch.equal(packed.image(index), scenes.image(index))
         texts = packed.texts(index)

@@ -35,6 +35,12 @@ def visits(source: RemoteShards, begin: int, end: int, seed: int = 0) -> list[Vi
     return source.visits(seed, begin, end, lambda index: torch.empty(0), None)
 
 
+def test_the_side_of_the_images_can_be_chosen(urls: str) -> None:
+    source = RemoteShards.build(RemoteShards.Config(urls=urls, resolution=24), CONTEXT)
+    assert visits(source, 0, 1)[0].value.shape == (3, 24, 24)
+    assert source.name.endswith("@24")
+
+
 @pytest.mark.parametrize("buffer", [0, 4, 100])
 def test_an_epoch_is_every_usable_sample_of_every_shard(urls: str, buffer: int) -> None:
     source = opened(urls, buffer)

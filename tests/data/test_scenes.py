@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unimm.data.mixture import Mixture
 from unimm.data.scenes import Scenes, SceneSet, batch_indices
+from unimm.data.source import Context
 from unimm.scenes.world import FAMILIES, world
 
 NANO = world("scenes-nano")
@@ -60,6 +62,19 @@ def test_batches_cover_all_images(size):
     joined = torch.cat(list(scenes.batches(size)))
     assert torch.equal(joined, scenes.images(torch.arange(12)))
     assert 0 <= float(joined.min()) < float(joined.max()) <= 1
+
+
+@pytest.mark.parametrize("resolution", [None, 40])
+def test_the_source_has_the_side_that_it_is_told(resolution):
+    context = Context(NANO, 16, 6)
+    source = Scenes.build(Scenes.Config(resolution=resolution), context)
+    part = {"weight": 1, "source": "scenes"}
+    mixture = Mixture.build(Mixture.Config(parts=[part, part], resolution=resolution), context)
+    side = resolution or 16
+    assert source.resolution == mixture.resolution == side
+    assert source.image(0).shape == mixture.image(7).shape == (3, side, side)
+    assert f"@{side}/" in source.name
+    assert f"@{side}/" in mixture.name
 
 
 def test_scenes_that_memory_would_not_hold_are_rendered_when_they_are_looked_at(monkeypatch):

@@ -98,6 +98,8 @@ def test_what_changes_the_images_changes_the_name(tars: Path) -> None:
         opened(tars, max_pixels=10_000).name,
         Shards.build(Shards.Config(path=str(tars)), Context(CONTEXT.world, 32, 12)).name,
     ]
+    assert opened(tars, resolution=32).name == names[-1]
+    assert opened(tars, resolution=32).image(0).shape == (3, 32, 32)
     (tars / "index.safetensors").unlink()
     write_tar(tars / "00002.tar", sample(99))
     assert len({*names, opened(tars).name}) == 5

@@ -60,7 +60,7 @@ class FilesSource(IndexedSource):
 
     @classmethod
     def build(cls, config: Any, context: Context) -> Self:
-        return cls(config, context.resolution)
+        return cls(config, config.side(context))
 
     @property
     @abstractmethod

@@ -59,7 +59,7 @@ class Mixture(IndexedSource):
 
     @classmethod
     def build(cls, config: Config, context: Context) -> Mixture:
-        members = []
+        members, context = [], context._replace(resolution=config.side(context))
         for number, part in enumerate(config.parts):
             member = sources.get(part.source.name).build(part.source.config, context)
             if not isinstance(member, IndexedSource):

@@ -54,7 +54,7 @@ class RemoteShards(Source):
 
     @classmethod
     def build(cls, config: Config, context: Context) -> RemoteShards:
-        return cls(config, context.resolution)
+        return cls(config, config.side(context))
 
     @property
     def name(self) -> str:

@@ -90,7 +90,7 @@ class Scenes(IndexedSource):
 
     @classmethod
     def build(cls, config: Config, context: Context) -> Scenes:
-        return cls(training_scenes(context.world, context.train_scenes, context.resolution))
+        return cls(training_scenes(context.world, context.train_scenes, config.side(context)))
 
     @property
     def name(self) -> str:

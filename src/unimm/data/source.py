@@ -63,10 +63,7 @@ class Visit(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a run knows before it opens its source: the scenes' world, the side of its images, how many scenes.
-
-    ``resolution`` is the source's own setting, where it has one, else that of the foundation.
-    """
+    """What a run knows before it opens its source: the scenes' world, the side of its images, how many scenes."""
 
     world: World
     resolution: int
@@ -80,6 +77,10 @@ class SourceConfig(ComponentConfig):
     """
 
     resolution: int | None = Field(default=None, ge=8)
+
+    def side(self, context: Context) -> int:
+        """The side of the source's images: what it was told, else that of what it takes part in."""
+        return self.resolution or context.resolution
 
 
 class Source(ABC):
