@@ -48,12 +48,12 @@ def run(
         if print_config:
             typer.echo(dump(config), nl=False)
             return
-        from unimm.training import job
+        from unimm.training import job, stages
 
         default = Path("experiments/runs") / config.profile / f"{config.name}-seed{config.seed}"
         folder = out or default
         try:
-            result = job.run(config, folder, resume=resume, overwrite=overwrite)
+            result = stages.run(config, folder, resume=resume, overwrite=overwrite)
         except job.Interrupted as stop:
             typer.echo(f"{stop} (folder {folder})", err=True)
             raise typer.Exit(130) from stop
@@ -90,9 +90,9 @@ def score(
             for_images = (metrics, images_per_prompt, foundation, reference, out, detector or None)
             if any(value is not None for value in for_images):
                 raise ValueError("a run is scored by its own protocol; the options are for images, with --prompts FILE")
-            from unimm.training import job
+            from unimm.training import stages
 
-            _present(job.score(path), path)
+            _present(stages.score(path), path)
             return
         from unimm.evaluation.detectors.choose import choose
         from unimm.evaluation.folder import score_folder

@@ -150,11 +150,14 @@ def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, 
             raise ConfigError(f"{path}: component_defaults.{component}: choices: {', '.join(COMPONENTS)}")
         for name in by_name:
             _check_name(path, component, name)
-        explicit = composed.get(component)
-        if isinstance(explicit, str):
-            explicit = {"name": explicit}
-        if isinstance(explicit, Mapping):
-            composed[component] = {**by_name.get(explicit.get("name"), {}), **explicit}
+        stages = composed.get("stages")
+        owners = [composed, *(stages.values() if isinstance(stages, dict) else ())]
+        for owner in [owner for owner in owners if isinstance(owner, dict)]:
+            explicit = owner.get(component)
+            if isinstance(explicit, str):
+                explicit = {"name": explicit}
+            if isinstance(explicit, Mapping):
+                owner[component] = {**by_name.get(explicit.get("name"), {}), **explicit}
     return composed
 
 

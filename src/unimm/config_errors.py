@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from pydantic import BaseModel, ValidationError
 
 from unimm.registry import nearest
-from unimm.schema import COMPONENTS, RunConfig
+from unimm.schema import COMPONENTS, RunConfig, StageConfig
 
 
 class ConfigError(ValueError):
@@ -42,7 +42,7 @@ def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], con
     if kind == "extra_forbidden":
         return _unknown(loc, key, content)
     if kind == "missing":
-        advice = "" if loc[0] in COMPONENTS else ", or start the defaults list with `base`"
+        advice = "" if loc[0] in (*COMPONENTS, "stages") else ", or start the defaults list with `base`"
         return f"{key}: is required; set it{advice}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem.get("input")
@@ -72,6 +72,8 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
         kind, choice = owner
         name = choice if isinstance(choice, str) else str(choice["name"])
         return f"{kind} {name}", list(COMPONENTS[kind].config_class(name).model_fields)
+    if group == "stages":
+        return f"stage {parents[1]}", list(StageConfig.model_fields)
     model = RunConfig.model_fields[group].annotation
     assert _is_section(model), "only sections hold unknown keys"
     return group, list(model.model_fields)

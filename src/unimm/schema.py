@@ -6,6 +6,7 @@ A component is written `{name: clip, standardise: false}`: the registry finds th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -26,6 +29,9 @@ from pydantic import (
 
 from unimm.component_config import ComponentConfig
 from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, sources, strategies
+
+STAGE_NAME = r"[A-Za-z0-9_-]+"
+NO_STAGES = ("averages", "figures", "samples")  # folders that every run has
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "encoder": encoders,
@@ -54,11 +60,11 @@ class Choice(Strict):
         return {"name": self.name, **self.config.model_dump()}
 
 
-def _chooser(registry: Registry[Any]) -> BeforeValidator:
-    """Validator that turns a name, or a mapping with a name, into a Choice of this registry."""
+def _chooser(registry: Registry[Any], optional: bool = False) -> BeforeValidator:
+    """Validator that turns a name, or a mapping with a name, into a Choice of this registry; an optional None stays."""
 
     def choose(value: Any) -> Any:
-        if isinstance(value, Choice):
+        if isinstance(value, Choice) or (optional and value is None):
             return value
         settings = {"name": value} if isinstance(value, str) else value
         if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
@@ -80,11 +86,15 @@ SourceChoice = Annotated[Choice, _chooser(sources)]
 class DataConfig(Strict):
     """How many scenes the embedded world trains on, and how many captions in all are long ones.
 
-    The share holds for every source whose images have both kinds; which source a run uses is `source`.
+    The share holds for every source whose images have both kinds; which source a run uses is `source`. ``seed`` draws
+    the order, captions and noise of training (null: the run's seed); latents' statistics are measured on images of
+    ``statistics_source`` (null: of `source`).
     """
 
     train_scenes: PositiveInt = 20_000
     long_caption_share: float = Field(default=0.1, ge=0, le=1)
+    seed: NonNegativeInt | None = None
+    statistics_source: Annotated[Choice | None, _chooser(sources, optional=True)] = None
 
 
 class TrainingConfig(Strict):
@@ -153,8 +163,30 @@ class EvaluationConfig(Strict):
         return names
 
 
+class StageConfig(Strict):
+    """One of several stretches of training: how many samples it takes, and what it has of its own.
+
+    A setting that is left out (null) is the run's.
+    """
+
+    samples: PositiveInt
+    learning_rate: PositiveFloat | None = None
+    warmup_steps: NonNegativeInt | None = None
+    long_caption_share: float | None = Field(default=None, ge=0, le=1)
+    source: Annotated[Choice | None, _chooser(sources, optional=True)] = None
+    strategy: Annotated[Choice | None, _chooser(strategies, optional=True)] = None
+
+    def training(self, run: TrainingConfig) -> TrainingConfig:
+        """The run's training with this stage's budget and pace."""
+        own = {"samples": self.samples, "learning_rate": self.learning_rate, "warmup_steps": self.warmup_steps}
+        return TrainingConfig(**run.model_dump() | {key: value for key, value in own.items() if value is not None})
+
+
 class RunConfig(Strict):
-    """One arm with one seed, fully resolved."""
+    """One arm with one seed, fully resolved.
+
+    With ``stages`` it trains in stretches, each from the averaged weights of the one before (`unimm.training.stages`).
+    """
 
     name: str = Field(min_length=1)
     question: str = ""
@@ -172,3 +204,25 @@ class RunConfig(Strict):
     training: TrainingConfig
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    stages: dict[str, StageConfig] = {}
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_fit(cls, stages: dict[str, StageConfig], info: ValidationInfo) -> dict[str, StageConfig]:
+        run = info.data.get("training")
+        if not stages or run is None:  # a training that is wrong has its own message
+            return stages
+        for name, stage in stages.items():
+            if not re.fullmatch(STAGE_NAME, name) or name in NO_STAGES:
+                raise ValueError(f"{name!r} is the name of a folder: letters, digits, _ and -, and not {NO_STAGES}")
+            try:
+                stage.training(run)
+            except ValidationError as error:
+                raise ValueError(f"{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        total = sum(stage.samples for stage in stages.values())
+        if total != run.samples:
+            raise ValueError(
+                f"their samples add up to {total}, and training.samples, the whole run's, is {run.samples}; "
+                f"set training.samples={total}"
+            )
+        return stages

@@ -18,11 +18,11 @@ def planned(name: str) -> Plan:
     return expand(STUDIES / f"{name}.yaml")
 
 
-def tiny(config: dict[str, Any]) -> RunConfig:
+def tiny(config: dict[str, Any], warmup_steps: int = 1) -> RunConfig:
     """The arm's own configuration, as small as it goes."""
     sizes: dict[str, dict[str, Any]] = {
         "data": {"train_scenes": 48},
-        "training": {"samples": 8, "batch_size": 4, "warmup_steps": 1, "snapshots": 1},
+        "training": {"samples": 8, "batch_size": 4, "warmup_steps": warmup_steps, "snapshots": 1},
         "evaluation": {"prompts_per_task": 1, "combination_prompts": 1, "diversity_prompts": 1, "questions": 8},
         "sampling": {"decoder_steps": 1},
         "objective": {"steps": 1},
@@ -37,6 +37,34 @@ def test_caption_mixes_differ_in_the_share_alone() -> None:
     assert plan.declared_differences == ["data.long_caption_share"] and plan.seeds == [0, 1, 2]
     assert all("geneval_long" in arm.config["evaluation"]["metrics"] for arm in plan.arms.values())
     assert {claim["metric"] for claim in plan.claims["claims"]} >= {"atoms/overall", "atoms_long/overall"}
+
+
+def test_instruction_arms_differ_in_the_second_stages_pixels_alone() -> None:
+    plan = planned("instruction_data")
+    clean, photo = (plan.arms[name].config["stages"] for name in ("instruct_clean", "instruct_photo"))
+    assert clean["pretrain"] == photo["pretrain"] and list(clean) == list(photo) == ["pretrain", "instruct"]
+    assert (clean["instruct"]["source"]["name"], photo["instruct"]["source"]["name"]) == ("scenes", "degraded_scenes")
+    assert {**clean["instruct"], "source": None} == {**photo["instruct"], "source": None}
+    parts = clean["pretrain"]["source"]["parts"]
+    assert [part["weight"] for part in parts] == [1.0, 1.0]
+    assert [part["source"] for part in parts] == [clean["instruct"]["source"], photo["instruct"]["source"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["instruct_clean", "instruct_photo"])
+def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unimm.training import stages
+
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    planned_stages = planned("instruction_data").arms[arm].config["stages"]
+    config = planned("instruction_data").arms[arm].config | {
+        "stages": {name: {**stage, "samples": 4} for name, stage in planned_stages.items()}
+    }
+    result = stages.run(tiny(config, warmup_steps=0), tmp_path / "run")
+    kinds = [(stage["name"], stage["source"]) for stage in result["stages"]]
+    assert kinds == [("pretrain", "mixture"), ("instruct", planned_stages["instruct"]["source"]["name"])]
+    assert {"geneval/overall", "atoms/overall"} <= {score["name"] for score in result["scores"]}
+    assert result["invariants"]["backbone_unchanged"] is True
 
 
 @pytest.mark.slow

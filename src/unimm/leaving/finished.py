@@ -21,6 +21,7 @@ from unimm.report.schema import Result
 from unimm.schema import RunConfig
 from unimm.training.assemble import Arm, assemble, weights_hash
 from unimm.training.outcome import latent_hashes
+from unimm.training.start import begin
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
 OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
@@ -36,7 +37,7 @@ class FinishedRun(NamedTuple):
 
 
 def open_run(folder: Path) -> FinishedRun:
-    """The run in ``folder``.
+    """The run in ``folder``; of an arm with stages, its last one.
 
     Raises:
         ValueError: there is no such folder, it holds no run, or the run is unfinished.
@@ -45,6 +46,9 @@ def open_run(folder: Path) -> FinishedRun:
         raise ValueError(f"no folder {folder}: give the folder of a finished run, as `unimm run` printed it")
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} holds no run: it has no {CONFIG}")
+    config = read(folder / CONFIG)
+    if config.stages:  # the last one's weights are the arm's
+        return open_run(folder / list(config.stages)[-1])
     for name in (RESULT, WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(
@@ -54,7 +58,7 @@ def open_run(folder: Path) -> FinishedRun:
         result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
     except ValidationError as error:
         raise ValueError(f"{folder / RESULT} does not follow docs/result.md: {error}") from error
-    return FinishedRun(folder, read(folder / CONFIG), result)
+    return FinishedRun(folder, config, result)
 
 
 def trained_arm(run: FinishedRun) -> Arm:
@@ -64,6 +68,7 @@ def trained_arm(run: FinishedRun) -> Arm:
         ValueError: the weights are damaged, or the arm is not the one that ``result.json`` describes.
     """
     arm = assemble(run.config)
+    begin(arm, run.folder)
     weights = _read(run.folder / WEIGHTS)
     for part, module in (("backbone", arm.backbone), ("head", arm.head)):
         own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}

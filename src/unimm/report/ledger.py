@@ -48,6 +48,7 @@ def _quantities(study: Study) -> dict[str, Reader]:
         "generation samples": lambda r: f"{r.counts.generation_samples:,}",
         "understanding samples": lambda r: f"{r.counts.understanding_samples:,}",
         "steps": lambda r: f"{r.counts.steps:,}",
+        "stages": _stages,
         "batch size": _setting("training", "batch_size"),
         "learning rate": _setting("training", "learning_rate"),
         "precision": _setting("training", "precision"),
@@ -102,6 +103,12 @@ def _read(result: Result, part: str, key: str) -> str:
 
 def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _stages(result: Result) -> str:
+    """What each stage trained on, how much and how fast."""
+    each = (f"{s.name}: {s.counts.generation_samples:,} of {s.source} at {s.learning_rate:g}" for s in result.stages)
+    return "; ".join(each) or ABSENT
 
 
 def _tokens(result: Result) -> str:

@@ -13,15 +13,22 @@ from unimm.report.reached_table import reached_table
 from unimm.report.rendering import environment, inline
 from unimm.report.retention_table import retention_table
 from unimm.report.schema import Result
+from unimm.report.stages_table import stages_table
 from unimm.report.table import headline
 
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
-DETAILS = (retention_table, reached_table, judge_table)
+DETAILS = (stages_table, retention_table, reached_table, judge_table)
 
 
 def write(run_dir: Path) -> Path:
-    """Read the finished run in `run_dir`, write both reports there, and return the path of the html one."""
+    """Read the finished run in `run_dir`, write both reports there, and return the path of the html one.
+
+    The stages of a run have pages of their own in their folders, where these are there.
+    """
     run = folder.read(run_dir)
+    for stage in run.result.stages:
+        if (run_dir / stage.name / "metrics.jsonl").is_file():
+            write(run_dir / stage.name)
     figure = training_curves(run.steps) if run.steps else None
     curve = learning_curve(run.result.curve) if run.result.curve else None
     context = {

@@ -31,11 +31,12 @@ class Score(_Record):
 
 
 class Counts(_Record):
-    """What training consumed."""
+    """What training consumed; ``understanding_before`` of the understanding samples, the foundation's backbone did."""
 
     generation_samples: int
     understanding_samples: int
     steps: int
+    understanding_before: int | None = None
 
 
 class Parameters(_Record):
@@ -166,6 +167,20 @@ class Data(_Record):
     replaced: int
 
 
+class StageRecord(_Record):
+    """One stage of a run that trained in stages: on what, how fast, how much, and what it scored."""
+
+    name: str
+    source: str
+    strategy: str
+    learning_rate: float
+    counts: Counts
+    train_flops: float
+    train_seconds: float | None
+    scores: list[Score]
+    data: Data | None
+
+
 class Result(_Record):
     """`result.json`: the whole outcome of one run (one arm, one seed)."""
 
@@ -194,6 +209,7 @@ class Result(_Record):
     resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
     retention: Retention | None = None
+    stages: list[StageRecord] = []
 
     @field_validator("schema_version")
     @classmethod

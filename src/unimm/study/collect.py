@@ -11,7 +11,10 @@ from unimm.study.lock import Lock
 from unimm.study.plan import Plan, Run, read_plan
 
 # Last comes the file that makes a run count as done.
-KEPT = ("config.yaml", "items.json", "data_card.json", "samples/*.png", "samples/grid.json", "result.json")
+KEPT = (
+    *(f"*/{name}" for name in ("config.yaml", "data_card.json", "result.json")),  # of each stage
+    *("config.yaml", "items.json", "data_card.json", "samples/*.png", "samples/grid.json", "result.json"),
+)
 
 
 def collect(folder: Path, plan: Plan, reports: Path) -> int:

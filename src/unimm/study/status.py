@@ -51,11 +51,15 @@ def _cell(folder: Path, plan: Plan, run: Run, states: Mapping[Run, State]) -> st
 
 def _share(folder: Path, samples: int) -> float:
     """How much of its training a run has logged, 0 to 1."""
-    path = folder / "metrics.jsonl"
-    whole = (
-        [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")] if path.is_file() else []
-    )
-    return float(json.loads(whole[-1])["samples"]) / samples if whole else 0.0
+    own = folder / "metrics.jsonl"
+    logs = [own] if own.is_file() else folder.glob("*/metrics.jsonl")  # of each stage
+    return sum(map(_logged, logs)) / samples
+
+
+def _logged(log: Path) -> float:
+    """How many samples a log has seen."""
+    whole = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    return float(json.loads(whole[-1])["samples"]) if whole else 0.0
 
 
 def _failure(folder: Path, run: Run) -> str:

@@ -37,6 +37,7 @@ from unimm.training.outcome import counts, describe
 from unimm.training.probe import before_training, check_frozen, is_frozen, probe
 from unimm.training.quiet import quiet_lightning
 from unimm.training.resolution import resolution_scaling
+from unimm.training.start import begin
 
 
 class Interrupted(Exception):
@@ -44,12 +45,13 @@ class Interrupted(Exception):
 
 
 def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
-    """Train, sample and score one arm; returns what ``result.json`` holds."""
+    """Train, sample and score one arm without stages; returns what ``result.json`` holds."""
     started, clock = datetime.now(UTC), time.monotonic()
     device = pick_device(config.training.device)
     arm = assemble(config)
     source = open_source(config, arm.foundation)
     prepare(config, out, resume, overwrite)
+    begin(arm, out)
     before = before_training(config, arm, device)
     trained, log = train(config, arm, source, out, device)
     load_average(trained, final_average(out))
@@ -173,6 +175,7 @@ def score(run_dir: Path) -> dict[str, Any]:
     config = read(run_dir / "config.yaml")
     device = pick_device(config.training.device)
     arm = assemble(config)
+    begin(arm, run_dir)
     before = before_training(config, arm, device)
     module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], config.training, None)  # type: ignore[arg-type]
     load_average(module, final_average(run_dir))

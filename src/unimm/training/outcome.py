@@ -59,7 +59,12 @@ def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
     taught = arm.backbone.of_foundation and arm.strategy.start == "understanding"
     seen = arm.foundation.card["costs"]["understanding"]["samples"] if taught else 0
     understood = seen + understanding_samples(arm)
-    return {"generation_samples": steps * batch, "understanding_samples": understood, "steps": steps}
+    return {
+        "generation_samples": steps * batch,
+        "understanding_samples": understood,
+        "steps": steps,
+        "understanding_before": seen,
+    }
 
 
 def save_grid(scored: Scored, out: Path) -> None:

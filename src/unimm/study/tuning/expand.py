@@ -29,6 +29,9 @@ def expand(path: Path) -> TuningPlan:
     ]
     arms: dict[str, PlannedArm] = {}
     add_arms(arms, path, [f"profile={tuning.profile}", *tuning.overrides, *budget], tuning.arms)
+    staged = [name for name, arm in arms.items() if arm.config["stages"]]
+    if staged:
+        raise StudyError(f"{path}: {', '.join(staged)}: a trial trains one stage; leave `stages` out, or run a study")
     try:
         check_declared({name: arm.config for name, arm in arms.items()}, tuning.declared_differences)
     except StudyError as error:
