@@ -163,6 +163,13 @@ def test_tars_of_128_pixels_are_trained_on_as_large_as_they_are(tmp_path: Path) 
     assert step_data(large, arm, CPU).generation(0)[1].shape == (4, 64, 16)
 
 
+def test_stages_have_one_resolution() -> None:
+    own = ["source.resolution=96", "data.statistics_source.name=scenes"]
+    with pytest.raises(ValueError, match=r"source.resolution=96, but that of the first stage is null: all stages"):
+        assemble(arm_of("vae_fm", *own))
+    assert assemble(arm_of("vae_fm", *own, "data.statistics_source.resolution=96")).foundation.resolution == 96
+
+
 def test_latents_of_two_resolutions_never_mix(tmp_path: Path) -> None:
     """CLIP's tokens have the same shape at every side, so that nothing else would tell two caches apart."""
     found: dict[int, torch.Tensor] = {}

@@ -79,8 +79,21 @@ def assemble(config: RunConfig) -> Arm:
 
 
 def foundation_of(config: RunConfig) -> Foundation:
-    """The run's foundation, for images of its source's side."""
-    return Foundation(config.foundation, getattr(config.source.config, "resolution", None))
+    """The run's foundation, for images of its source's side.
+
+    Raises:
+        ValueError: stages whose sources have different sides, although they share one head and its latents.
+    """
+    own, first = (
+        getattr(source.config, "resolution", None)
+        for source in (config.source, config.data.statistics_source or config.source)
+    )
+    if own != first:
+        raise ValueError(
+            f"source.resolution={own or 'null'}, but that of the first stage is {first or 'null'}: all stages of an "
+            "arm have one resolution"
+        )
+    return Foundation(config.foundation, own)
 
 
 def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
