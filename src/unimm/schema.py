@@ -98,7 +98,12 @@ class DataConfig(Strict):
 
 
 class TrainingConfig(Strict):
-    """How long and how fast to train; `samples` counts images seen, over all epochs."""
+    """How long and how fast to train; `samples` counts images seen, over all epochs.
+
+    `batch_size` is that of all ranks together, whatever their number; each works through its part of a step in
+    ``gradient_accumulation_steps`` micro-batches. Several ranks keep the whole model each (``ddp``) or split it
+    (``fsdp2``). Neither changes what is trained, so that ``--resume`` may change them (docs/many_gpus.md).
+    """
 
     samples: PositiveInt
     batch_size: PositiveInt
@@ -112,6 +117,8 @@ class TrainingConfig(Strict):
     compile: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gradient_accumulation_steps: PositiveInt = 1
+    distributed: Literal["ddp", "fsdp2"] = "ddp"
 
     @property
     def steps(self) -> int:
@@ -129,6 +136,16 @@ class TrainingConfig(Strict):
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) reaches the end of the run ({self.steps} steps): the "
                 "learning rate would never arrive; lower training.warmup_steps or raise training.samples"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_can_be_cut(self) -> TrainingConfig:
+        parts = self.gradient_accumulation_steps
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) cannot be cut into {parts} equal micro-batches: choose a multiple, "
+                "or change training.gradient_accumulation_steps"
             )
         return self
 
