@@ -21,9 +21,9 @@ SETTINGS = (
     "profile=tiny",
     "data.train_scenes=48",
     "evaluation.metrics=[geneval]",
-    "training.samples=672",
+    "training.samples=192",
     "stages.pretrain.samples=32",
-    "stages.instruct.samples=640",
+    "stages.instruct.samples=160",
     "stages.instruct.learning_rate=5e-4",
     "stages.instruct.source=degraded_scenes",
 )
@@ -63,12 +63,12 @@ def test_each_stage_is_a_run_and_the_arm_sums_them_up(straight: Path) -> None:
         ("instruct", "degraded_scenes", 5e-4),
     ]
     assert whole.arm == "clip_fm_instruct" and whole.scores == last.scores
-    assert whole.counts.generation_samples == 672 == sum(s.counts.generation_samples for s in whole.stages)
+    assert whole.counts.generation_samples == 192 == sum(s.counts.generation_samples for s in whole.stages)
     assert whole.invariants.backbone_unchanged is True
     assert first.data is not None and last.data is not None and first.data.digest != last.data.digest
     assert whole.stages[0].data == first.data and whole.stages[1].scores == last.scores
     steps = [json.loads(line)["step"] for line in (straight / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps)) and steps[-1] == 42
+    assert steps == sorted(set(steps)) and steps[-1] == 12
     assert all((straight / name / "report.html").exists() for name in (".", "pretrain", "instruct"))
     start, weights = (
         load_file(straight / path) for path in ("instruct/start.safetensors", "pretrain/weights.safetensors")

@@ -23,10 +23,18 @@ def tiny(config: dict[str, Any], warmup_steps: int = 1) -> RunConfig:
     sizes: dict[str, dict[str, Any]] = {
         "data": {"train_scenes": 48},
         "training": {"samples": 8, "batch_size": 4, "warmup_steps": warmup_steps, "snapshots": 1},
-        "evaluation": {"prompts_per_task": 1, "combination_prompts": 1, "diversity_prompts": 1, "questions": 8},
+        "evaluation": {
+            "prompts_per_task": 1,
+            "combination_prompts": 1,
+            "diversity_prompts": 1,
+            "questions": 8,
+            "curve_prompts": 1,
+        },
         "sampling": {"decoder_steps": 1},
         "objective": {"steps": 1},
     }
+    # Distances take their features from a thousand reference scenes, and have tests of their own.
+    sizes["evaluation"]["metrics"] = [m for m in config["evaluation"]["metrics"] if m != "distance"]
     return RunConfig.model_validate({**config, "seed": 0} | {part: config[part] | own for part, own in sizes.items()})
 
 
