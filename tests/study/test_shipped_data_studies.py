@@ -59,6 +59,7 @@ def test_instruction_arms_differ_in_the_second_stages_pixels_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("arm", ["instruct_clean", "instruct_photo"])
 def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unimm.training import stages
@@ -76,6 +77,7 @@ def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, mo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("arm", ["long_only", "tenth_short", "half_short"])
 def test_every_caption_mix_trains_and_is_scored_on_both_wordings(
     arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -86,11 +86,14 @@ def test_mistakes_name_file_and_key(overrides: list[str], message: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two runs, each scored twice
 def test_what_an_earlier_stage_trained_reaches_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joint training changes the backbone, which a sequential stage after it leaves out of its own weights."""
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "run"
-    result = stages.run(arm("stages.pretrain.strategy=joint"), out)
+    result = stages.run(
+        arm("stages.pretrain.strategy=joint", "data.train_scenes=24", "evaluation.curve_prompts=1"), out
+    )
     first, last = (load_file(out / name / "weights.safetensors") for name in ("pretrain", "instruct"))
     start = load_file(out / "instruct" / "start.safetensors")
     assert set(last) < set(first) == set(start)
