@@ -7,7 +7,7 @@ batch, N tokens of D channels (target latents), Q queries of H channels (conditi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -155,3 +155,9 @@ class Strategy(ABC):
 def parameter_count(module: nn.Module, trainable: bool | None = None) -> int:
     """Number of parameters; only those that do (or do not) require gradients when ``trainable`` is given."""
     return sum(p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable)
+
+
+def layer_blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """Entries of the outermost lists of layers, which hold nearly all weights of a large model."""
+    for child in module.children():
+        yield from child if isinstance(child, nn.ModuleList) else layer_blocks(child)

@@ -33,6 +33,7 @@ def report() -> Iterator[tuple[str, str]]:
     yield "cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     yield "memory", f"{_memory() / GIB:.1f} GiB"
     yield "device", _device()
+    yield "ranks", _ranks()
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / GIB:.1f} GiB free here"
     yield "hub cache", os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
     yield from _foundations()
@@ -70,6 +71,15 @@ def _device() -> str:
         return f"cpu ({torch.get_num_threads()} threads)"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return f"cuda {torch.version.cuda}: {', '.join(names)}"
+
+
+def _ranks() -> str:
+    from unimm.training.distributed import launcher, ranks_a_node
+
+    environment = launcher()
+    if environment is None:
+        return "1 (neither torchrun nor srun started this process)"
+    return f"{environment.world_size()}, {ranks_a_node(environment)} on each node; this is {environment.global_rank()}"
 
 
 def _foundations() -> Iterator[tuple[str, str]]:

@@ -66,6 +66,14 @@ def test_a_journal_resumes_at_the_next_sample_while_shards_stay_the_same(urls: s
         assert torch.equal(visit.value, wanted.value)
 
 
+def test_ranks_read_on_to_their_own_part(urls: str) -> None:
+    """What a part of every batch gives is what the whole stream has there."""
+    whole, part = visits(opened(urls), 0, 40), opened(urls)
+    for begin in range(3, 40, 10):
+        seen = visits(part, begin, begin + 4)
+        assert [(v.position, v.key) for v in seen] == [(v.position, v.key) for v in whole[begin : begin + 4]]
+
+
 def test_a_shard_that_fails_is_noted_and_the_others_go_on(urls: str, tars: Path) -> None:
     whole = (tars / "00001.tar").read_bytes()
     (tars / "00001.tar").write_bytes(whole[: len(whole) // 2])

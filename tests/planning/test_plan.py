@@ -147,7 +147,7 @@ def test_the_command_takes_files_presets_and_overrides() -> None:
     result = runner.invoke(app, ["plan", arm, "training.batch_size=64", "--gpus", "2", "--samples", "123456"])
     assert result.exit_code == 0, result.output
     assert "123,456 samples" in result.stdout
-    assert "32 on each GPU" in result.stdout
+    assert "32 on each GPU at a time (micro-batches: 1)" in result.stdout
     assert find("emu2_like") == PRESETS / "emu2_like.yaml"
 
 
@@ -157,7 +157,11 @@ def test_the_command_takes_files_presets_and_overrides() -> None:
         (["paper_ablatoin"], "presets: blip3o_4b"),
         (["absent.yaml"], "no such file"),
         (["paper_ablation", "--device", "h1000"], "did you mean 'h100'?"),
-        (["paper_ablation", "--gpus", "3"], "cannot be split over 3 GPUs"),
+        (["paper_ablation", "--gpus", "3"], "cannot be split over 3 GPUs: choose a multiple of 3"),
+        (
+            ["paper_ablation", "training.gradient_accumulation_steps=4", "--gpus", "24"],
+            "cannot be split over 24 GPUs x 4 micro-batches: choose a multiple of 96",
+        ),
     ],
 )
 def test_mistakes(arguments: list[str], fragment: str) -> None:

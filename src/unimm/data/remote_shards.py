@@ -63,9 +63,13 @@ class RemoteShards(Source):
     def visits(
         self, seed: int, begin: int, end: int, load: Callable[[int], Tensor], pool: Executor | None
     ) -> list[Visit]:
-        """The next visits of the stream; any other ``begin`` than the next position starts it again where needed."""
-        if begin != self._next:
+        """The next visits of the stream; what lies between is read and left to other ranks, and a step back starts the
+        stream again where needed."""
+        if not 0 <= self._next <= begin:
             self._rewind(seed, begin)
+        else:
+            for _ in range(self._next, begin):
+                next(self._stream)
         visits = [next(self._stream) for _ in range(begin, end)]
         self._next = end
         return visits

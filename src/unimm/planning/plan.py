@@ -13,7 +13,7 @@ from torch import nn
 from unimm.components import parameter_count
 from unimm.planning.backbone import trained_backbone
 from unimm.planning.devices import Device
-from unimm.planning.memory import Memory, largest_block, replicated, sharded
+from unimm.planning.memory import Memory, gathered, replicated, sharded
 from unimm.planning.outline import Outline, outline
 from unimm.planning.work import Kept, Work, cost
 from unimm.schema import Choice, RunConfig
@@ -50,9 +50,9 @@ class Plan:
     work: Work
 
     @property
-    def samples_per_gpu(self) -> int:
-        """Samples of a step on one GPU."""
-        return self.config.training.batch_size // self.gpus
+    def micro_batch(self) -> int:
+        """Samples that a GPU works on at a time, of which a step has one or several."""
+        return _micro_batch(self.config, self.gpus)
 
     def fitting(self, memory: Memory) -> int:
         """Samples of a step that fit on a GPU at once, of a plan's ``replicated`` or ``sharded`` memory."""
@@ -74,9 +74,7 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
     Raises:
         ValueError: the batch cannot be split evenly, or a checkpoint's configuration is not known.
     """
-    batch = config.training.batch_size
-    if batch % gpus:
-        raise ValueError(f"training.batch_size={batch} cannot be split over {gpus} GPUs: choose a multiple of {gpus}")
+    samples_at_once = _micro_batch(config, gpus)
     arm = outline(config)
     parts = parameters(arm)
     done, kept = cost(arm)
@@ -84,7 +82,7 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
     frozen_bytes = trained_backbone(arm).frozen * BYTES[_type(config.backbone)]
     # Only the decoder runs in a step; a model's eyes and its output matrix are not copied.
     copied = parameter_count(arm.head) + parameter_count(_decoder(backbone)) if _autocast(config) else 0
-    whole = replicated(frozen_bytes, sum(part.trained for part in parts), copied, kept, batch // gpus)
+    whole = replicated(frozen_bytes, sum(part.trained for part in parts), copied, kept, samples_at_once)
     return Plan(
         config=config,
         device=device,
@@ -97,7 +95,7 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
         parts=parts,
         encoder_bytes=parameter_count(arm.encoder) * BYTES[_type(config.encoder)],
         replicated=whole,
-        sharded=sharded(whole, gpus, largest_block(backbone, arm.head)),
+        sharded=sharded(whole, gpus, gathered(backbone, arm.head)),
         kept=kept,
         work=done,
     )
@@ -113,6 +111,16 @@ def parameters(arm: Outline) -> tuple[Part, ...]:
         Part("queries", arm.queries * arm.width, 0),
         Part("head", *head),
     )
+
+
+def _micro_batch(config: RunConfig, gpus: int) -> int:
+    batch, parts = config.training.batch_size, config.training.gradient_accumulation_steps
+    if batch % (gpus * parts):
+        split = f"{gpus} GPUs" if parts == 1 else f"{gpus} GPUs x {parts} micro-batches"
+        raise ValueError(
+            f"training.batch_size={batch} cannot be split over {split}: choose a multiple of {gpus * parts}"
+        )
+    return batch // (gpus * parts)
 
 
 def _autocast(config: RunConfig) -> bool:

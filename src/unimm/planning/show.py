@@ -73,8 +73,8 @@ def assumptions(plan: Plan) -> list[str]:
         f"Target: {tokens} tokens x {channels} channels, {tokens * channels * 4 / 1024:,.0f} KiB an image in a cache.",
         f"Images: {plan.resolution} pixels a side (source.resolution), which the encoder gets as they are or resizes.",
         f"Peak: {plan.device.peak_tflops:,} TFLOP/s, {plan.device.source}.",
-        f"Batch: {plan.config.training.batch_size} samples a step, {plan.samples_per_gpu} on each GPU, no gradient "
-        "checkpointing.",
+        f"Batch: {plan.config.training.batch_size} samples a step, {plan.micro_batch} on each GPU at a time (micro-"
+        f"batches: {plan.config.training.gradient_accumulation_steps}), no gradient checkpointing.",
         f"Prompts: {plan.prompt} tokens on average, their template included, without padding.",
         f"Activations: {sum(plan.kept) / 2**20:,.0f} MiB a sample, every kept value in 4 bytes{autocast}.",
         "AdamW with float32 weights, gradients, moments and moving average: 20 bytes a trained parameter; a frozen one "

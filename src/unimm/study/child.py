@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from unimm.study.errors import Crashed, Stopped
 from unimm.study.tether import tethered
 
 FAILED = "--- failed: "
+LAUNCHERS = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID")
 
 
 class Children:
@@ -50,6 +52,8 @@ class Children:
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
                 start_new_session=True,
+                # A launcher may have started several workers: their runs are no ranks of each other.
+                env={name: value for name, value in os.environ.items() if name not in LAUNCHERS},
             )
             if self.stopping:  # the signal came before there was a child to pass it on to
                 self.process.terminate()

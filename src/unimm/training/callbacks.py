@@ -18,7 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.files import write_atomic
+from unimm.training.distributed import ALONE, World
 from unimm.training.module import ArmModule
+from unimm.training.sharding import like, whole
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -26,56 +28,72 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
     return sorted({max(1, round(steps / 2 ** ((count - 1 - i) / 2))) for i in range(count)})
 
 
-class MovingAverage(L.Callback):
+class StepCallback(L.Callback):
+    """Acts once a step, after its last micro-batch."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self.on_step_end(trainer, pl_module)
+
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """``trainer.global_step`` counts the step that has just ended."""
+
+
+class MovingAverage(StepCallback):
     """Exponential moving average of the trained parameters, warmed up as ``min(decay, (1 + n) / (10 + n))``.
 
-    Saves a snapshot of the average at log-spaced steps, so that learning curves compare finished points.
+    Saves a snapshot of the average at log-spaced steps, so that learning curves compare finished points. Every rank
+    keeps the same average, or its part of it where weights are split; the first one ``writes``.
     """
 
-    def __init__(self, decay: float, folder: Path, steps: int, count: int) -> None:
-        self.decay, self.folder = decay, folder
+    def __init__(self, decay: float, folder: Path, steps: int, count: int, writes: bool = True) -> None:
+        self.decay, self.folder, self.writes = decay, folder, writes
         self.at = snapshot_steps(steps, count) if count else []
         self.average: dict[str, Tensor] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArmModule)
-        if not self.average:
-            self.average = {k: v.detach().clone() for k, v in pl_module.trained_state().items()}
+        trained = {k: v.detach() for k, v in pl_module.trained_state().items()}
+        self.average = {k: like(self.average[k], v) if self.average else v.clone() for k, v in trained.items()}
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArmModule)
         step = trainer.global_step
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach() for p in pl_module.trained_state().values()]
         torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
-        if step in self.at and trainer.is_global_zero:
+        if step in self.at:
             self.save(self.folder / f"average-{step:07d}.safetensors")
 
     def save(self, path: Path) -> None:
-        """Write the average as safetensors, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        save_file({k: v.contiguous().cpu() for k, v in self.average.items()}, temporary)
-        os.replace(temporary, path)
+        """Write the average as safetensors, atomically; all ranks have to call it."""
+        average = {k: whole(v).contiguous().cpu() for k, v in self.average.items()}
+        if self.writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            save_file(average, temporary)
+            os.replace(temporary, path)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"average": self.average}
+        return {"average": {k: whole(v) for k, v in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.average = {k: v.clone() for k, v in state_dict["average"].items()}
 
 
-class JsonLines(L.Callback):
-    """Append-only ``metrics.jsonl``; a resumed run first drops rows past its checkpoint."""
+class JsonLines(StepCallback):
+    """Append-only ``metrics.jsonl``, written by the first rank; a resumed run first drops rows past its checkpoint."""
 
-    def __init__(self, path: Path, batch_size: int, every: int = 10) -> None:
-        self.path, self.batch_size, self.every = path, batch_size, every
+    def __init__(self, path: Path, batch_size: int, every: int = 10, writes: bool = True) -> None:
+        self.path, self.batch_size, self.every, self.writes = path, batch_size, every, writes
         self.seconds = 0.0
         self.waited = 0.0
         self._last = self._fetch = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.path.exists():
+        if self.writes and self.path.exists():
             kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= trainer.global_step]
             write_atomic(self.path, "".join(f"{line}\n" for line in kept))
         self._last = self._fetch = time.monotonic()
@@ -86,22 +104,26 @@ class JsonLines(L.Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, ArmModule)
         if (trainer.global_step + 1) % self.every == 0:
-            grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-            pl_module.latest["gradient_norm"] = float(norm)
+            norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+            pl_module.latest["gradient_norm"] = float(whole(norm))
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._fetch = time.monotonic()
+
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArmModule)
         now = time.monotonic()
         self.seconds += now - self._last
         self._last = now
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
+        if self.writes and (step % self.every == 0 or step == trainer.max_steps):
             samples = step * self.batch_size
             row = {"step": step, "samples": samples, "seconds": round(self.seconds, 3), **pl_module.latest}
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        self._fetch = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "waited": self.waited}
@@ -118,13 +140,13 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
-class Checkpoint(L.Callback):
+class Checkpoint(StepCallback):
     """One fixed file ``last.ckpt``, replaced atomically every so many steps, at a signal and at the end."""
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step % self.every == 0 or trainer.should_stop:
             self.write(trainer)
 
@@ -139,7 +161,7 @@ class Checkpoint(L.Callback):
             os.replace(temporary, self.path)
 
 
-class ExpectedTime(L.Callback):
+class ExpectedTime(StepCallback):
     """Says, after the first steps of a run, how long training will take at that pace."""
 
     def __init__(self, after: int = 20) -> None:
@@ -150,28 +172,34 @@ class ExpectedTime(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         done = trainer.global_step - self.first
         if done == self.after and trainer.is_global_zero:
             left = (time.monotonic() - self.started) / done * (trainer.max_steps - trainer.global_step)
             tqdm.write(f"training will take about {left / 60:.1f} more minutes at this pace")
 
 
-class StopOnSignals(L.Callback):
-    """SIGINT and SIGTERM end training after the current step, with a checkpoint.
+class StopOnSignals(StepCallback):
+    """SIGINT and SIGTERM, to any rank, end training after the current step on all of them, with a checkpoint.
 
     Installed when training starts, after Lightning's own handlers, which would end the process without one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self.world, self.wanted = world, False
         self.previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
-            trainer.should_stop = True
+            self.wanted = True
 
         for number in (signal.SIGINT, signal.SIGTERM):
             self.previous[number] = signal.signal(number, stop)
+
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        (wanted,) = self.world.sum([self.wanted])
+        if wanted:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number, handler in self.previous.items():
@@ -179,10 +207,14 @@ class StopOnSignals(L.Callback):
 
 
 class FiniteLoss(L.Callback):
-    """Stops before a loss that is not finite reaches the parameters; the last checkpoint stays good."""
+    """Stops before a loss that is not finite on any rank reaches the parameters; the last checkpoint stays good."""
+
+    def __init__(self, world: World = ALONE) -> None:
+        self.world = world
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        if not math.isfinite(float(loss.detach())):
+        (total,) = self.world.sum([float(loss.detach())])
+        if not math.isfinite(total):
             raise ValueError(
                 f"the loss is not finite at step {trainer.global_step + 1}; the last checkpoint is kept: lower "
                 "training.learning_rate or training.gradient_clip, then start again with --overwrite"

@@ -1,36 +1,66 @@
-"""Keeps the data card of a run: counts every step's visits, and writes ``data_card.json`` when training stops."""
+"""Keeps the data card of a run: counts every step's visits, and writes ``data_card.json`` when training stops.
+
+Ranks note what they visited and tell the first one when there is something to write, a checkpoint or the card.
+"""
 
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from tqdm import tqdm
 
+from unimm.data.captions import Texts
 from unimm.data.card import VisitLog
 from unimm.files import write_json
-from unimm.training.step_data import StepData
+from unimm.training.callbacks import StepCallback
+from unimm.training.distributed import ALONE, World
+from unimm.training.step_data import Seen, StepData
 
 FILE = "data_card.json"
+NOTHING = torch.empty(0)
 
 
-class DataCard(L.Callback):
+class DataCard(StepCallback):
     """Stands before `Checkpoint` in the list of callbacks, so that a step's visits are counted in its checkpoint."""
 
-    def __init__(self, path: Path, data: StepData) -> None:
-        self.path, self.data = path, data
+    def __init__(self, path: Path, data: StepData, world: World = ALONE) -> None:
+        self.path, self.data, self.world = path, data, world
         self.visited = VisitLog()
         self.waited = 0.0
+        self._step = Seen([], [])
+        self._noted: list[Seen] = []
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        self.visited.add(*self.data.seen)
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        visits, captions = self.data.seen
+        self._step.visits.extend(visit._replace(texts=Texts(), value=NOTHING) for visit in visits)
+        self._step.captions.extend(captions)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._noted.append(self._step)
+        self._step = Seen([], [])
         if trainer.global_step == trainer.max_steps or trainer.should_stop:
             self.write()
 
+    def collect(self) -> None:
+        """Count, on the first rank, what all ranks have noted: step by step, and in a step in the order of its batch,
+        of which ranks have one part after the other."""
+        for parts in zip(*self.world.gather(self._noted), strict=True):
+            self.visited.add(*(list(chain.from_iterable(lists)) for lists in zip(*parts, strict=True)))
+        self._noted = []
+
     def write(self) -> None:
         """Write the card as it stands."""
+        self.collect()
+        if not self.world.first:
+            return
         visits = self.data.visits
         write_json(self.path, self.visited.card(visits.source, visits.latents.kind))
         if self.visited.unusable:
@@ -51,6 +81,7 @@ class DataCard(L.Callback):
         return self.waited + self.data.visits.waited
 
     def state_dict(self) -> dict[str, Any]:
+        self.collect()
         journal = self.data.visits.source.journal()
         return {"log": self.visited.state(), "journal": journal, "waited": self.seconds_waited}
 

@@ -7,6 +7,7 @@ cost stands in its card.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,8 @@ def training_flops(module: ArmModule) -> float:
     counted = min(COUNTED_STEPS, module.config.steps)
 
     def steps() -> None:
-        for step in range(counted):
-            module.losses(step)[0].backward()
+        for step, share in itertools.product(range(counted), range(len(module.data.shares))):
+            module.losses(step, share)[0].backward()
 
     flops = count_flops(steps)
     module.zero_grad(set_to_none=True)

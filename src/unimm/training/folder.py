@@ -11,6 +11,8 @@ from unimm.schema import RunConfig
 from unimm.stored_config import current, differing, shown
 from unimm.strict_yaml import read_yaml
 
+EXECUTION = frozenset({"training.gradient_accumulation_steps", "training.distributed"})
+
 
 def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None:
     """Claim the output folder; refuses one that holds another run or, without ``resume``, this one."""
@@ -31,10 +33,14 @@ def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None
 
 
 def _differs(config: RunConfig, stored: Path) -> str:
-    """In which keys the stored configuration does not mean ``config``, or why it cannot be read; empty if it does."""
+    """In which keys the stored configuration does not mean ``config``, or why it cannot be read; empty if it does.
+
+    How ranks share a step is not part of what a run is: it may resume on fewer of them.
+    """
     try:
         found = current(read_yaml(stored), stored)
     except ConfigError as error:
         return str(error)
     changes = differing(found, config.model_dump(mode="json"))
-    return "; ".join(f"{c.key} is {shown(c.before)} there and {shown(c.after)} now" for c in changes)
+    told = (f"{c.key} is {shown(c.before)} there and {shown(c.after)} now" for c in changes if c.key not in EXECUTION)
+    return "; ".join(told)

@@ -1,6 +1,7 @@
 """One run from start to finish: prepare the folder, train, average, check invariants, score, write result and page.
 
-The truth of a run is its folder; ``result.json`` is written last, so a folder without it is unfinished.
+The truth of a run is its folder; ``result.json`` is written last, so a folder without it is unfinished. Where several
+ranks train, the first one alone writes files, and scores when the others have left.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from safetensors.torch import load_file
+from torch import Tensor
 
 from unimm.components import parameter_count
 from unimm.config import read
 from unimm.data.source import Source
 from unimm.files import write_json
 from unimm.scenes.prompts import prompt_set
-from unimm.schema import RunConfig, TrainingConfig
+from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.assemble import Arm, assemble, open_source, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.data_card import DataCard
 from unimm.training.device import pick_device
+from unimm.training.distributed import ALONE, World, join
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
 from unimm.training.measure import Earlier, measure
@@ -37,7 +40,12 @@ from unimm.training.outcome import counts, describe
 from unimm.training.probe import before_training, check_frozen, is_frozen, probe
 from unimm.training.quiet import quiet_lightning
 from unimm.training.resolution import resolution_scaling
+from unimm.training.sharding import whole
 from unimm.training.start import begin
+from unimm.training.step_data import shares
+from unimm.training.trainer import build_trainer, check_batch, check_questions
+
+STOPPED = 130
 
 
 class Interrupted(Exception):
@@ -45,15 +53,23 @@ class Interrupted(Exception):
 
 
 def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
-    """Train, sample and score one arm without stages; returns what ``result.json`` holds."""
+    """Train, sample and score one arm without stages; returns what ``result.json`` holds, on the first rank.
+
+    Raises:
+        SystemExit: on the other ranks, when nothing is left to do for them.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
     device = pick_device(config.training.device)
-    arm = assemble(config)
+    world = join(device)
+    arm = world.in_turns(lambda: assemble(config))
     source = open_source(config, arm.foundation)
-    prepare(config, out, resume, overwrite)
+    with world.together():
+        if world.first:
+            prepare(config, out, resume, overwrite)
     begin(arm, out)
-    before = before_training(config, arm, device)
-    trained, log = train(config, arm, source, out, device)
+    with world.together():
+        before = before_training(config, arm, device) if world.first else None
+    trained, log = train(config, arm, source, out, device, world=world)
     load_average(trained, final_average(out))
     unchanged = check_frozen(before, probe(config, arm, device)) if before and is_frozen(arm) else None
     prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
@@ -94,24 +110,34 @@ def train(
     out: Path,
     device: torch.device,
     averages: Sequence[MovingAverage] = (),
+    world: World = ALONE,
 ) -> tuple[ArmModule, JsonLines]:
-    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile."""
-    settings = config.training
-    data = step_data(config, arm, device, source)
-    module = ArmModule(arm.backbone, arm.head, arm.objective, arm.strategy.stages()[0], settings, data)
+    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile.
+
+    Only the first rank returns. An arm that was split over ranks is put together again.
+    """
+    settings, stage = config.training, arm.strategy.stages()[0]
+    check_batch(settings, world)
+    data = world.in_turns(lambda: step_data(config, arm, device, source))
+    check_questions(settings, stage, world, data.fewest_questions)
+    data.shares = shares(world.rank, world.ranks, settings.gradient_accumulation_steps)
+    module = ArmModule(arm.backbone, arm.head, arm.objective, stage, settings, data, world)
     if settings.compile:
         arm.head.compile()
-    log = JsonLines(out / "metrics.jsonl", settings.batch_size)
-    average = MovingAverage(settings.ema_decay, out / "averages", settings.steps, settings.snapshots)
-    card = DataCard(out / data_card.FILE, data)
+    log = JsonLines(out / "metrics.jsonl", settings.batch_size, writes=world.first)
+    average = MovingAverage(settings.ema_decay, out / "averages", settings.steps, settings.snapshots, world.first)
+    card = DataCard(out / data_card.FILE, data, world)
     checkpoint = out / "last.ckpt"
-    resume = checkpoint.exists()
+    (found,) = world.sum([checkpoint.exists()])
+    if 0 < found < world.ranks:
+        raise ValueError(f"{checkpoint} is not seen by every rank: choose an --out on a file system that nodes share")
+    resume = bool(found)
     start = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]) if resume else 0
     callbacks = [
         TQDMProgressBar(refresh_rate=20),
-        FiniteLoss(),
+        FiniteLoss(world),
         ExpectedTime(),
-        StopOnSignals(),
+        StopOnSignals(world),
         log,
         average,
         card,
@@ -121,33 +147,31 @@ def train(
     loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
     if start < settings.steps:
         with quiet_lightning():
-            trainer = _trainer(settings, device, callbacks)
+            trainer = build_trainer(settings, stage, world, device, callbacks)
             trainer.fit(module, loader, ckpt_path=checkpoint if resume else None, weights_only=True)
         if trainer.global_step < settings.steps:
+            world.leave(STOPPED)
             raise Interrupted(f"stopped at step {trainer.global_step} of {settings.steps}; continue with --resume")
         average.save(final_average(out))
     else:
         _restore(checkpoint, log, card)
     log.waited += card.seconds_waited
+    state = {name: whole(value).cpu() for name, value in module.state_dict().items()} if module.sharded else None
+    world.leave()
+    if state is not None:
+        module = put_together(module, state, config, arm)
+    module.world, data.shares = ALONE, shares(0, 1, world.ranks * settings.gradient_accumulation_steps)
     arm.decoder.to(device)
     return module.to(device).eval(), log
 
 
-def _trainer(settings: TrainingConfig, device: torch.device, callbacks: list[L.Callback]) -> L.Trainer:
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
-    return L.Trainer(
-        accelerator=device.type,
-        devices=1,
-        precision="bf16-mixed" if bf16 else "32-true",
-        max_steps=settings.steps,
-        max_epochs=-1,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+def put_together(module: ArmModule, state: dict[str, Tensor], config: RunConfig, arm: Arm) -> ArmModule:
+    """The module of an arm that was split over ranks, made again from the whole ``state``, frozen weights too."""
+    fresh = assemble(config)
+    arm.backbone, arm.head = fresh.backbone, fresh.head
+    again = ArmModule(arm.backbone, arm.head, arm.objective, module.stage, module.config, module.data)
+    again.load_state_dict(state)
+    return again
 
 
 def _restore(checkpoint: Path, *callbacks: L.Callback) -> None:

@@ -2,12 +2,17 @@
 
 Nothing here decides anything that matters: objectives, heads and strategies are plain torch elsewhere. Order, noise
 and dropout are functions of (seed, step, sample), so a resumed run repeats a straight one bit by bit on one device.
+
+A process trains on its shares of a step's batch, and gradients are averaged over all shares of all ranks. Their losses
+are weighted so that this average is the gradient of the whole batch's mean: equal shares of images by one, questions by
+how many tokens of all those covered in the step a share has.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import lightning as L
 import torch
@@ -17,10 +22,16 @@ from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, conditions_of
 from unimm.components import Head, Objective, Stage
-from unimm.foundation.language import answer_loss
+from unimm.foundation.language import Row, answer_loss, summed_loss
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
+from unimm.training.assemble import weights_hash
+from unimm.training.distributed import ALONE, World
+from unimm.training.sharding import frozen_names, shard
 from unimm.training.step_data import StepData
+
+LOSSES = ("generation_loss", "understanding_loss", "loss")
+Asked = tuple[list[Row], Tensor | None]
 
 
 class Endless(torch.utils.data.IterableDataset[int]):
@@ -41,34 +52,75 @@ class ArmModule(L.LightningModule):
         stage: Stage,
         config: TrainingConfig,
         data: StepData,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
         self.objective, self.stage, self.config, self.data = objective, stage, config, data
+        self.world, self.sharded = world, False
         for parameter in backbone.core_parameters():
             parameter.requires_grad_(stage.train_backbone)
         backbone.queries.requires_grad_(True)
+        self.frozen_hash = ""
         self.latest: dict[str, float] = {}
+        self._sums = dict.fromkeys(LOSSES, 0.0)
+        self._asked: list[Asked] = []
+        self._answer_tokens = 0
+
+    def configure_model(self) -> None:
+        """Lightning's hook: hash what stays as it is, and split the model over ranks if the strategy has a mesh."""
+        self.frozen_hash = self.frozen_hash or weights_hash(self, frozen_names(self))
+        if self._device_mesh is not None and not self.sharded:
+            for part in (self.backbone, self.head):
+                shard(part, self._device_mesh["data_parallel"])
+            self.sharded = True
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
-        total, losses = self.losses(self.trainer.global_step)
-        self.latest = {name: float(value.detach()) for name, value in losses.items()} | {"loss": float(total.detach())}
+        number = batch_idx % len(self.data.shares)
+        total, losses = self.losses(self.trainer.global_step, number)
+        for name, value in {**losses, "loss": total}.items():
+            self._sums[name] += float(value.detach())
+        if number == len(self.data.shares) - 1:
+            self._finish_losses()
         return total
 
-    def losses(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss of global batch ``step``, and its parts by name."""
-        losses = {"generation_loss": self.generation_loss(step)}
+    def _finish_losses(self) -> None:
+        """``latest``: the whole batch's losses, which are the means of all shares'."""
+        sums, shares = self.world.sum(list(self._sums.values())), len(self.data.shares) * self.world.ranks
+        self.latest = {name: value / shares for name, value in zip(LOSSES, sums, strict=True)}
+        if not (self.stage.understanding_weight and self._answer_tokens):
+            del self.latest["understanding_loss"]
+        self._sums = dict.fromkeys(LOSSES, 0.0)
+
+    def losses(self, step: int, number: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss of share ``number`` of global batch ``step``, and its parts by name."""
+        losses = {"generation_loss": self.generation_loss(step, number)}
         total = self.stage.generation_weight * losses["generation_loss"]
         if self.stage.understanding_weight:
-            rows, images = self.data.understanding(step)
-            if rows:
-                losses["understanding_loss"] = answer_loss(self.backbone, rows, images)
-                total = total + self.stage.understanding_weight * losses["understanding_loss"]
+            understanding = self.understanding_loss(step, number)
+            if understanding is not None:
+                losses["understanding_loss"] = understanding
+                total = total + self.stage.understanding_weight * understanding
         return total, losses
 
-    def generation_loss(self, step: int) -> Tensor:
-        """The objective's loss on global batch ``step``."""
-        prompts, latents, keys = self.data.generation(step)
+    def understanding_loss(self, step: int, number: int) -> Tensor | None:
+        """A share's part of the mean over all answers' tokens in the step, times the number of shares; None where the
+        share has no question."""
+        if number == 0:
+            self._asked = [self.data.understanding(step, share) for share in range(len(self.data.shares))]
+            (tokens,) = self.world.sum([sum(row.answer for rows, _ in self._asked for row in rows)])
+            self._answer_tokens = int(tokens)
+        rows, images = self._asked[number]
+        if not rows:
+            return None
+        shares = self.data.shares[number].parts
+        if self.sharded:  # ranks have to gather the same layers equally often
+            return shares * summed_loss(self.backbone, rows, images) / self._answer_tokens
+        return shares * answer_loss(self.backbone, rows, images, self._answer_tokens)
+
+    def generation_loss(self, step: int, number: int = 0) -> Tensor:
+        """The objective's loss on share ``number`` of global batch ``step``."""
+        prompts, latents, keys = self.data.generation(step, number)
         conditions = self.conditions(prompts)
         noise = NoiseSource(self.data.seed, "training", 0)
         return self.objective.loss(self.head, latents.to(self.device), conditions, noise, keys)
@@ -92,3 +144,30 @@ class ArmModule(L.LightningModule):
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters that this stage trains, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: frozen weights are known by their hash."""
+        for name in frozen_names(self):
+            checkpoint["state_dict"].pop(name, None)
+        checkpoint["frozen"] = self.frozen_hash
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: put the frozen weights back, which an old checkpoint has itself, and count micro-batches
+        as this run cuts its steps.
+
+        Raises:
+            ValueError: the frozen weights are not those that the checkpoint was trained with.
+        """
+        if checkpoint.get("frozen", self.frozen_hash) != self.frozen_hash:
+            raise ValueError(
+                "the checkpoint was trained beside other frozen weights: the foundation or a pretrained part has "
+                "changed since; bring it back, or start again with --overwrite"
+            )
+        own = self.state_dict()
+        for name in frozen_names(self):
+            checkpoint["state_dict"].setdefault(name, own[name])
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        ready = checkpoint["global_step"] * len(self.data.shares)
+        for counts in (progress["total"], progress["current"]):
+            counts.update(completed=ready - counts["ready"] + counts["completed"], ready=ready)
+            counts.update(started=ready, processed=ready)

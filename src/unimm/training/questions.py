@@ -6,7 +6,6 @@ A row is found by its position in the stream of understanding, so that a resumed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Protocol
 
 from jaxtyping import Float
@@ -29,8 +28,8 @@ SEED_OFFSET = 1_000_003
 class Questions(Protocol):
     """Rows about images, by their position in the stream of understanding."""
 
-    def between(self, begin: int, end: int, steps: Sequence[int]) -> tuple[list[Row], list[Tensor]]:
-        """Rows and the image tokens ``[n, d]`` of each; ``steps`` are where the next steps' positions end."""
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        """Rows and the image tokens ``[n, d]`` of each; ``later`` are the ranges that will be asked for next."""
 
 
 class SceneQuestions:
@@ -39,7 +38,7 @@ class SceneQuestions:
     def __init__(self, seed: int, rows: list[Row], image_tokens: Float[Tensor, "m k c"]) -> None:
         self.seed, self.rows, self.image_tokens = seed, rows, image_tokens
 
-    def between(self, begin: int, end: int, steps: Sequence[int]) -> tuple[list[Row], list[Tensor]]:
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
         indices = stream_indices(self.seed + SEED_OFFSET, begin, end, len(self.rows))
         tokens = self.image_tokens[indices % len(self.image_tokens)]
         return [self.rows[i] for i in indices.tolist()], list(tokens)
@@ -54,11 +53,10 @@ class SourceQuestions:
     def __init__(self, visits: Visits, row_of: Callable[[Visit, bool], Row]) -> None:
         self.visits, self.row_of = visits, row_of
 
-    def between(self, begin: int, end: int, steps: Sequence[int]) -> tuple[list[Row], list[Tensor]]:
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
         if begin == end:
             return [], []
-        bounds = [end, *steps]
-        visits = self.visits.between(begin, end, list(pairwise(bounds)))
+        visits = self.visits.between(begin, end, later)
         rows = [self.row_of(visit, visit.position % DESCRIBED == DESCRIBED - 1) for visit in visits]
         return rows, list(self.visits.finish(visits))
 
@@ -70,10 +68,10 @@ class Descriptions:
         self.scenes = scenes
         self.described = SourceQuestions(visits, lambda visit, described: row_of(visit, True))
 
-    def between(self, begin: int, end: int, steps: Sequence[int]) -> tuple[list[Row], list[Tensor]]:
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
         rows, tokens = self.scenes.between(begin - begin // DESCRIBED, end - end // DESCRIBED, ())
-        later = [step // DESCRIBED for step in steps]
-        more_rows, more_tokens = self.described.between(begin // DESCRIBED, end // DESCRIBED, later)
+        next_described = [(first // DESCRIBED, after // DESCRIBED) for first, after in later]
+        more_rows, more_tokens = self.described.between(begin // DESCRIBED, end // DESCRIBED, next_described)
         return rows + more_rows, [*tokens, *(shown.to(self.scenes.image_tokens.device) for shown in more_tokens)]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from unimm.config import read
 from unimm.schema import RunConfig
 from unimm.training import job
+from unimm.training.distributed import ranks_started
 from unimm.training.folder import prepare
 from unimm.training.stages_result import join
 from unimm.training.start import hand_over
@@ -55,6 +56,8 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     """Train, sample and score one arm, stage by stage if it has any; returns what ``result.json`` holds."""
     if not config.stages:
         return job.run(config, out, resume, overwrite)
+    if ranks_started() > 1:
+        raise ValueError("an arm with stages trains on one device: several ranks share a run without stages")
     prepare(config, out, resume, overwrite)
     earlier: Path | None = None
     for name, settings in stage_configs(config).items():

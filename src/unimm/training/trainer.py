@@ -1,0 +1,71 @@
+"""Lightning's trainer for a run: one process, or the ranks of a world."""
+
+from __future__ import annotations
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from unimm.components import Stage
+from unimm.schema import TrainingConfig
+from unimm.training.distributed import World, launcher
+from unimm.training.sharding import Sharded
+
+
+def build_trainer(
+    settings: TrainingConfig, stage: Stage, world: World, device: torch.device, callbacks: list[L.Callback]
+) -> L.Trainer:
+    """The trainer; it only trains: data, logs and checkpoints are the module's and the callbacks'."""
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    environment = launcher()
+    return L.Trainer(
+        accelerator=device.type,
+        devices=world.ranks_a_node,
+        num_nodes=world.ranks // world.ranks_a_node,
+        strategy=_strategy(settings, stage, world),
+        plugins=None if environment is None else [environment],
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_steps=settings.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=settings.gradient_accumulation_steps,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _strategy(settings: TrainingConfig, stage: Stage, world: World) -> Strategy | str:
+    if world.ranks == 1:
+        return "auto"
+    if settings.distributed == "fsdp2":
+        return Sharded(world.ranks)
+    # A step may ask too few questions for every rank to have one, and generation alone uses no output matrix.
+    return DDPStrategy(find_unused_parameters=stage.train_backbone)
+
+
+def check_batch(settings: TrainingConfig, world: World) -> None:
+    """ValueError where ranks and micro-batches cannot have equal parts of a step, or nothing can be split."""
+    parts = world.ranks * settings.gradient_accumulation_steps
+    if settings.batch_size % parts:
+        raise ValueError(
+            f"training.batch_size={settings.batch_size} cannot be split over {world.ranks} ranks x "
+            f"{settings.gradient_accumulation_steps} micro-batches: choose a multiple of {parts}"
+        )
+    if settings.distributed == "fsdp2" and world.ranks == 1:
+        raise ValueError(
+            "training.distributed=fsdp2 shares the model among ranks, and there is one: start several with torchrun "
+            "or srun, or leave it at ddp"
+        )
+
+
+def check_questions(settings: TrainingConfig, stage: Stage, world: World, fewest: int) -> None:
+    """ValueError where a split model has nothing to do on some rank; ``fewest``: questions of the step with fewest."""
+    parts = world.ranks * settings.gradient_accumulation_steps
+    if settings.distributed == "fsdp2" and stage.understanding_weight and fewest < parts:
+        raise ValueError(
+            f"training.distributed=fsdp2 needs a question for every rank and micro-batch of a step ({parts}), and some "
+            f"steps have {fewest}: raise strategy.understanding_samples, or use training.distributed=ddp"
+        )
