@@ -153,6 +153,18 @@ def test_guards_fail(edited: Any, prefix: str, edit: Edit, guard: str, name: str
     assert verdict.outcome == "untestable" and verdict.note.startswith(f"guard {guard}: ")
 
 
+@pytest.mark.parametrize("among", [None, "correct images"])
+def test_how_many_images_are_correct_is_a_finding_and_no_flaw(edited: Any, among: str | None) -> None:
+    def counted(content: dict[str, Any]) -> None:
+        for score in content["scores"]:
+            score["n"] += content["seed"]
+            score["protocol"] |= {"among": among} if among else {}
+
+    study, results = edited("", counted)
+    found = results.guards["complete"](claim(study, "fm_over_mse_diversity"))
+    assert (found is None) if among else found.startswith("runs scored different numbers of items")
+
+
 def test_runs_that_were_measured_differently_are_not_compared(edited: Any) -> None:
     def by_seed(content: dict[str, Any]) -> None:
         for score in content["scores"]:

@@ -112,7 +112,7 @@ def _answer(study: Study, claim: Claim, verdict: Verdict) -> Answer:
     return Answer(
         claim,
         verdict,
-        measured(study, claim, verdict, effect, interval),
+        measured(study, claim, verdict),
         effect,
         interval,
         _sample(verdict),

@@ -76,7 +76,8 @@ def _complete(study: Study, claim: Claim) -> str | None:
     if unmeasured:
         return f"{claim.metric} could not be measured in {'; '.join(unmeasured)}"
     scores = [s for _, run in _runs(study, claim) for s in run.result.scores if s.name == claim.metric]
-    counts = sorted({score.n for score in scores})
+    # Of a score among correct images only the protocol is the same in every arm: how many are correct is a finding.
+    counts = sorted({score.n for score in scores if "among" not in score.protocol})
     if len(counts) > 1:
         return f"runs scored different numbers of items: {', '.join(map(str, counts))}"
     return _not_comparable(claim.metric, scores)

@@ -6,15 +6,16 @@ from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority
 from unimm.analysis.verdicts import Outcome, Verdict
 from unimm.report.study_folder import Study
 from unimm.report.study_guards import at_an_end
-from unimm.report.study_numbers import short
+from unimm.report.study_numbers import between, short, signed, times
 from unimm.report.table import number
 
 
-def measured(study: Study, claim: Measured, verdict: Verdict, effect: str, interval: str) -> str:
-    """Answers a claim with a number, whose effect and interval are given in words."""
+def measured(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """Answers a claim with a number and its interval."""
     if verdict.outcome is Outcome.UNTESTABLE:
         return f"Not tested: {verdict.note}."
-    sentence = _SENTENCES[verdict.outcome](claim, verdict, _finding(study, claim, effect, interval))
+    found = _reverse if verdict.outcome is Outcome.CONTRADICTED and not isinstance(claim, Reach) else _finding
+    sentence = _SENTENCES[verdict.outcome](claim, verdict, found(study, claim, verdict))
     return sentence + _note(verdict) + _stuck(study, claim, verdict)
 
 
@@ -56,14 +57,27 @@ _SENTENCES = {
 }
 
 
-def _finding(study: Study, claim: Measured, effect: str, interval: str) -> str:
+def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
     """What was measured; a difference is positive in the claimed direction."""
-    budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
+    shown = times if isinstance(claim, Reach) else signed
+    effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
     if isinstance(claim, Reach):
+        budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
         goal = f"{claim.target:g} of {short(claim.metric)}"
         return f"{claim.slower} needs {effect} ({interval}) the {budget} of {claim.faster} for {goal}"
+    return _difference(study, claim, claim.direction, effect, interval)
+
+
+def _reverse(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """What was measured against the claim, in positive numbers: "lower by 0.14" instead of "higher by -0.14"."""
+    assert verdict.estimate is not None and verdict.low is not None and verdict.high is not None
+    effect, interval = signed(-verdict.estimate), between(-verdict.high, -verdict.low, signed)
+    return _difference(study, claim, {"higher": "lower", "lower": "higher"}[claim.direction], effect, interval)
+
+
+def _difference(study: Study, claim: Measured, direction: str, effect: str, interval: str) -> str:
     at = " at equal FLOPs" if claim.budget == "flops" else ""
-    return f"{short(claim.metric)} {claim.direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
+    return f"{short(claim.metric)} {direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
 
 
 @singledispatch
