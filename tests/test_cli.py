@@ -19,20 +19,20 @@ runner = CliRunner()
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Stand-in for unimm.training.job that records its calls."""
+    """Stand-in for unimm.training.stages, and for the job under it, that records its calls."""
     made: list[dict[str, Any]] = []
 
     def run(config: Any, out: Path, resume: bool, overwrite: bool) -> None:
         made.append({"config": config, "out": out, "resume": resume, "overwrite": overwrite})
 
-    job = types.ModuleType("unimm.training.job")
-    interrupted = type("Interrupted", (Exception,), {})
-    job.__dict__.update(run=run, score=lambda run_dir: made.append({"score": run_dir}), Interrupted=interrupted)
+    job, stages = types.ModuleType("unimm.training.job"), types.ModuleType("unimm.training.stages")
+    job.__dict__.update(Interrupted=type("Interrupted", (Exception,), {}))
+    stages.__dict__.update(run=run, score=lambda run_dir: made.append({"score": run_dir}))
     monkeypatch.setattr("unimm.cli._present", lambda result, folder: None)
     package = types.ModuleType("unimm.training")
-    package.__dict__.update(job=job, __path__=[])
-    monkeypatch.setitem(sys.modules, "unimm.training", package)
-    monkeypatch.setitem(sys.modules, "unimm.training.job", job)
+    package.__dict__.update(job=job, stages=stages, __path__=[])
+    for module in (package, job, stages):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return made
 
 
@@ -102,12 +102,12 @@ def test_files_in_the_way_are_reported_and_bugs_are_not_hidden(
 
         return run
 
-    job = sys.modules["unimm.training.job"]
-    monkeypatch.setattr(job, "run", fail(FileExistsError("the folder is not empty; add --resume or --overwrite")))
+    stages = sys.modules["unimm.training.stages"]
+    monkeypatch.setattr(stages, "run", fail(FileExistsError("the folder is not empty; add --resume or --overwrite")))
     result = runner.invoke(app, ["run", ARM])
     assert result.exit_code == 2
     assert "add --resume or --overwrite" in result.stderr
-    monkeypatch.setattr(job, "run", fail(ValueError("from the depths of a library")))
+    monkeypatch.setattr(stages, "run", fail(ValueError("from the depths of a library")))
     result = runner.invoke(app, ["run", ARM])
     assert isinstance(result.exception, ValueError)
 
