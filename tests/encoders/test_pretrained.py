@@ -288,27 +288,6 @@ def test_standardised_latents_decode_as_raw_ones_do(checkpoint: Checkpoint) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "name", "fix"),
-    [
-        ("autoencoder_kl", "autoencoder_kl", "encoder.resolution=null"),
-        ("autoencoder_rae", "autoencoder_rae", "source.resolution=64"),
-        ("", "pixels", "encoder.resolution=null"),
-    ],
-)
-def test_pictures_are_shrunk_but_never_enlarged(checkpoint: Checkpoint, source: str, name: str, fix: str) -> None:
-    """An encoder that works at a side of its own gives pictures of that side, whatever the run's images have."""
-    own: dict[str, Any] = {"pretrained": str(checkpoint(source))} if source else {}
-    own |= {} if name == "autoencoder_rae" else {"resolution": 48}
-    cls: Any = encoders.get(name)
-    encoder = cls.build(cls.Config(**own, standardise=False), SimpleNamespace(resolution=96))
-    smaller = encoder.decoder(SimpleNamespace(resolution=32), 1)
-    latents = encoder.encode(images(side=96))
-    assert smaller.decode(latents, NoiseSource(0, "test"), ["0"]).shape == (3, 3, 32, 32)
-    with pytest.raises(ValueError, match=rf"draws (48|64) pixels a side, but the run's images have 96.*: {fix}$"):
-        encoder.decoder(SimpleNamespace(resolution=96), 1)
-
-
-@pytest.mark.parametrize(
     ("source", "name"), [(case[0], case[1]) for case in CASES if not case[2] or case[0] == "siglip"]
 )
 @pytest.mark.parametrize("damage", ["missing", "leftover", "shape", "truncated", "none"])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unimm.encoders.sides import check_drawn, check_side, resized
+from unimm.noise import NoiseSource
+from unimm.registry import encoders
+
+Checkpoint = Callable[[str], Path]
 
 
 @given(side=st.integers(1, 2048), unit=st.integers(1, 128))
@@ -42,3 +50,24 @@ def test_larger_pictures_are_shrunk_and_smaller_ones_refused() -> None:
     check_drawn(128, 64, "it", "fix")
     with pytest.raises(ValueError, match=r"^it draws 32 pixels a side, but the run's images have 64.*: the fix$"):
         check_drawn(32, 64, "it", "the fix")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "fix"),
+    [
+        ("autoencoder_kl", "autoencoder_kl", "encoder.resolution=null"),
+        ("autoencoder_rae", "autoencoder_rae", "source.resolution=64"),
+        ("", "pixels", "encoder.resolution=null"),
+    ],
+)
+def test_pictures_are_shrunk_but_never_enlarged(checkpoint: Checkpoint, source: str, name: str, fix: str) -> None:
+    """An encoder that works at a side of its own gives pictures of that side, whatever the run's images have."""
+    own: dict[str, Any] = {"pretrained": str(checkpoint(source))} if source else {}
+    own |= {} if name == "autoencoder_rae" else {"resolution": 48}
+    cls: Any = encoders.get(name)
+    encoder = cls.build(cls.Config(**own, standardise=False), SimpleNamespace(resolution=96))
+    smaller = encoder.decoder(SimpleNamespace(resolution=32), 1)
+    latents = encoder.encode(torch.rand(3, 3, 96, 96, generator=torch.Generator().manual_seed(1)))
+    assert smaller.decode(latents, NoiseSource(0, "test"), ["0"]).shape == (3, 3, 32, 32)
+    with pytest.raises(ValueError, match=rf"draws (48|64) pixels a side, but the run's images have 96.*: {fix}$"):
+        encoder.decoder(SimpleNamespace(resolution=96), 1)
