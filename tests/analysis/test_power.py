@@ -46,8 +46,10 @@ def test_effects_are_in_the_unit_of_the_standard_deviation() -> None:
 
 def test_main_effects_are_sharper_than_pairs() -> None:
     main = [0.25] * 4 + [-0.25] * 4
-    assert half_width(5, weights=main) == pytest.approx(0.65, abs=0.01)
-    assert minimum_detectable_effect(3, weights=main) < minimum_detectable_effect(3) / 2
+    # One value a seed: 4.303 and 2.776 are t's quantiles for 2 and 4 degrees of freedom.
+    assert half_width(3, weights=main) == pytest.approx(4.303 * np.sqrt(0.5 / 3), rel=1e-3)
+    assert half_width(5, weights=main) == pytest.approx(2.776 * np.sqrt(0.5 / 5), rel=1e-3)
+    assert minimum_detectable_effect(3, weights=main) < 0.8 * minimum_detectable_effect(3)
 
 
 @pytest.mark.parametrize(("seeds", "p"), [(2, 0.33), (3, 0.10), (4, 0.029), (5, 0.0079), (6, 0.0022)])
@@ -55,10 +57,15 @@ def test_ranks_have_a_smallest_p_value(seeds: int, p: float) -> None:
     assert smallest_rank_p(seeds) == pytest.approx(p, rel=0.02)
 
 
-def test_seeds_needed_grow_with_the_square_of_the_half_width() -> None:
-    assert seeds_needed(3, 0.04, 0.02) == 12
-    assert seeds_needed(5, 0.03, 0.02) == 12
-    assert seeds_needed(5, 0.02, 0.02) == 5
+def test_seeds_needed_narrow_the_interval_to_the_smallest_effect() -> None:
+    """At the answer, and at no fewer seeds, the half-width of a pair with the same spread is small enough."""
+    sd, smallest, alpha = 0.03, 0.02, 0.05 / 6
+    needed = seeds_needed(3, sd * np.sqrt(2 / 3), 4, smallest, alpha=alpha)
+    assert half_width(needed, sd=sd, alpha=alpha) <= smallest < half_width(needed - 1, sd=sd, alpha=alpha)
+
+
+def test_seeds_needed_are_at_least_those_there() -> None:
+    assert seeds_needed(5, 0.001, 8, 0.02, alpha=0.05) == 5
 
 
 def test_one_seed_plans_nothing() -> None:

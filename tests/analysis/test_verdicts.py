@@ -76,9 +76,19 @@ def test_planted_differences_are_found(gap: float, outcome: str, direction: str)
 
 def test_inconclusive_says_how_many_seeds_would_decide() -> None:
     verdict = only(claim(), results({"a": spread(0.1, 0.3), "b": spread(0, 0.3)}))
-    half = (verdict.high - verdict.low) / 2
     assert verdict.outcome == Outcome.INCONCLUSIVE
-    assert verdict.seeds_needed == int(np.ceil(5 * (half / 0.1) ** 2)) > 5
+    more = {"a": np.resize(spread(0.1, 0.3), 5 * 30), "b": np.resize(spread(0, 0.3), 5 * 30)}
+    assert 5 < verdict.seeds_needed < 150
+    enough = only(claim(), results({arm: values[: verdict.seeds_needed] for arm, values in more.items()}))
+    assert (enough.high - enough.low) / 2 == pytest.approx(0.1, rel=0.15)
+
+
+def test_more_than_two_arms_wait_for_every_run() -> None:
+    entry = claim(contrast={"a": 1, "b": -0.5, "c": -0.5})
+    scores = {"a": spread(1), "b": spread(0, 0.02), "c": spread(0, -0.03)}
+    assert only(entry, results(scores)).outcome == Outcome.SUPPORTED
+    verdict = only(entry, results(scores, unfinished={"b": 1, "c": 0}))
+    assert verdict.outcome == Outcome.UNTESTABLE and "runs of b are not finished" in verdict.note
 
 
 def test_a_failed_guard_comes_first_and_is_named() -> None:

@@ -44,6 +44,15 @@ def test_mistakes_give_one_message(arguments: list[str], fragment: str, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_power_says_what_seeds_can_find_before_anything_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = runner.invoke(app, ["study", "power", str(ABLATIONS / "studies/as_published.yaml"), "--seeds", "5"])
+    assert told.exit_code == 0, told.output
+    first, _, *claims = told.stdout.splitlines()
+    assert first.startswith("What 5 seeds an arm can find") and claims[0].split()[0] == "clip_over_vae_alignment"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_engine_is_named_before_anything_runs(tmp_path, make_plan) -> None:
     make_plan(tmp_path, {"a": 0}, seeds=1)
     result = runner.invoke(

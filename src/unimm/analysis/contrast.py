@@ -11,6 +11,13 @@ Y_k[s, p] the score of arm k (mean over the images of a prompt), S_k seeds and P
 and the interval is a t interval whose degrees of freedom follow Satterthwaite. For two arms this is the two-way
 interval; for scores by run V = V_seed, Welch's. An interval over prompts only covers 29 to 63 % instead of 95 % as
 soon as seeds matter, and a percentile bootstrap over 3 seeds covers 82 %; this one covers 95 to 99 %.
+
+Arms of one seed share data order and noise. In a difference of two arms what they share cancels, so that V_seed is at
+most too large. Where several arms stand on one side it adds up: four joint arms that see the same questions in the same
+order are no four runs. A contrast of more than two arms is therefore taken in each seed first, Z[s, p] = sum_k c_k
+Y_k[s, p], and the formulas above apply to Z as the only term (the error of a factor in a split plot, seed x factor):
+exact whatever the arms of a seed share, with S - 1 degrees of freedom. Runs counted as independent cover 75 % instead
+of 95 % when what joint arms share has twice a run's own standard deviation (`tests/analysis/test_shared_seeds.py`).
 """
 
 from __future__ import annotations
@@ -61,8 +68,9 @@ class Comparison:
 
     def seeds_needed(self, alpha: float, smallest_effect: float) -> int:
         """See `unimm.analysis.power.seeds_needed`; more seeds do not narrow the prompts' share of the interval."""
-        low, high = self.interval(alpha)
-        return max(self.n_seeds + 1, seeds_needed(self.n_seeds, (high - low) / 2, smallest_effect))
+        return max(
+            self.n_seeds + 1, seeds_needed(self.n_seeds, self.standard_error, self.df, smallest_effect, alpha=alpha)
+        )
 
 
 def contrast(
@@ -76,14 +84,16 @@ def contrast(
     """Weighted sum of the arms' mean scores, with its interval at level 1 - alpha.
 
     Args:
-        cells: scores by arm, all `[seeds]` or all `[seeds, prompts]`; arms may differ in seeds, not in prompts.
+        cells: scores by arm, all `[seeds]` or all `[seeds, prompts]`. Two arms may differ in seeds, not in prompts; of
+            more than two, row s of every arm is the same seed's.
         weights: weight by arm; they sum to zero. Arms without a weight stay out.
         tasks: the task of each prompt; the score is then the mean of the task means, as in GenEval's overall score,
             and prompts are a sample within each task.
         fixed_prompts: take the prompts as the whole benchmark: V = V_seed. Say "on these prompts" with the result.
 
     Raises:
-        ValueError: weights that are no contrast, an arm that is missing, has fewer than 2 seeds, NaN or another shape.
+        ValueError: weights that are no contrast, an arm that is missing, has fewer than 2 seeds, NaN or another shape,
+            or more than two arms that differ in seeds.
     """
     _check_weights(weights, cells)
     used = {arm: weight for arm, weight in weights.items() if weight != 0}
@@ -93,6 +103,9 @@ def contrast(
         raise ValueError(f"arms need scores of one shape, on the same prompts; prompts by arm: {shapes}")
     n_items = next(iter(shapes.values()))[0] if next(iter(shapes.values())) else None
     terms = [(weight, scores[arm]) for arm, weight in used.items()]
+    rounding = 1e-12 * max(float(np.abs(weight * values).max()) for weight, values in terms)
+    if len(terms) > 2:
+        terms = [(1.0, _by_seed(terms))]
     if n_items is None:
         runs, prompt_terms = terms, _NONE
     else:
@@ -101,10 +114,21 @@ def contrast(
         prompt_terms = _NONE if fixed_prompts else _prompt_variance(terms, groups)
     variance, df = _combine(runs, *prompt_terms)
     estimate = float(sum(weight * values.mean() for weight, values in runs))
-    rounding = 1e-12 * max(float(np.abs(weight * values).max()) for weight, values in terms)
     error = float(np.sqrt(variance)) if variance > rounding**2 else 0.0
     low, high = _interval(estimate, error, df, alpha)
     return Comparison(estimate, low, high, df, min(len(values) for _, values in terms), n_items, error)
+
+
+def _by_seed(terms: list[tuple[float, Array]]) -> Array:
+    """The contrast in each seed, `[seeds]` or `[seeds, prompts]`."""
+    seeds = sorted({len(values) for _, values in terms})
+    if len(seeds) > 1:
+        raise ValueError(
+            f"more than two arms are compared seed by seed, and they have {' and '.join(map(str, seeds))} seeds; "
+            "give the seeds that all arms have"
+        )
+    total: Array = np.sum([weight * values for weight, values in terms], axis=0)
+    return total
 
 
 # V_prompt and V_e, each by task, and the residual's degrees of freedom per seed: scores by run have none.

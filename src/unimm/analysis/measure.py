@@ -51,6 +51,11 @@ def _(claim: Reach, results: StudyResults) -> Effect:
 
 
 def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
+    gaps = [arm for arm in weights if results.unfinished.get(arm)]
+    if len(weights) > 2 and gaps:
+        raise Untestable(
+            f"more than two arms are compared seed by seed, and runs of {', '.join(gaps)} are not finished"
+        )
     cells = {arm: results.score(claim.budget, claim.metric, arm) for arm in weights}
     by_prompt = next(iter(cells.values())).ndim == 2
     tasks = results.tasks.get(claim.metric) if by_prompt else None

@@ -1,8 +1,9 @@
 """What a study can find, before it runs: half-widths, smallest detectable effects, seeds that would decide.
 
 For a contrast with weights c_k over arms of S seeds and one seed standard deviation sd, the standard error is
-sd * sqrt(sum_k c_k^2 / S) with df = K (S - 1). Power is that of the noncentral t distribution. All numbers are for
-scores by run; prompts add to them.
+sd * sqrt(sum_k c_k^2 / S), with df = 2 (S - 1) for a pair and S - 1 for more arms, which are compared seed by seed
+(`unimm.analysis.contrast`). Power is that of the noncentral t distribution. All numbers are for scores by run, of arms
+that share nothing; prompts add to them, and so does what the arms of a seed share.
 """
 
 from __future__ import annotations
@@ -34,9 +35,23 @@ def minimum_detectable_effect(
     return float(found) * _standard_error(seeds, sd, weights)
 
 
-def seeds_needed(seeds: int, half_width: float, smallest_effect: float) -> int:
-    """Seeds an arm at which a half-width seen with `seeds` would shrink to the smallest effect of interest."""
-    return ceil(seeds * (half_width / smallest_effect) ** 2)
+def seeds_needed(seeds: int, standard_error: float, df: float, smallest_effect: float, *, alpha: float) -> int:
+    """Seeds an arm at which the half-width at level 1 - alpha would shrink to the smallest effect of interest.
+
+    With n seeds instead of `seeds` the standard error falls by sqrt(seeds / n) and degrees of freedom grow as n - 1:
+    with 3 seeds most of an interval's width is the t distribution's, which a few seeds more take away.
+    """
+
+    def excess(n: float) -> float:
+        t = float(stats.t.isf(alpha / 2, df * (n - 1) / (seeds - 1)))
+        return t * standard_error * sqrt(seeds / n) - smallest_effect
+
+    if excess(seeds) <= 0:
+        return seeds
+    enough = 2.0 * seeds
+    while excess(enough) > 0:
+        enough *= 2
+    return ceil(float(optimize.brentq(excess, seeds, enough)) - 1e-9)
 
 
 def smallest_rank_p(seeds: int) -> float:
@@ -51,4 +66,4 @@ def _standard_error(seeds: int, sd: float, weights: Sequence[float]) -> float:
 def _df(seeds: int, weights: Sequence[float]) -> int:
     if seeds < 2:
         raise ValueError(f"{seeds} seed says nothing about how seeds vary; plan for 2 or more")
-    return len(weights) * (seeds - 1)
+    return (2 if len(weights) == 2 else 1) * (seeds - 1)

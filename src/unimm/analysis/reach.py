@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unimm.analysis.contrast import Comparison, contrast
-from unimm.analysis.power import seeds_needed, smallest_rank_p
+from unimm.analysis.power import smallest_rank_p
 
 Array = NDArray[np.float64]
 
@@ -132,7 +133,7 @@ class Speedup:
         low, high = self.interval(alpha)
         more = next(seeds for seeds in count(self.n_seeds + 1) if smallest_rank_p(seeds) <= alpha)
         if np.isfinite([low, high]).all():
-            return max(more, seeds_needed(self.n_seeds, (high - low) / 2, smallest_effect))
+            return max(more, ceil(self.n_seeds * ((high - low) / 2 / smallest_effect) ** 2))
         return more if smallest_rank_p(self.n_seeds) > alpha else None
 
     def _pairs(self) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 """The figure of effects: every claim's effect with its interval and one dot a seed, beside what would be too small.
 
 A dot is the claim's contrast among the runs of one seed (for `best-cell` against the strongest rival, for `reach` the
-ratio of two runs' costs, open where a run's cost is only bounded). Seeds are not paired in the interval itself.
+ratio of two runs' costs, open where a run's cost is only bounded). The interval pairs seeds only where more than two
+arms are compared (`unimm.analysis.contrast`).
 """
 
 from functools import singledispatch

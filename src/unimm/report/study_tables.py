@@ -79,15 +79,16 @@ def factorial_table(study: Study, results: StudyResults) -> PlainTable | None:
     note = (
         "Effect (95 % interval, not adjusted: exploratory) in each score's own unit; * where the interval excludes 0. "
         "A main effect is the mean of the four arms with CLIP, flow matching or sequential training minus that of the "
-        "other four; an interaction is half the difference between two such effects. Distances: negative is better."
+        "other four; an interaction is half the difference between two such effects. Each is taken within every seed "
+        "and judged by its spread over seeds, as the arms of a seed share data. Distances: negative is better."
     )
     return PlainTable("factorial", "Main effects and interactions", ("effect", *map(short, metrics)), rows, note)
 
 
 def _complete(study: Study, metric: str) -> bool:
-    """Whether every arm of the 2x2x2 has this score of two runs or more."""
+    """Whether every arm of the 2x2x2 has this score of every planned seed, of two or more."""
     values = [study.values(arm, metric) for arm in factorial.ARMS]
-    return all(len(row) > 1 and np.isfinite(row).all() for row in values)
+    return all(len(row) == max(2, len(study.plan.seeds)) and np.isfinite(row).all() for row in values)
 
 
 def _effects(metric: str, results: StudyResults) -> dict[str, Comparison]:

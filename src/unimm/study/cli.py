@@ -46,7 +46,21 @@ def run(
 
         places = Places(out or _folder(file), collect or _reports(file.stem))
         plan = plan_of(file, places)
+        _say_power(plan, len(plan.seeds))
         _launch(plan, places, engine, workers, storage)
+
+
+@app.command()
+def power(
+    file: File,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds an arm.", show_default="those of the file")] = None,
+) -> None:
+    """Say what a study could find with its seeds, or with other ones, before it runs."""
+    with user_errors():
+        from unimm.study.expand import expand
+
+        plan = expand(file)
+        _say_power(plan, seeds or len(plan.seeds))
 
 
 @app.command()
@@ -162,6 +176,15 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
         if target != folder and (folder / "plan.json").exists():
             copy(folder, read_plan(folder), target)
         typer.echo(page.write(target))
+
+
+def _say_power(plan: Plan, seeds: int) -> None:
+    """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread."""
+    from unimm.analysis.claims import Claims
+    from unimm.analysis.foresight import foresee, table
+
+    if seeds >= 2 and (foresights := foresee(Claims.model_validate(plan.claims), seeds)):
+        typer.echo(table(foresights, seeds))
 
 
 def _launch(plan: Plan, places: Places, engine: str, workers: int, storage: str | None) -> None:
