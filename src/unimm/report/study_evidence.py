@@ -53,7 +53,9 @@ def setting(study: Study) -> str:
     sizes = [run.result.parameters.trainable / 1e6 for run in study.all_runs]
     if not sizes:
         return f"profile {study.plan.profile}"
-    span = f"{min(sizes):.1f}" if max(sizes) - min(sizes) < 0.05 else f"{min(sizes):.1f} to {max(sizes):.1f}"
+    span = " to ".join(
+        dict.fromkeys(f"{size:.1f}" if size >= 0.1 else f"{size:.2g}" for size in (min(sizes), max(sizes)))
+    )
     return f"the world {' and '.join(worlds)}, profile {study.plan.profile}, {span} M trainable parameters"
 
 
