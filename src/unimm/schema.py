@@ -160,7 +160,8 @@ class EvaluationConfig(Strict):
     """How much to sample and to ask when scoring.
 
     ``combination_prompts`` prompts each of held-out and of seen combinations; ``diversity_prompts`` prompts a task
-    with ``diversity_images`` images each; ``curve_prompts`` validation prompts a task for every snapshot.
+    with ``diversity_images`` images each; ``curve_prompts`` validation prompts a task for every snapshot;
+    ``reference_scenes`` real images for distances, and as many training images to look for copies of.
     """
 
     prompts_per_task: PositiveInt = 50
@@ -170,6 +171,7 @@ class EvaluationConfig(Strict):
     diversity_images: int = Field(default=8, ge=8)
     curve_prompts: PositiveInt = 25
     questions: PositiveInt = 300
+    reference_scenes: PositiveInt = 1000
     metrics: tuple[str, ...] = ("geneval", "distance", "clip_score", "diversity", "understanding")
 
     @field_validator("metrics")

@@ -1,4 +1,8 @@
-"""The real command line on tiny sizes: every arm, resuming, stopping, refusing."""
+"""The real command line on tiny sizes: every arm, resuming, stopping, refusing.
+
+Every arm runs in the tests' own process, where shapes are checked and nothing is imported twice; what depends on a
+process of its own (resuming, signals, exit codes) gets one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from unimm.cli import app
 from unimm.report.schema import Result
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +43,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda path: path.stem)
-def test_every_arm_trains_samples_and_scores(arm: Path, tmp_path: Path, cache: Path) -> None:
+def test_every_arm_trains_samples_and_scores(
+    arm: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
-    printed = unimm("run", arm, "profile=tiny", "--out", out, cache=cache).stdout
+    monkeypatch.setenv("UNIMM_CACHE", str(cache))
+    done = CliRunner().invoke(app, ["run", str(arm), "profile=tiny", "--out", str(out)])
+    assert done.exit_code == 0, done.output[-3000:]
     result = Result.model_validate(json.loads((out / "result.json").read_text()))
     values = {score.name: score.value for score in result.scores}
     assert result.arm == arm.stem
@@ -48,7 +58,7 @@ def test_every_arm_trains_samples_and_scores(arm: Path, tmp_path: Path, cache: P
     assert result.ceilings["real"]["geneval/overall"] == 1.0
     assert result.invariants.backbone_unchanged is (None if arm.stem.endswith("_joint") else True)
     assert (out / "report.html").exists()
-    assert "report.html" in printed.replace("\n", "")
+    assert "report.html" in done.stdout.replace("\n", "")
 
 
 def test_resumed_run_equals_straight_run_bit_by_bit(tmp_path: Path, cache: Path) -> None:

@@ -33,8 +33,6 @@ from unimm.training.asking import answered, described
 from unimm.training.assemble import Arm, open_source
 from unimm.training.long_test import LongTest
 
-REFERENCE_SCENES = 1000
-
 
 @dataclass
 class Scored:
@@ -90,7 +88,7 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         images=images,
         prompts=prompts,
         training=training,
-        reference=SceneSet(foundation.world, "test", REFERENCE_SCENES, foundation.resolution).pixels,
+        reference=SceneSet(foundation.world, "test", settings.reference_scenes, foundation.resolution).pixels,
         answers=answers,
         descriptions=descriptions,
         varied=varied,
@@ -124,13 +122,14 @@ def check_size(config: RunConfig, images: Tensor, resolution: int) -> None:
 
 def training_images(config: RunConfig, foundation: Foundation) -> Tensor | None:
     """As many of the run's training images as the reference has; None where a source cannot look images up."""
-    few = min(config.data.train_scenes, REFERENCE_SCENES)
+    wanted = config.evaluation.reference_scenes
+    few = min(config.data.train_scenes, wanted)
     small = config.model_copy(update={"data": config.data.model_copy(update={"train_scenes": few})})
     source = open_source(small, foundation)
     if not isinstance(source, IndexedSource):
         return None
     images = []
-    for index in source.order(0, 0, min(len(source), REFERENCE_SCENES)).tolist():
+    for index in source.order(0, 0, min(len(source), wanted)).tolist():
         with suppress(Unusable):
             images.append(source.image(index))
     return torch.stack(images)
