@@ -11,7 +11,7 @@ STUDIES     := $(subst _,-,$(filter-out %claims tuning,$(basename $(notdir $(wil
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install test format tuning
+.PHONY: help install test test-extras format tuning
 
 help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,12 @@ test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/mypy src/unimm
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2
+
+test-extras: ## tests that need optional packages (LoRA, shards, SLURM, Ray, PostgreSQL, other FID libraries), in .venv-extras
+	$(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) \
+		-e '.[dev,lora,shards,hf,slurm,ray,postgres]' statsmodels torch-fidelity
+	.venv-extras/bin/pytest -q -n 2 -rs $$(grep -rl --include='*.py' importorskip tests)
 
 format: $(VENV)/.stamp ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix
