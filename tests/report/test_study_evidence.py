@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,17 @@ def test_tables_agree_with_the_runs(folder: Path) -> None:
     assert factorial is not None and len(factorial.rows) == 7
     main = {row[0]: row[1] for row in factorial.rows}
     assert main["objective"].startswith("+0.2") and main["objective"].endswith("*")
-    ordering = {row[0]: row for row in paper_table(study, results).rows}
+    paper = paper_table(study, results)
+    assert paper is not None
+    ordering = {row[0]: row for row in paper.rows}
     assert ordering["FID"][4] == "yes" and ordering["FID"][3].startswith("vae_fm ")
     assert ordering["GENEVAL"][1] == "clip_fm 31.9 > clip_mse 30.0 > vae_fm 21.4"
+
+
+def test_a_study_of_other_arms_is_not_set_beside_the_paper(folder: Path) -> None:
+    study = study_folder.read(folder)
+    others = replace(study, plan=study.plan.model_copy(update={"arms": {"long_only": study.plan.arms["clip_fm"]}}))
+    assert paper_table(others, evidence(study)) is None
 
 
 def test_the_ledger_shows_who_was_tuned_and_where(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ NONE = "-"
 def write(a: Path, b: Path, out: Path) -> Path:
     """Compare the studies in folders `a` and `b`; write `compare.html` and `compare.md` into `out`, return the html."""
     reports = (study.build(a), study.build(b))
-    tables = (_verdicts(*reports), _orderings(*reports), _scores(*reports), _ledgers(*reports))
+    found = (_verdicts(*reports), _orderings(*reports), _scores(*reports), _ledgers(*reports))
+    tables = [table for table in found if table is not None]
     context = {"reports": reports, "tables": tables, "setups": [_setup(report) for report in reports]}
     pages = environment()
     write_atomic(out / "compare.md", pages.get_template("compare.md.j2").render(**context, markdown=markdown))
@@ -73,8 +74,10 @@ def _answer(answer: Answer | None) -> str:
     return "no such claim" if answer is None else f"{answer.mark} {answer.verdict.outcome.value}. {answer.sentence}"
 
 
-def _orderings(*reports: StudyReport) -> PlainTable:
-    """The paper's ordering beside those of both studies; marked where they differ."""
+def _orderings(*reports: StudyReport) -> PlainTable | None:
+    """The paper's ordering beside those of both studies; None unless both have arms of the paper's."""
+    if not all("figure4" in report.tables for report in reports):
+        return None
     rows = []
     for first, second in zip(*(report.tables["figure4"].rows for report in reports), strict=True):
         rows.append(
