@@ -27,6 +27,9 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 
 install: $(VENV)/.stamp ## create .venv and install unimm, with exact versions where constraints/ has them
 
+# Two workers on two cores: with more threads each they would wait for one another.
+test test-extras: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
