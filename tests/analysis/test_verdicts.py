@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unimm.analysis.claims import Claims
 from unimm.analysis.results import Curve, StudyResults
@@ -75,12 +77,29 @@ def test_planted_differences_are_found(gap: float, outcome: str, direction: str)
 
 
 def test_inconclusive_says_how_many_seeds_would_decide() -> None:
-    verdict = only(claim(), results({"a": spread(0.1, 0.3), "b": spread(0, 0.3)}))
-    assert verdict.outcome == Outcome.INCONCLUSIVE
-    more = {"a": np.resize(spread(0.1, 0.3), 5 * 30), "b": np.resize(spread(0, 0.3), 5 * 30)}
-    assert 5 < verdict.seeds_needed < 150
-    enough = only(claim(), results({arm: values[: verdict.seeds_needed] for arm, values in more.items()}))
-    assert (enough.high - enough.low) / 2 == pytest.approx(0.1, rel=0.15)
+    """With as many seeds of the same mean and spread the interval just decides, with a fifth fewer it does not."""
+    gap, sd = 0.17, 0.3
+    verdict = only(claim(), results({"a": spread(gap, sd), "b": spread(0, sd)}))
+    assert verdict.outcome == Outcome.INCONCLUSIVE and verdict.seeds_needed > 10
+
+    def later(seeds: int) -> Outcome:
+        alike = sd * np.std(spread(0, 1), ddof=1) / np.std(spread(0, 1, seeds), ddof=1)
+        return only(claim(), results({"a": spread(gap, alike, seeds), "b": spread(0, alike, seeds)})).outcome
+
+    assert later(verdict.seeds_needed) == Outcome.SUPPORTED
+    assert later(round(0.8 * verdict.seeds_needed)) == Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("kind", ["difference", "non-inferiority", "best-cell", "reach"])
+@given(estimate=st.floats(-1, 1))
+def test_the_decisive_half_width_decides(kind: str, estimate: float) -> None:
+    """An interval a little narrower gives a verdict, a little wider does not, but for the last hundredth."""
+    measured = claims(claim(kind)).claims[0]
+    width = measured.decisive_half_width(estimate)
+    assert width >= measured.margin / 100
+    if width > measured.margin / 100:
+        narrow, wide = (outcome_of(measured, estimate - f * width, estimate + f * width) for f in (0.999, 1.001))
+        assert narrow != Outcome.INCONCLUSIVE and wide == Outcome.INCONCLUSIVE
 
 
 def test_more_than_two_arms_wait_for_every_run() -> None:

@@ -8,7 +8,7 @@ contrasts and pays for it (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from unimm.analysis.contrast import Comparison
@@ -57,6 +57,6 @@ class Lead:
         above, below = zip(*(rival.tails(null) for rival in self.rivals.values()), strict=True)
         return float(min(1.0, 2 * max(above), 2 * len(below) * min(below)))
 
-    def seeds_needed(self, alpha: float, smallest_effect: float) -> int:
-        """Seeds that the contrast in most need of them would need."""
-        return max(rival.seeds_needed(alpha, smallest_effect) for rival in self.rivals.values())
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int:
+        """Seeds that the contrast in most need of them would need, each for its own lead."""
+        return max(rival.seeds_needed(alpha, decisive) for rival in self.rivals.values())

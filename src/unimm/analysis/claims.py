@@ -66,6 +66,13 @@ class _Measured(_Claim):
         """An interval inside plus or minus this says that the effect is too small to matter; 0 for never."""
         return self.margin
 
+    def decisive_half_width(self, estimate: float) -> float:
+        """An interval around `estimate` narrower than this is supported, contradicted or negligible.
+
+        An estimate on the very border would ask for endless seeds; a hundredth of the margin bounds them.
+        """
+        return max(abs(estimate - self.null), self.negligible_within - abs(estimate), self.margin / 100)
+
     def in_units(self, effect: float) -> float:
         """An effect as a reader wants it."""
         return effect

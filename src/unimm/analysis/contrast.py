@@ -22,7 +22,7 @@ of 95 % when what joint arms share has twice a run's own standard deviation (`te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +66,10 @@ class Comparison:
         """Two-sided p-value of "the contrast equals `null`"."""
         return min(1.0, 2 * min(self.tails(null)))
 
-    def seeds_needed(self, alpha: float, smallest_effect: float) -> int:
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int:
         """See `unimm.analysis.power.seeds_needed`; more seeds do not narrow the prompts' share of the interval."""
-        return max(
-            self.n_seeds + 1, seeds_needed(self.n_seeds, self.standard_error, self.df, smallest_effect, alpha=alpha)
-        )
+        needed = seeds_needed(self.n_seeds, self.standard_error, self.df, decisive(self.estimate), alpha=alpha)
+        return max(self.n_seeds + 1, needed)
 
 
 def contrast(

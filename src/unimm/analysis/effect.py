@@ -7,6 +7,7 @@ then may Holm's procedure decide on p-values and the verdict on intervals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -35,5 +36,8 @@ class Effect(Protocol):
     def p_value(self, null: float) -> float:
         """Two-sided p-value of "the effect equals `null`"."""
 
-    def seeds_needed(self, alpha: float, smallest_effect: float) -> int | None:
-        """Seeds an arm after which the interval would be decisive, or None if more seeds alone do not help."""
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
+        """Seeds an arm after which the interval would decide if estimate and spread stayed; None if no number would.
+
+        `decisive` is the half-width that decides, by estimate (`unimm.analysis.claims`).
+        """

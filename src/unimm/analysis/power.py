@@ -35,8 +35,8 @@ def minimum_detectable_effect(
     return float(found) * _standard_error(seeds, sd, weights)
 
 
-def seeds_needed(seeds: int, standard_error: float, df: float, smallest_effect: float, *, alpha: float) -> int:
-    """Seeds an arm at which the half-width at level 1 - alpha would shrink to the smallest effect of interest.
+def seeds_needed(seeds: int, standard_error: float, df: float, target: float, *, alpha: float) -> int:
+    """Seeds an arm at which the half-width at level 1 - alpha would shrink to `target`.
 
     With n seeds instead of `seeds` the standard error falls by sqrt(seeds / n) and degrees of freedom grow as n - 1:
     with 3 seeds most of an interval's width is the t distribution's, which a few seeds more take away.
@@ -44,7 +44,7 @@ def seeds_needed(seeds: int, standard_error: float, df: float, smallest_effect: 
 
     def excess(n: float) -> float:
         t = float(stats.t.isf(alpha / 2, df * (n - 1) / (seeds - 1)))
-        return t * standard_error * sqrt(seeds / n) - smallest_effect
+        return t * standard_error * sqrt(seeds / n) - target
 
     if excess(seeds) <= 0:
         return seeds

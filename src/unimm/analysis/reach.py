@@ -15,7 +15,7 @@ whatever share of runs is censored, for lognormal costs (88 % for strongly skewe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import ceil
@@ -128,12 +128,12 @@ class Speedup:
         below = self._null()[len(low) - int((high < null).sum())]
         return min(1.0, 2 * float(min(above, below)))
 
-    def seeds_needed(self, alpha: float, smallest_effect: float) -> int | None:
-        """Seeds for an interval as narrow as the smallest effect, or None where runs have to be longer instead."""
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
+        """Seeds for an interval so narrow that it decides, or None where runs have to be longer instead."""
         low, high = self.interval(alpha)
         more = next(seeds for seeds in count(self.n_seeds + 1) if smallest_rank_p(seeds) <= alpha)
         if np.isfinite([low, high]).all():
-            return max(more, ceil(self.n_seeds * ((high - low) / 2 / smallest_effect) ** 2))
+            return max(more, ceil(self.n_seeds * ((high - low) / 2 / decisive(self.estimate)) ** 2))
         return more if smallest_rank_p(self.n_seeds) > alpha else None
 
     def _pairs(self) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@
     negligible    the interval lies inside plus or minus the smallest effect of interest
     supported     L > 0 (non-inferiority: above minus the smallest effect)
     contradicted  U < 0 (non-inferiority: below minus the smallest effect)
-    inconclusive  none of these; with the seeds that would decide
+    inconclusive  none of these; with the seeds that would decide if the estimate stayed
 
 Secondary claims get false coverage rate intervals instead. An untestable claim keeps its place in the family (as if
 p = 1), because which claims fail a guard depends on the data.
@@ -94,7 +94,7 @@ def _verdict(
         p_adjusted=p_adjusted,
         n_seeds=effect.n_seeds,
         n_items=effect.n_items,
-        seeds_needed=effect.seeds_needed(level, claim.margin) if open_question else None,
+        seeds_needed=effect.seeds_needed(level, claim.decisive_half_width) if open_question else None,
         note=effect.note,
         scope=_scope(claim, effect, results.setting),
     )

@@ -45,8 +45,9 @@ def _negligible(claim: Measured, verdict: Verdict, finding: str) -> str:
 
 def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
     seeds = verdict.seeds_needed
-    need = "longer runs are needed, not more seeds" if seeds is None else f"about {seeds:,} seeds an arm would decide"
-    return f"Open: {finding}; {need}."
+    if seeds is None:
+        return f"Open: {finding}; longer runs are needed, not more seeds."
+    return f"Open: {finding}; if that stayed, about {seeds:,} seeds an arm would decide."
 
 
 _SENTENCES = {
