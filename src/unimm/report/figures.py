@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unimm.report.schema import CurvePoint, Step
+from unimm.report.study_style import log_ticks
 
 # Okabe and Ito's blue, vermilion and green, which colour-blind readers tell apart.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -36,7 +37,7 @@ def learning_curve(points: Sequence[CurvePoint]) -> bytes:
     for (name, label), colour, marker in zip(CURVES.items(), (BLUE, VERMILION, GREEN), "os^", strict=True):
         values = [np.nan if (value := point.scores.get(name)) is None else value for point in points]
         axis.plot(samples, values, marker=marker, color=colour, linewidth=1.8, markersize=5, label=label)
-    axis.set_xscale("log")
+    log_ticks(axis, "{x:,.0f}")
     axis.set_ylim(0, 1)
     axis.set_xlabel("training (generation samples, log scale)")
     axis.set_ylabel(f"fraction right ({points[-1].n} validation images)")
