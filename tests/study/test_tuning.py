@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 from unimm.cli import app
 from unimm.report import study_tuning, study_tuning_folder
+from unimm.study.child import FAILED
 from unimm.study.expand import expand as expand_study
-from unimm.study.queue import State
+from unimm.study.queue import ATTEMPTS, State
 from unimm.study.tuned import read_tuned
 from unimm.study.tuning import worker
 from unimm.study.tuning.expand import expand
-from unimm.study.tuning.layout import failures, record_of
+from unimm.study.tuning.layout import failures, log_file, record_of
 from unimm.study.tuning.plan import Trial, TuningPlan, freeze, read_tuning_plan
 from unimm.study.tuning.trials import Trials
 
@@ -125,8 +126,21 @@ def test_a_frozen_tuning_stays(tmp_path: Path, planned: TuningPlan) -> None:
     assert freeze(planned, tmp_path / "t") == read_tuning_plan(tmp_path / "t") == planned
     with pytest.raises(ValueError, match=r"trials: 4 in the folder, 5 in the file"):
         freeze(expand(write_tuning(tmp_path, trials=5)), tmp_path / "t")
-    shown = runner.invoke(app, ["study", "status", str(tmp_path / "t")])
-    assert shown.exit_code == 2 and "holds a tuning, not a study" in shown.stderr
+    refused = runner.invoke(app, ["study", "resume", str(tmp_path / "t")])
+    assert refused.exit_code == 2 and "holds a tuning, not a study" in refused.stderr
+
+
+def test_status_of_a_tuning_needs_no_database_and_shows_why_a_trial_failed(tmp_path, planned) -> None:
+    freeze(planned, tmp_path)
+    log = log_file(tmp_path, Trial("clip_mse", 0))
+    log.parent.mkdir(parents=True)
+    log.write_text("the disk is full\n" + f"{FAILED}\n" * ATTEMPTS)
+    shown = runner.invoke(app, ["study", "status", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert "clip_mse  failed  waiting waiting waiting" in shown.stdout
+    assert "search: 7 waiting, 1 failed of 8 trials" in shown.stdout
+    assert "clip_mse, trial 0 failed; the end of" in shown.stdout and "  the disk is full" in shown.stdout
+    assert not (tmp_path / "tuning.db").exists()
 
 
 @pytest.mark.slow

@@ -99,7 +99,8 @@ def tune(
         from unimm.report import study_tuning
         from unimm.study.launch import Places
         from unimm.study.queue import State
-        from unimm.study.tuning.launch import describe, launch, plan_of
+        from unimm.study.tuning.launch import launch, plan_of
+        from unimm.study.tuning.status import describe
 
         places = Places(out or _folder(path), collect or _reports(path.stem))
         plan = plan_of(path, places)
@@ -109,7 +110,7 @@ def tune(
         except KeyboardInterrupt as stop:
             typer.echo(f"stopped; continue with `unimm study tune {path}`", err=True)
             raise typer.Exit(130) from stop
-        typer.echo(describe(plan, states))
+        typer.echo(describe(places.folder, plan, states))
         typer.echo(study_tuning.write(places.reports))
         if any(state not in (State.DONE, State.FAILED) for state in states.values()):
             raise typer.Exit(1)
@@ -153,12 +154,18 @@ def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> No
 
 @app.command()
 def status(path: Either, storage: Storage = None, out: Out = None) -> None:
-    """Show which runs are done, running, waiting or failed."""
+    """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
         from unimm.study.plan import read_plan
         from unimm.study.status import describe, read_states
+        from unimm.study.tuning import status as tuning
+        from unimm.study.tuning.plan import is_tuning, read_tuning_plan
 
         folder = out or _folder(path)
+        if is_tuning(folder):
+            search = read_tuning_plan(folder)
+            typer.echo(tuning.describe(folder, search, tuning.states_of(folder, search)))
+            return
         plan = read_plan(folder)
         typer.echo(describe(folder, plan, read_states(folder, plan, storage)))
 

@@ -32,7 +32,11 @@ def describe(folder: Path, plan: Plan, states: Mapping[Run, State]) -> str:
     summary = ", ".join(f"{totals[state]} {state.value}" for state in State if totals[state])
     failed = [run for run, state in states.items() if state is State.FAILED]
     return "\n".join(
-        [*table, f"{plan.name}: {summary} of {len(states)} runs", *(_failure(folder, run) for run in failed)]
+        [
+            *table,
+            f"{plan.name}: {summary} of {len(states)} runs",
+            *(failure(str(run), log_file(folder, run)) for run in failed),
+        ]
     )
 
 
@@ -41,6 +45,11 @@ def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
     text = log.read_bytes()[-LOG_BYTES:].decode(errors="replace")
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").splitlines()]
     return [line for line in lines if line][-count:]
+
+
+def failure(what: str, log: Path) -> str:
+    """A line that says what failed, and the end of its log."""
+    return "\n".join([f"\n{what} failed; the end of {log}:", *(f"  {line}" for line in last_lines(log))])
 
 
 def _cell(folder: Path, plan: Plan, run: Run, states: Mapping[Run, State]) -> str:
@@ -60,8 +69,3 @@ def _logged(log: Path) -> float:
     """How many samples a log has seen."""
     whole = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     return float(json.loads(whole[-1])["samples"]) if whole else 0.0
-
-
-def _failure(folder: Path, run: Run) -> str:
-    log = log_file(folder, run)
-    return "\n".join([f"\n{run} failed; the end of {log}:", *(f"  {line}" for line in last_lines(log))])

@@ -33,15 +33,3 @@ def launch(plan: TuningPlan, places: Places, engine: str, workers: int, storage:
         start(engines.worker_command(places.folder, places.reports, storage), workers, places.folder)
         collect(places.folder, plan, places.reports)
     return trials.states()
-
-
-def describe(plan: TuningPlan, states: Mapping[Trial, State]) -> str:
-    """A table of arms and trials, and a line of totals."""
-    width = max(map(len, plan.arms))
-    rows = [
-        f"{arm:<{width}}  " + " ".join(f"{states[Trial(arm, number)].value:<7}" for number in range(plan.trials))
-        for arm in plan.arms
-    ]
-    found = list(states.values())
-    totals = ", ".join(f"{found.count(state)} {state.value}" for state in State if state in found)
-    return "\n".join([*(row.rstrip() for row in rows), f"{plan.name}: {totals} of {len(found)} trials"])

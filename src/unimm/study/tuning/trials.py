@@ -22,10 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from unimm.files import write_json
 from unimm.study.errors import Crashed, Stopped
-from unimm.study.lock import Lock, is_held
-from unimm.study.queue import ATTEMPTS, State, Step, open_storage
+from unimm.study.lock import Lock
+from unimm.study.queue import State, Step, open_storage
 from unimm.study.tuning.layout import FORGIVEN, failures, lock_file, log_file, record_of, settings_file
 from unimm.study.tuning.plan import Trial, TuningPlan
+from unimm.study.tuning.status import states_of
 from unimm.training.trial_record import TrialSettings
 
 DIGITS = 4
@@ -54,7 +55,7 @@ class Trials:
 
     def states(self) -> dict[Trial, State]:
         """Every planned trial's state."""
-        return {trial: self._state(trial) for trial in self.plan.all_trials}
+        return states_of(self.folder, self.plan)
 
     def restart(self) -> None:
         """Give trials that were given up new attempts: whoever starts a tuning again wants them."""
@@ -83,13 +84,6 @@ class Trials:
         finally:
             lock.release()
         return Step.WORKED
-
-    def _state(self, trial: Trial) -> State:
-        if is_held(lock_file(self.folder, trial)):
-            return State.RUNNING
-        if record_of(self.folder, self.plan, trial) is not None:
-            return State.DONE
-        return State.FAILED if failures(self.folder, trial) >= ATTEMPTS else State.WAITING
 
     def _tell(self) -> dict[Trial, State]:
         """Tell Optuna what has finished since somebody looked; returns the states."""
