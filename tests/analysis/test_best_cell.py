@@ -30,6 +30,16 @@ def test_one_rival_is_a_comparison() -> None:
     assert lead(a, b).p_value() == compare(a, b).p_value()
 
 
+def test_one_rival_ahead_is_enough_to_contradict() -> None:
+    """Another one that nobody can tell apart from the best does not ask for more seeds."""
+    best, ahead, alike = np.array([0.0, 0.6, 0.3]), np.array([0.5, 1.1, 1.0]), np.array([0.0, 0.59, 0.3])
+    found = lead(best, ahead, alike)
+    assert found.rivals["rival 1"].seeds_needed(0.05, abs) > 1000
+    assert found.seeds_needed(0.05, abs) == found.rivals["rival 0"].seeds_needed(0.025, abs) < 10
+    behind = lead(best + 2, ahead, alike)
+    assert behind.seeds_needed(0.05, abs) == max(rival.seeds_needed(0.05, abs) for rival in behind.rivals.values())
+
+
 @pytest.mark.parametrize("mean", [-1.0, 0.0, 2.5])
 def test_interval_and_p_value_agree(mean: float) -> None:
     rng = np.random.default_rng(1)

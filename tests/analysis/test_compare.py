@@ -23,6 +23,18 @@ def test_scores_by_run_give_welch_of_scipy(m: int, n: int, alpha: float) -> None
     assert found.n_seeds == min(m, n) and found.n_items is None
 
 
+def test_the_prompts_share_of_the_error_outlasts_seeds() -> None:
+    """Differences by prompt of standard deviation 1 and next to no spread over seeds: the error is the prompts' own."""
+    rng = np.random.default_rng(5)
+    profile = rng.normal(size=100)
+    a = profile + rng.normal(0, 0.01, (4, 100))
+    found = compare(a, rng.normal(0, 0.01, (4, 100)))
+    assert found.lasting_error == pytest.approx(profile.std(ddof=1) / 10, rel=0.01)
+    assert found.lasting_error <= found.standard_error
+    assert found.seeds_needed(0.05, lambda estimate: 0.1) is None
+    assert compare(a.mean(1), np.array([0, 0.1, 0, 0])).lasting_error == 0
+
+
 def test_scores_by_prompt_follow_the_two_way_formula() -> None:
     """V and df term by term, as published for two arms of S seeds and P prompts."""
     rng = np.random.default_rng(0)

@@ -64,6 +64,15 @@ def test_seeds_needed_narrow_the_interval_to_the_smallest_effect() -> None:
     assert half_width(needed, sd=sd, alpha=alpha) <= smallest < half_width(needed - 1, sd=sd, alpha=alpha)
 
 
+def test_no_number_of_seeds_takes_the_prompts_share_away() -> None:
+    def needed(lasting: float) -> int | None:
+        return seeds_needed(3, 0.03, 4, 0.04, alpha=0.05, lasting_error=lasting)
+
+    alone = [needed(error) for error in (0.0, 0.01, 0.02, 0.0204)]
+    assert None not in alone and alone == sorted(alone) and alone[-1] > 10 * alone[0]
+    assert needed(0.0205) is None, "1.96 x 0.0205 is more than 0.04"
+
+
 def test_seeds_needed_are_at_least_those_there() -> None:
     assert seeds_needed(5, 0.001, 8, 0.02, alpha=0.05) == 5
 

@@ -83,6 +83,11 @@ def test_arms_that_both_fail_say_nothing() -> None:
     assert speedup.estimate == 0 and speedup.interval(0.05) == (-inf, inf) and speedup.p_value() == 1
 
 
+def test_runs_that_are_all_only_bounded_ask_for_no_seeds() -> None:
+    for bound in (Cost(3.0, inf), Cost(0.0, 3.0)):
+        assert Speedup([bound] * 3, [bound] * 3).seeds_needed(0.05, lambda estimate: 0.2) is None
+
+
 def test_three_seeds_cannot_decide_at_five_percent() -> None:
     speedup = Speedup(seen([1.0, 2.0, 3.0]), seen([10.0, 20.0, 30.0]))
     assert speedup.interval(0.05) == (-inf, inf) and speedup.p_value() == pytest.approx(0.1)

@@ -102,8 +102,9 @@ def test_the_decisive_half_width_decides(kind: str, estimate: float) -> None:
         assert narrow != Outcome.INCONCLUSIVE and wide == Outcome.INCONCLUSIVE
 
 
-def test_more_than_two_arms_wait_for_every_run() -> None:
-    entry = claim(contrast={"a": 1, "b": -0.5, "c": -0.5})
+@pytest.mark.parametrize("weights", [{"a": 1, "b": -1}, {"a": 1, "b": -0.5, "c": -0.5}])
+def test_claims_wait_for_every_run(weights: dict[str, float]) -> None:
+    entry = claim(contrast=weights)
     scores = {"a": spread(1), "b": spread(0, 0.02), "c": spread(0, -0.03)}
     assert only(entry, results(scores)).outcome == Outcome.SUPPORTED
     verdict = only(entry, results(scores, unfinished={"b": 1, "c": 0}))

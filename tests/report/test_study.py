@@ -83,7 +83,14 @@ def test_first_screen_says_what_how_sure_and_what_not(folder: Path) -> None:
     assert first.count('class="chip') == 15
     assert "Yes: GenEval-style score higher with clip by +0." in first
     assert "Yes: Fréchet distance lower with flow matching by +1" in first
-    assert "seeds an arm would decide" in first
+    assert "That does not allow for the amendments" in first
+
+
+def test_open_claims_say_what_would_decide(tmp_path: Path) -> None:
+    report = study.build(write_study(tmp_path, effects=False))
+    still_open = [answer.sentence for answer in report.answers if answer.verdict.outcome == "inconclusive"]
+    ways = r"if that stayed, about [\d,]+ seeds an arm would decide|(prompts|checkpoints) are needed, not more seeds"
+    assert still_open and all(re.search(ways, sentence) for sentence in still_open)
 
 
 def test_markdown_tables_are_whole_and_pictures_exist(folder: Path) -> None:

@@ -74,6 +74,41 @@ def test_without_items_scores_are_by_run(folder: Path, tmp_path: Path) -> None:
     assert results.scores["generation_samples"]["geneval/overall"]["clip_fm"].shape == (3,)
 
 
+def test_one_prompt_a_task_is_scored_by_run(edited: Any, tmp_path: Path) -> None:
+    write_study(tmp_path)
+    for path in tmp_path.glob("runs/*/seed*/items.json"):
+        content = json.loads(path.read_text())
+        images = json.loads((path.parent / "result.json").read_text())["config"]["evaluation"]["images_per_prompt"]
+        first = {tag: [i for i, row in enumerate(content["prompts"]) if row["tag"] == tag][:images] for tag in TASKS}
+        kept = [i for positions in first.values() for i in positions]
+        content["prompts"] = [content["prompts"][i] for i in kept]
+        content["scores"] = {name: [values[i] for i in kept] for name, values in content["scores"].items()}
+        path.write_text(json.dumps(content))
+    study = study_folder.read(tmp_path)
+    results = evidence(study)
+    assert results.tasks == {} and results.scores["generation_samples"]["geneval/overall"]["clip_fm"].shape == (3,)
+    assert len(answers(study, results)) == 15
+
+
+def test_one_checkpoint_is_no_curve(edited: Any) -> None:
+    study, results = edited("", lambda content: content.update(curve=content["curve"][-1:]))
+    found = {answer.claim.id: answer.verdict for answer in answers(study, results)}
+    assert "no complete learning curve" in found["clip_fm_needs_fewer_samples"].note
+    assert found["clip_over_vae_alignment"].outcome == "supported"
+
+
+def test_a_first_checkpoint_beyond_the_common_flops_is_not_read_as_equal(edited: Any) -> None:
+    def late(content: dict[str, Any]) -> None:
+        content["curve"] = content["curve"][-2:]
+        content["efficiency"]["train_flops_per_sample"] *= 10
+
+    study, results = edited("vae_fm_joint", late)
+    scores = results.scores["flops"]["geneval/overall"]
+    assert np.isnan(scores["vae_fm_joint"]).all() and np.isfinite(scores["clip_fm"]).all()
+    [verdict] = [a.verdict for a in answers(study, results) if a.claim.id.endswith("as_well_at_equal_flops")]
+    assert verdict.outcome == "untestable"
+
+
 def test_curves_and_scores_at_equal_flops(folder: Path) -> None:
     study = study_folder.read(folder)
     results = evidence(study)
@@ -143,6 +178,7 @@ def too_few(content: dict[str, Any]) -> None:
             "clip, whose weights are also features",
         ),
         ("clip", sink, "within_range", "fm_over_mse_alignment", "every arm lies within 3% of its floor"),
+        ("clip_mse", sink, "within_range", "sequential_generates_as_well_at_equal_samples", "where a loss cannot show"),
         ("clip_mse", unmeasured, "complete", "fm_over_mse_alignment", "could not be measured in clip_mse, seed 0"),
     ],
 )

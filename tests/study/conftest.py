@@ -18,6 +18,7 @@ from unimm.study.layout import config_file
 from unimm.study.plan import Plan, PlannedArm, config_hash, plan_hash
 
 MakePlan = Callable[..., Plan]
+CLAIM = {"id": "it", "text": "So it is.", "kind": "invariant", "holds": {"backbone_unchanged": ["a"]}}
 
 # A configuration of a real run with every default left out, as if a unimm without these settings had stored it.
 PARTS = {
@@ -42,7 +43,7 @@ def make_plan() -> MakePlan:
         for name, count in crashes.items():
             config = {**PARTS, "name": name, "question": str(count), "training": TRAINING}
             arms[name] = PlannedArm(f"{name}.yaml", config_hash(config), config)
-        created, claims = "2026-12-01T00:00:00+00:00", {"alpha": 0.05, "claims": []}
+        created, claims = "2026-12-01T00:00:00+00:00", {"alpha": 0.05, "claims": [CLAIM]}
         plan = Plan(1, "fakes", "Does it run?", "none", created, "", list(range(seeds)), arms, [], [], claims, [])
         plan = replace(plan, hash=plan_hash(plan.content()))
         for run in plan.runs:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from unimm.files import write_atomic, write_json
+from unimm.report import study_folder
 from unimm.study import collect, launch, queue
-from unimm.study.layout import is_done, lock_file, run_folder
+from unimm.study.child import FAILED
+from unimm.study.layout import is_done, lock_file, log_file, run_folder
 from unimm.study.lock import Lock, is_held
 from unimm.study.plan import Plan, PlannedArm, Run, config_hash
 from unimm.study.queue import Queue, State, Step
@@ -138,6 +140,20 @@ def test_another_machine_continues_from_committed_results(tmp_path, make_plan, p
     processes.finish("work", there)
     assert noted(there)["b/seed0 result"] == 1
     assert noted(there)["a/seed0 start"] == 0
+
+
+def test_why_a_run_failed_is_collected_until_it_succeeds(tmp_path, make_plan) -> None:
+    here, committed = tmp_path / "here", tmp_path / "reports"
+    plan = make_plan(here, {"a": 0}, seeds=1)
+    log = log_file(here, Run("a", 0))
+    log.parent.mkdir()
+    log.write_text(f"step 3\n{FAILED}exit code 1\n")
+    assert collect.collect(here, plan, committed) == 0
+    noted = committed / "runs/a/seed0/failed.json"
+    assert json.loads(noted.read_text()) == {"reason": "exit code 1", "log": ["step 3", f"{FAILED}exit code 1"]}
+    assert study_folder.read(committed).missing == {("a", 0): "failed: exit code 1"}
+    finish_by_hand(here, plan)
+    assert collect.collect(here, plan, committed) == 1 and not noted.exists()
 
 
 def test_results_of_another_configuration_do_not_count(tmp_path, make_plan) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from unimm.cli import app
 from unimm.report import study_tuning, study_tuning_folder
-from unimm.study.child import FAILED
+from unimm.study.child import FAILED, Children
 from unimm.study.expand import expand as expand_study
 from unimm.study.queue import ATTEMPTS, State
 from unimm.study.tuned import read_tuned
@@ -329,6 +329,36 @@ def test_a_study_runs_tuned_arms_beside_the_others(done: Path, tmp_path: Path) -
 def test_tuned_settings_that_do_not_fit_are_refused(done: Path, tmp_path: Path, changes: Any, fragment: str) -> None:
     with pytest.raises(ValueError, match=fragment):
         expand_study(write_study(tmp_path, done, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "difference", "contrast": {"clip_fm_tuned": 1, "clip_fm": -1}, "smallest_effect": 0.1},
+        {"kind": "reach", "target": 0.5, "faster": "clip_fm_tuned", "slower": "clip_fm", "smallest_ratio": 1.2},
+    ],
+)
+def test_claims_on_the_prompts_that_tuned_are_refused(done: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = write_study(tmp_path, done)
+    measured = {"role": "primary", "metric": "atoms/overall", "direction": "higher", "budget": "flops"}
+    entry = {"id": "it", "text": "So it is.", **measured, **changes}
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [entry]}))
+    with pytest.raises(ValueError, match=r"claim 'it': clip_fm_tuned: .* whose validation prompts chose"):
+        expand_study(path)
+    allowed = entry | {"budget": "generation_samples"}
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [allowed]}))
+    if changes["kind"] == "difference":
+        assert expand_study(path).claims["claims"] == [allowed]
+
+
+def test_a_child_that_dies_within_a_line_counts_as_failed(tmp_path: Path) -> None:
+    log = log_file(tmp_path, Trial("clip_fm", 0))
+    log.parent.mkdir()
+    log.write_bytes(b"sampling:  40%|####      | 4/10")
+    for _ in range(ATTEMPTS):
+        Children().failed(-9, log)
+    assert failures(tmp_path, Trial("clip_fm", 0)) == ATTEMPTS
+    assert log.read_text().splitlines()[-1] == f"{FAILED}exit code -9"
 
 
 def test_hand_made_unequal_budgets_are_refused(done: Path, tmp_path: Path) -> None:

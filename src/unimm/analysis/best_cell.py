@@ -57,6 +57,11 @@ class Lead:
         above, below = zip(*(rival.tails(null) for rival in self.rivals.values()), strict=True)
         return float(min(1.0, 2 * max(above), 2 * len(below) * min(below)))
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int:
-        """Seeds that the contrast in most need of them would need, each for its own lead."""
-        return max(rival.seeds_needed(alpha, decisive) for rival in self.rivals.values())
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
+        """Seeds after which the quickest of the rivals that are ahead is surely ahead; or else none, all surely not."""
+        rivals = self.rivals.values()
+        ahead = [rival.seeds_needed(alpha / len(rivals), decisive) for rival in rivals if rival.estimate < 0]
+        if ahead:
+            return min((seeds for seeds in ahead if seeds is not None), default=None)
+        behind = [rival.seeds_needed(alpha, decisive) for rival in rivals]
+        return None if None in behind else max(seeds for seeds in behind if seeds is not None)

@@ -36,7 +36,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contrast with its t interval [low, high]; `n_items` is None for scores by run."""
+    """A contrast with its t interval [low, high]; `n_items` is None for scores by run.
+
+    `lasting_error` is the prompts' share of the standard error, which more seeds do not take away.
+    """
 
     estimate: float
     low: float
@@ -45,6 +48,7 @@ class Comparison:
     n_seeds: int
     n_items: int | None
     standard_error: float
+    lasting_error: float = 0.0
 
     @property
     def note(self) -> str:
@@ -66,10 +70,17 @@ class Comparison:
         """Two-sided p-value of "the contrast equals `null`"."""
         return min(1.0, 2 * min(self.tails(null)))
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int:
-        """See `unimm.analysis.power.seeds_needed`; more seeds do not narrow the prompts' share of the interval."""
-        needed = seeds_needed(self.n_seeds, self.standard_error, self.df, decisive(self.estimate), alpha=alpha)
-        return max(self.n_seeds + 1, needed)
+    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
+        """See `unimm.analysis.power.seeds_needed`."""
+        needed = seeds_needed(
+            self.n_seeds,
+            self.standard_error,
+            self.df,
+            decisive(self.estimate),
+            alpha=alpha,
+            lasting_error=self.lasting_error,
+        )
+        return None if needed is None else max(self.n_seeds + 1, needed)
 
 
 def contrast(
@@ -111,11 +122,12 @@ def contrast(
         groups = _groups(n_items, tasks)
         runs = [(weight, _run_scores(values, groups)) for weight, values in terms]
         prompt_terms = _NONE if fixed_prompts else _prompt_variance(terms, groups)
-    variance, df = _combine(runs, *prompt_terms)
+    variance, df, lasting = _combine(runs, *prompt_terms)
     estimate = float(sum(weight * values.mean() for weight, values in runs))
     error = float(np.sqrt(variance)) if variance > rounding**2 else 0.0
     low, high = _interval(estimate, error, df, alpha)
-    return Comparison(estimate, low, high, df, min(len(values) for _, values in terms), n_items, error)
+    n_seeds = min(len(values) for _, values in terms)
+    return Comparison(estimate, low, high, df, n_seeds, n_items, error, min(float(np.sqrt(lasting)), error))
 
 
 def _by_seed(terms: list[tuple[float, Array]]) -> Array:
@@ -134,17 +146,19 @@ def _by_seed(terms: list[tuple[float, Array]]) -> Array:
 _NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def _combine(runs: list[tuple[float, Array]], prompt: Array, residual: Array, prompt_df: Array) -> tuple[float, float]:
-    """V and its Satterthwaite degrees of freedom."""
+def _combine(
+    runs: list[tuple[float, Array]], prompt: Array, residual: Array, prompt_df: Array
+) -> tuple[float, float, float]:
+    """V, its Satterthwaite degrees of freedom, and the part of V that is the prompts' own."""
     seed = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in runs])
     seed_df = np.array([len(values) - 1 for _, values in runs])
     v_seed, v_prompt, v_residual = float(seed.sum()), float(prompt.sum()), float(residual.sum())
     variance = max(v_seed + v_prompt - v_residual, v_seed, v_prompt)
     if variance == 0:
-        return 0.0, float(seed_df.sum())
+        return 0.0, float(seed_df.sum()), 0.0
     spread = (seed**2 / seed_df).sum() + (prompt**2 / prompt_df).sum()
     spread += (residual**2 / (seed_df.sum() * prompt_df)).sum()
-    return variance, float(variance**2 / spread)
+    return variance, float(variance**2 / spread), max(v_prompt - v_residual, 0.0)
 
 
 def _prompt_variance(terms: list[tuple[float, Array]], groups: list[NDArray[np.intp]]) -> tuple[Array, Array, Array]:

@@ -17,6 +17,7 @@ def attempt(claim: Measured, results: StudyResults) -> Effect | Untestable:
     """The claim's effect, positive in the claimed direction, or why it is untestable."""
     try:
         results.check_guards(claim)
+        _check_finished(claim, results)
         return _measure(claim, results)
     except Untestable as reason:
         return reason
@@ -51,11 +52,6 @@ def _(claim: Reach, results: StudyResults) -> Effect:
 
 
 def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
-    gaps = [arm for arm in weights if results.unfinished.get(arm)]
-    if len(weights) > 2 and gaps:
-        raise Untestable(
-            f"more than two arms are compared seed by seed, and runs of {', '.join(gaps)} are not finished"
-        )
     cells = {arm: results.score(claim.budget, claim.metric, arm) for arm in weights}
     by_prompt = next(iter(cells.values())).ndim == 2
     tasks = results.tasks.get(claim.metric) if by_prompt else None
@@ -67,6 +63,13 @@ def _costs(claim: Reach, arm: str, results: StudyResults) -> list[Cost]:
     costs, scores = results.curve(claim.budget, claim.metric, arm)
     sign = claim.sign
     return [cost_to_reach(x, sign * y, sign * claim.target) for x, y in zip(costs, scores, strict=True)]
+
+
+def _check_finished(claim: Measured, results: StudyResults) -> None:
+    """Runs that fail are seldom like those that finish, so that the rest of them is no sample."""
+    gaps = {name: None for _, kind, name in claim.references() if kind == "arms" and results.unfinished.get(name)}
+    if gaps:
+        raise Untestable(f"runs of {', '.join(gaps)} are not finished")
 
 
 def _check_varies(standard_error: float) -> None:

@@ -35,16 +35,22 @@ def minimum_detectable_effect(
     return float(found) * _standard_error(seeds, sd, weights)
 
 
-def seeds_needed(seeds: int, standard_error: float, df: float, target: float, *, alpha: float) -> int:
-    """Seeds an arm at which the half-width at level 1 - alpha would shrink to `target`.
+def seeds_needed(
+    seeds: int, standard_error: float, df: float, target: float, *, alpha: float, lasting_error: float = 0.0
+) -> int | None:
+    """Seeds an arm at which the half-width at level 1 - alpha would shrink to `target`; None if no number would do.
 
     With n seeds instead of `seeds` the standard error falls by sqrt(seeds / n) and degrees of freedom grow as n - 1:
-    with 3 seeds most of an interval's width is the t distribution's, which a few seeds more take away.
+    with 3 seeds most of an interval's width is the t distribution's, which a few seeds more take away. What they do not
+    take away is `lasting_error`, the prompts' share of the standard error.
     """
+    if float(stats.norm.isf(alpha / 2)) * lasting_error >= target:
+        return None
+    shrinking = standard_error**2 - lasting_error**2
 
     def excess(n: float) -> float:
         t = float(stats.t.isf(alpha / 2, df * (n - 1) / (seeds - 1)))
-        return t * standard_error * sqrt(seeds / n) - target
+        return t * sqrt(shrinking * seeds / n + lasting_error**2) - target
 
     if excess(seeds) <= 0:
         return seeds

@@ -130,6 +130,8 @@ class Speedup:
 
     def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
         """Seeds for an interval so narrow that it decides, or None where runs have to be longer instead."""
+        if not np.isfinite(self._pairs()).any():  # no pair of runs says which was sooner
+            return None
         low, high = self.interval(alpha)
         more = next(seeds for seeds in count(self.n_seeds + 1) if smallest_rank_p(seeds) <= alpha)
         if np.isfinite([low, high]).all():

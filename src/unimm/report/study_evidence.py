@@ -64,7 +64,10 @@ def _by_run(study: Study, metric: str) -> dict[str, Array]:
 
 
 def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
-    """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one."""
+    """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one.
+
+    One prompt a task says nothing about how prompts vary: such scores are taken by run.
+    """
     seen: list[tuple[str, ...]] = []
     for run in study.all_runs:
         if run.items is None or not any(f"{kind}/{task}" in run.items.scores for task in TASKS):
@@ -74,7 +77,8 @@ def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
         return None
     first = study.all_runs[0]
     assert first.items is not None
-    return [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
+    tasks = [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
+    return tasks if min(Counter(tasks).values()) > 1 else None
 
 
 def _by_prompt(run: StudyRun, kind: str) -> Array:
@@ -96,12 +100,12 @@ def _blocks(run: StudyRun, items: Items) -> list[list[int]]:
 
 
 def _curves(study: Study) -> dict[str, dict[str, Curve]]:
-    """Metric -> arm -> curves of all its runs, for arms whose runs were scored at the same checkpoints."""
+    """Metric -> arm -> curves of all its runs, for arms whose runs were scored at the same two or more checkpoints."""
     found: dict[str, dict[str, Curve]] = {}
     for arm in study.plan.arms:
         runs = study.finished(arm)
         samples = [[point.samples for point in run.result.curve] for run in runs]
-        if not samples or not samples[0] or any(row != samples[0] for row in samples):
+        if not samples or len(samples[0]) < 2 or any(row != samples[0] for row in samples):
             continue
         costs = _costs(runs, np.array(samples, dtype=float))
         for metric in runs[0].result.curve[0].scores:
@@ -120,12 +124,14 @@ def _costs(runs: Sequence[StudyRun], samples: Array) -> dict[Budget, Array]:
 
 
 def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
-    """Scores of every run at the FLOPs of the cheapest run, `[seeds]`."""
+    """Scores of every run at the FLOPs of the cheapest run, `[seeds]`; NaN where the first checkpoint is later."""
     common = np.log(min(curve.costs["flops"][:, -1].min() for curve in curves.values()))
+
+    def read_off(flops: Array, scores: Array) -> float:
+        return float(np.interp(common, np.log(flops), scores, left=np.nan))
+
     return {
-        arm: np.array(
-            [np.interp(common, np.log(x), y) for x, y in zip(curve.costs["flops"], curve.scores, strict=True)]
-        )
+        arm: np.array([read_off(*run) for run in zip(curve.costs["flops"], curve.scores, strict=True)])
         for arm, curve in curves.items()
     }
 

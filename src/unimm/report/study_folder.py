@@ -1,5 +1,6 @@
 """Reads a study's folder, `plan.json` and `runs/<arm>/seed<k>/`, and says which planned runs are not finished."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from unimm.report.schema import Result, Sample
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
-FAILED = "--- failed: "
+FAILED, FAILURE = "--- failed: ", "failed.json"
 
 
 class _Record(BaseModel):
@@ -147,7 +148,9 @@ def read(folder: Path) -> Study:
 
 
 def _why_missing(run_dir: Path, log: Path) -> str:
-    """A failed run's log ends with the reason, which whoever started it wrote there."""
+    """A failed run's log ends with the reason, which whoever started it wrote there; collected, it is `failed.json`."""
+    if (run_dir / FAILURE).is_file():
+        return f"failed: {json.loads((run_dir / FAILURE).read_text(encoding='utf-8'))['reason']}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if lines and lines[-1].startswith(FAILED):
         return f"failed: {lines[-1].removeprefix(FAILED)}"

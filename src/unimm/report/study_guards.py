@@ -5,10 +5,12 @@
     budgets_match          the arms spent the same of the claim's budget
     judge_passes           the judge accepts real scenes
     evaluator_independent  the features and evaluators that score are not what the arm trains against
-    within_range           the arms do not all sit at the floor, or all at the ceiling, where nothing can differ
+    within_range           the arms do not all sit at the floor, or all at the ceiling, where nothing can differ; for a
+                           claim of "no worse", none of them does
 
 An arm at the floor beside one well above it does show a difference (one that is rather too small), so `within_range`
-fails only when every arm sits at the same end; `at_an_end` names the arms for the reader.
+lets a claimed difference pass unless every arm sits at the same end; `at_an_end` names the arms for the reader. What is
+too small favours "no worse", though: arms that cannot get worse hide what the others lose.
 """
 
 import json
@@ -18,7 +20,7 @@ from functools import partial
 import numpy as np
 from pydantic import JsonValue
 
-from unimm.analysis.claims import Claim, Invariant
+from unimm.analysis.claims import Claim, Invariant, NonInferiority
 from unimm.analysis.results import Guard
 from unimm.report.schema import Score
 from unimm.report.study_folder import Study, StudyRun
@@ -143,6 +145,8 @@ def _within_range(study: Study, claim: Claim) -> str | None:
     if any(_limits(study, arm, claim.metric) is None for arm in arms):
         return f"no floor of {claim.metric} was measured in every arm"
     for end, stuck in at_an_end(study, claim).items():
+        if stuck and isinstance(claim, NonInferiority):
+            return f"{', '.join(stuck)} at the {end} of {claim.metric}, where a loss cannot show"
         if len(stuck) == len(arms):
             return f"every arm lies within {MARGIN:.0%} of its {end} of {claim.metric}"
     return None

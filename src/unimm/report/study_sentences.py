@@ -46,7 +46,8 @@ def _negligible(claim: Measured, verdict: Verdict, finding: str) -> str:
 def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
     seeds = verdict.seeds_needed
     if seeds is None:
-        return f"Open: {finding}; longer runs are needed, not more seeds."
+        what = "longer runs or other checkpoints" if isinstance(claim, Reach) else "more prompts"
+        return f"Open: {finding}; {what} are needed, not more seeds."
     return f"Open: {finding}; if that stayed, about {seeds:,} seeds an arm would decide."
 
 

@@ -79,7 +79,8 @@ def factorial_table(study: Study, results: StudyResults) -> PlainTable | None:
     note = (
         "Effect (95 % interval, not adjusted: exploratory) in each score's own unit; * where the interval excludes 0. "
         "A main effect is the mean of the four arms with CLIP, flow matching or sequential training minus that of the "
-        "other four; an interaction is half the difference between two such effects. Each is taken within every seed "
+        "other four; an interaction is the difference between two such effects, or of three factors between two such "
+        "interactions. Each is taken within every seed "
         "and judged by its spread over seeds, as the arms of a seed share data. Distances: negative is better."
     )
     return PlainTable("factorial", "Main effects and interactions", ("effect", *map(short, metrics)), rows, note)

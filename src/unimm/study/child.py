@@ -67,5 +67,6 @@ class Children:
             return Stopped()
         reason = f"exit code {code}" if code else "exit code 0, but no result of the planned configuration"
         with log.open("ab") as stream:
-            stream.write(f"{FAILED}{reason}\n".encode())
+            # A child that is killed leaves half a progress bar, and the mark has to begin a line.
+            stream.write(f"\n{FAILED}{reason}\n".encode())
         return Crashed(reason)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unimm.files import write_atomic
+from unimm.files import write_atomic, write_json
+from unimm.study.child import FAILED
 from unimm.study.errors import StudyError
-from unimm.study.layout import is_done, lock_file, run_folder
+from unimm.study.layout import is_done, lock_file, log_file, run_folder
 from unimm.study.lock import Lock
 from unimm.study.plan import Plan, Run, read_plan
+from unimm.study.status import last_lines
+
+FAILURE = "failed.json"
 
 # Last comes the file that makes a run count as done.
 KEPT = (
@@ -18,7 +22,7 @@ KEPT = (
 
 
 def collect(folder: Path, plan: Plan, reports: Path) -> int:
-    """Copy the plan and all finished runs to `reports`; returns how many of them there are.
+    """Copy the plan and all finished runs to `reports`, and why others failed; returns how many are finished.
 
     Several workers may do this at once: files are replaced whole, and all of them write the same.
 
@@ -33,12 +37,15 @@ def collect(folder: Path, plan: Plan, reports: Path) -> int:
     done = [run for run in plan.runs if is_done(folder, plan, run)]
     for run in done:
         collect_run(folder, run, reports)
+    for run in set(plan.runs) - set(done):
+        _note_failure(folder, run, reports)
     return len(done)
 
 
 def collect_run(folder: Path, run: Run, reports: Path) -> None:
     """Copy one finished run to `reports`."""
     _copy(run_folder(folder, run), run_folder(reports, run))
+    (run_folder(reports, run) / FAILURE).unlink(missing_ok=True)
 
 
 def adopt(reports: Path, folder: Path, plan: Plan) -> None:
@@ -46,6 +53,14 @@ def adopt(reports: Path, folder: Path, plan: Plan) -> None:
     for run in plan.runs:
         if is_done(reports, plan, run):
             _adopt_run(reports, folder, plan, run)
+
+
+def _note_failure(folder: Path, run: Run, reports: Path) -> None:
+    """A run that failed is a finding too; its log stays on the machine that made it."""
+    log = log_file(folder, run)
+    lines = last_lines(log) if log.is_file() else []
+    if lines and lines[-1].startswith(FAILED):
+        write_json(run_folder(reports, run) / FAILURE, {"reason": lines[-1].removeprefix(FAILED), "log": lines})
 
 
 def _adopt_run(reports: Path, folder: Path, plan: Plan, run: Run) -> None:

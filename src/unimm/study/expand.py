@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from unimm.analysis.claims import Invariant, Reach
 from unimm.analysis.claims_file import Vocabulary, read_claims
 from unimm.strict_yaml import read_yaml
 from unimm.study.arms import add_arms
@@ -63,7 +64,7 @@ def expand(path: Path, amendments: int | None = None) -> Plan:
             arms=arms,
             overrides=list(study.overrides),
             declared_differences=declared,
-            claims=_claims(path.parent / study.claims, list(arms)),
+            claims=_claims(path.parent / study.claims, list(arms), [f"{name}_tuned" for name in names if tuned]),
             amendments=entries,
             tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
         )
@@ -86,9 +87,16 @@ def _listed(study: Study) -> Iterator[StudyArm]:
         yield StudyArm(file=study.arms.start, name="_".join(filter(None, labels)), overrides=overrides)
 
 
-def _claims(path: Path, arms: list[str]) -> dict[str, Any]:
+def _claims(path: Path, arms: list[str], tuned: Collection[str]) -> dict[str, Any]:
     """The claims file as it is, once its claims are known to be valid and to name arms of this study."""
-    read_claims(path, Vocabulary(arms=arms, metrics=_Anything(), guards=_Anything(), facts=_Anything()))
+    claims = read_claims(path, Vocabulary(arms=arms, metrics=_Anything(), guards=_Anything(), facts=_Anything()))
+    for claim in claims.claims:
+        chosen = [name for _, kind, name in claim.references() if kind == "arms" and name in tuned]
+        if chosen and not isinstance(claim, Invariant) and (isinstance(claim, Reach) or claim.budget == "flops"):
+            raise StudyError(
+                f"{path}: claim {claim.id!r}: {', '.join(chosen)}: this claim is read off learning curves, whose "
+                "validation prompts chose the tuned settings; claim it at equal generation_samples, or of untuned arms"
+            )
     return read_yaml(path)
 
 

@@ -2,7 +2,8 @@
 
 Guidance and the number of sampling steps are the sampler's; for the decay of the moving average, one average with each
 decay is kept while training. Settings are chosen one after the other, in the order given, each with the best of those
-before it: a full grid would cost the product of their numbers. The test's prompts are never seen.
+before it: a full grid would cost the product of their numbers. The test's images are never seen;
+its prompts are other draws, though a small world has only so many texts.
 """
 
 from __future__ import annotations
