@@ -26,6 +26,15 @@ def test_status_shows_a_table_and_the_reports_folder_stays_as_it_is(tmp_path, ma
     assert not (tmp_path / "queue.db").exists()
 
 
+def test_status_of_a_file_that_never_ran_here_is_that_of_the_committed_results(
+    tmp_path, monkeypatch, make_plan
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_plan(tmp_path / "reports" / "fakes", {"a": 0}, seeds=2)
+    shown = runner.invoke(app, ["study", "status", "fakes.yaml"])
+    assert shown.exit_code == 0 and "fakes: 2 waiting of 2 runs" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [

@@ -233,7 +233,7 @@ class Step(_Record):
 
 
 class Sample(_Record):
-    """One image of `samples/grid.json`; `file` is relative to the run, `index` numbers a prompt's images."""
+    """One image of `samples/grid.json`; `file` is relative to the run, `index` the image's place among all."""
 
     prompt: str
     tag: str

@@ -162,6 +162,8 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
         from unimm.study.tuning.plan import is_tuning, read_tuning_plan
 
         folder = out or _folder(path)
+        if out is None and _is_file(path) and not (folder / "plan.json").exists() and _reports(path.stem).is_dir():
+            folder = _reports(path.stem)  # never run here: what is committed says how far it came elsewhere
         if is_tuning(folder):
             search = read_tuning_plan(folder)
             typer.echo(tuning.describe(folder, search, tuning.states_of(folder, search)))
