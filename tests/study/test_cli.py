@@ -26,7 +26,7 @@ def test_status_shows_a_table_and_the_reports_folder_stays_as_it_is(tmp_path, ma
     assert not (tmp_path / "queue.db").exists()
 
 
-def test_status_of_a_file_that_never_ran_here_is_that_of_the_committed_results(
+def test_status_of_a_file_that_never_ran_here_is_the_committed_one(
     tmp_path, monkeypatch, make_plan
 ) -> None:
     monkeypatch.chdir(tmp_path)
