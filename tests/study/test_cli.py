@@ -26,9 +26,7 @@ def test_status_shows_a_table_and_the_reports_folder_stays_as_it_is(tmp_path, ma
     assert not (tmp_path / "queue.db").exists()
 
 
-def test_status_of_a_file_that_never_ran_here_is_the_committed_one(
-    tmp_path, monkeypatch, make_plan
-) -> None:
+def test_status_of_a_file_that_never_ran_here_is_the_committed_one(tmp_path, monkeypatch, make_plan) -> None:
     monkeypatch.chdir(tmp_path)
     make_plan(tmp_path / "reports" / "fakes", {"a": 0}, seeds=2)
     shown = runner.invoke(app, ["study", "status", "fakes.yaml"])
