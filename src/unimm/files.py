@@ -26,6 +26,14 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     _sync_folder(path.parent)
 
 
+def replace(temporary: Path, path: Path) -> None:
+    """Let a file that a library has written take the place of `path`, once it is surely on the disk."""
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented, standard JSON; NaN and infinities, which JSON lacks, become null."""
     write_atomic(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

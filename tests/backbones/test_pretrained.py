@@ -263,6 +263,14 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint, tmp_pat
         build(tmp_path / "mixed", "pretrained_lm")
 
 
+def test_coarse_weights_do_not_train(checkpoint: Checkpoint) -> None:
+    """A step of 1e-4 is less than half of bfloat16's spacing at 0.5."""
+    backbone = build(checkpoint("llama"), "pretrained_lm", dtype="bfloat16")
+    backbone.check([FROZEN])
+    with pytest.raises(ValueError, match=r"backbone.dtype=bfloat16 is too coarse for weights that train.*float32"):
+        backbone.check([TRAINED])
+
+
 def test_lora_without_peft_says_what_to_install(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ValueError, match=r"needs peft, which is not installed: pip install 'unimm\[lora\]'"):
@@ -291,6 +299,14 @@ def test_lora_trains_adapters_alone_and_starts_as_the_model(checkpoint: Checkpoi
     )
     again = build(checkpoint(source), name, lora={"rank": 2, "alpha": 4})
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in adapted.state_dict().items())
+
+
+def test_adapters_train_in_float32_beside_coarse_weights(checkpoint: Checkpoint) -> None:
+    pytest.importorskip("peft")
+    adapted = build(checkpoint("llama"), "pretrained_lm", lora={"rank": 2}, dtype="bfloat16")
+    adapted.check([TRAINED])
+    assert {p.dtype for p in adapted.core_parameters()} == {torch.float32}
+    assert conditions_of(adapted, prompts(adapted)).isfinite().all()
 
 
 def test_lora_targets_that_no_layer_has_are_refused(checkpoint: Checkpoint) -> None:

@@ -32,7 +32,8 @@ def test_known_snapshots():
 
 
 def start(callback, step):
-    callback.on_train_start(SimpleNamespace(global_step=step), None)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    callback.on_train_start(SimpleNamespace(global_step=step, strategy=strategy), None)
 
 
 @pytest.mark.parametrize(("resumed", "kept"), [(0, []), (25, [10, 20]), (30, [10, 20, 30]), (99, [10, 20, 30, 40])])

@@ -39,6 +39,9 @@ def add_adapters(language_model: Any, config: Lora, seed: int) -> None:
             inject_adapter_in_model(settings, language_model)
         except ValueError as error:
             raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
+    for name, parameter in language_model.named_parameters():
+        if MARK in name:  # peft takes the base layer's type, in which small steps would round away
+            parameter.data = parameter.data.float()
 
 
 def merged(model: Any) -> Any:

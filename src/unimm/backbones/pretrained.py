@@ -130,6 +130,12 @@ class PretrainedLM(CausalLM):
                 "backbone.lora adapts the backbone, but the strategy freezes it: use strategy=joint or "
                 "strategy=sequential_unfrozen, or remove backbone.lora"
             )
+        if self.config.lora is None and self.config.dtype != "float32" and any(s.train_backbone for s in stages):
+            raise ValueError(
+                f"backbone.dtype={self.config.dtype} is too coarse for weights that train: small steps would round "
+                "away. Set backbone.dtype=float32 (training.precision=bf16 computes in bfloat16 all the same), or use "
+                "backbone.lora"
+            )
 
     def core_parameters(self) -> list[nn.Parameter]:
         """What a strategy may train: the adapters where there are any, else the language model; and the projector."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from pathlib import Path
@@ -17,9 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.files import write_atomic
+from unimm.files import replace, write_atomic
+from unimm.training.device import peak_memory
 from unimm.training.distributed import ALONE, World
-from unimm.training.module import ArmModule
+from unimm.training.module import ArmModule, not_finite
 from unimm.training.sharding import like, whole
 
 
@@ -74,7 +74,7 @@ class MovingAverage(StepCallback):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".tmp")
             save_file(average, temporary)
-            os.replace(temporary, path)
+            replace(temporary, path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"average": {k: whole(v) for k, v in self.average.items()}}
@@ -90,22 +90,22 @@ class JsonLines(StepCallback):
         self.path, self.batch_size, self.every, self.writes = path, batch_size, every, writes
         self.seconds = 0.0
         self.waited = 0.0
+        self.peak_memory = 0
         self._last = self._fetch = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.writes and self.path.exists():
             kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= trainer.global_step]
             write_atomic(self.path, "".join(f"{line}\n" for line in kept))
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         self._last = self._fetch = time.monotonic()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.peak_memory = max(self.peak_memory, peak_memory(trainer.strategy.root_device))
 
     def on_train_batch_start(self, *args: Any) -> None:
         self.waited += time.monotonic() - self._fetch
-
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        assert isinstance(pl_module, ArmModule)
-        if (trainer.global_step + 1) % self.every == 0:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
-            pl_module.latest["gradient_norm"] = float(whole(norm))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -126,10 +126,11 @@ class JsonLines(StepCallback):
                 file.write(json.dumps(row) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "waited": self.waited}
+        return {"seconds": self.seconds, "waited": self.waited, "peak_memory": self.peak_memory}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.waited = state_dict["seconds"], state_dict["waited"]
+        self.peak_memory = state_dict.get("peak_memory", 0)  # checkpoints of older versions do not have it
 
 
 def _step_of(line: str) -> float:
@@ -158,7 +159,7 @@ class Checkpoint(StepCallback):
         temporary = self.path.with_suffix(".tmp")
         trainer.save_checkpoint(temporary, weights_only=False)
         if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+            replace(temporary, self.path)
 
 
 class ExpectedTime(StepCallback):
@@ -215,7 +216,4 @@ class FiniteLoss(L.Callback):
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
         (total,) = self.world.sum([float(loss.detach())])
         if not math.isfinite(total):
-            raise ValueError(
-                f"the loss is not finite at step {trainer.global_step + 1}; the last checkpoint is kept: lower "
-                "training.learning_rate or training.gradient_clip, then start again with --overwrite"
-            )
+            raise ValueError(not_finite("the loss", trainer.global_step + 1))

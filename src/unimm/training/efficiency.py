@@ -8,17 +8,14 @@ cost stands in its card.
 from __future__ import annotations
 
 import itertools
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unimm.evaluation.flops import count_flops
 from unimm.generation.pipeline import Pipeline
 from unimm.noise import NoiseSource
+from unimm.training.device import autocast
 from unimm.training.module import ArmModule
 from unimm.training.reached import reached
 
@@ -33,7 +30,9 @@ def training_flops(module: ArmModule) -> float:
 
     def steps() -> None:
         for step, share in itertools.product(range(counted), range(len(module.data.shares))):
-            module.losses(step, share)[0].backward()
+            with autocast(module.config, module.device):
+                loss = module.losses(step, share)[0]
+            loss.backward()
 
     flops = count_flops(steps)
     module.zero_grad(set_to_none=True)
@@ -48,14 +47,6 @@ def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
     return count_flops(lambda: pipeline(few, keys, NoiseSource(0, "flops"))) / len(few)
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator, or of the whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def completed(
     spent: Mapping[str, Any], seconds_per_image: float, curve: Sequence[Mapping[str, Any]], log: Path
 ) -> dict[str, Any]:
@@ -67,12 +58,12 @@ def completed(
     }
 
 
-def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], device: torch.device) -> dict[str, Any]:
+def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], peak_memory: int) -> dict[str, Any]:
     """The ``efficiency`` of result.json, as far as it is known before scoring."""
     per_sample = training_flops(module)
     return {
         "train_flops_per_sample": per_sample,
         "train_flops": per_sample * module.config.steps * module.config.batch_size,
         "sampling_flops_per_image": sampling_flops(pipeline, prompts),
-        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_bytes": peak_memory,
     }

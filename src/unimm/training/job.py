@@ -73,7 +73,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     load_average(trained, final_average(out))
     unchanged = check_frozen(before, probe(config, arm, device)) if before and is_frozen(arm) else None
     prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
-    spent = efficiency(trained, arm.pipeline(), prompts, device)
+    spent = efficiency(trained, arm.pipeline(), prompts, log.peak_memory)
     samples = config.training.steps * config.training.batch_size
     scoring = time.monotonic()
     measured = measure(config, arm, trained, Earlier(before, spent), out, device)
@@ -154,7 +154,9 @@ def train(
             raise Interrupted(f"stopped at step {trainer.global_step} of {settings.steps}; continue with --resume")
         average.save(final_average(out))
     else:
-        _restore(checkpoint, log, card)
+        _restore(checkpoint, log, card, average)
+        if not final_average(out).exists():  # killed between the last checkpoint and this file
+            average.save(final_average(out))
     log.waited += card.seconds_waited
     state = {name: whole(value).cpu() for name, value in module.state_dict().items()} if module.sharded else None
     world.leave()

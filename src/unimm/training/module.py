@@ -11,6 +11,7 @@ how many tokens of all those covered in the step a share has.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,11 +28,19 @@ from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
 from unimm.training.assemble import weights_hash
 from unimm.training.distributed import ALONE, World
-from unimm.training.sharding import frozen_names, shard
+from unimm.training.sharding import frozen_names, shard, whole
 from unimm.training.step_data import StepData
 
 LOSSES = ("generation_loss", "understanding_loss", "loss")
 Asked = tuple[list[Row], Tensor | None]
+
+
+def not_finite(what: str, step: int) -> str:
+    """The message for a user whose training diverged."""
+    return (
+        f"{what} is not finite at step {step}; the last checkpoint is kept: lower training.learning_rate or "
+        "training.gradient_clip, then start again with --overwrite"
+    )
 
 
 class Endless(torch.utils.data.IterableDataset[int]):
@@ -128,6 +137,21 @@ class ArmModule(L.LightningModule):
     def conditions(self, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
         """Query states of prompts."""
         return conditions_of(self.backbone, prompts)
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning's hook. Its own way refuses fused optimisers under bfloat16, which needs no scaler.
+
+        Raises:
+            ValueError: a gradient is not finite; the parameters have not seen it.
+        """
+        assert gradient_clip_val is not None
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)))
+        self.latest["gradient_norm"] = norm
+        if not math.isfinite(norm):
+            raise ValueError(not_finite("a gradient", self.trainer.global_step + 1))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]

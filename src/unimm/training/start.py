@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from unimm.files import replace
 from unimm.training.assemble import Arm
 
 FILE, TRAINED = "start.safetensors", "weights.safetensors"
@@ -21,7 +22,7 @@ def hand_over(earlier: Path, later: Path) -> None:
     weights = load_file(earlier / FILE) if (earlier / FILE).exists() else {}
     temporary = later / f".{FILE}.{os.getpid()}.tmp"
     save_file(weights | load_file(earlier / TRAINED), temporary)
-    os.replace(temporary, later / FILE)
+    replace(temporary, later / FILE)
 
 
 def begin(arm: Arm, folder: Path) -> None:

@@ -8,6 +8,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from unimm.components import Stage
 from unimm.schema import TrainingConfig
+from unimm.training.device import uses_bf16
 from unimm.training.distributed import World, launcher
 from unimm.training.sharding import Sharded
 
@@ -16,7 +17,6 @@ def build_trainer(
     settings: TrainingConfig, stage: Stage, world: World, device: torch.device, callbacks: list[L.Callback]
 ) -> L.Trainer:
     """The trainer; it only trains: data, logs and checkpoints are the module's and the callbacks'."""
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
     environment = launcher()
     return L.Trainer(
         accelerator=device.type,
@@ -24,7 +24,7 @@ def build_trainer(
         num_nodes=world.ranks // world.ranks_a_node,
         strategy=_strategy(settings, stage, world),
         plugins=None if environment is None else [environment],
-        precision="bf16-mixed" if bf16 else "32-true",
+        precision="bf16-mixed" if uses_bf16(settings, device) else "32-true",
         max_steps=settings.steps,
         max_epochs=-1,
         accumulate_grad_batches=settings.gradient_accumulation_steps,
