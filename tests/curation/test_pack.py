@@ -65,6 +65,25 @@ def test_a_folder_is_packed_byte_for_byte_without_what_cannot_be_used(tmp_path: 
     assert [packed.texts(i).plain for i in range(3)] == [(f"caption {i}",) for i in range(3)]
 
 
+def test_a_jpeg_of_several_pictures_is_packed_as_jpg(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pictures = [Image.new("RGB", (48, 40), color) for color in ("red", "blue")]
+    pictures[0].save(folder / "0.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    (folder / "c.jsonl").write_text('{"file": "0.jpg", "caption": "red"}\n')
+    assert "1 samples in 1 tars" in run("pack", "--from", folder, tmp_path / "t")
+    packed = open_path(tmp_path / "t")
+    assert packed.image_bytes(0) == (folder / "0.jpg").read_bytes()
+    assert packed.image(0)[0].float().mean() > 200
+
+
+@pytest.mark.parametrize("setting", ["caption", "caption=[a", "caption={"])
+def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "c.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"cannot read '.*'; write key=value"):
+        open_path(tmp_path, [setting])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -23,10 +23,27 @@ def test_strings_lists_and_questions_are_read_and_cut():
     assert texts_of(record, KEYS._replace(questions=None), 4).questions == ()
 
 
-@pytest.mark.parametrize("record", [{"short": 3}, {"long": ["a", {}]}, {"qa": [["only a question"]]}, {"qa": [[1, 2]]}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"short": 3},
+        {"long": ["a", {}]},
+        {"qa": [["only a question"]]},
+        {"qa": [[1, 2]]},
+        {"qa": 7},
+        {"qa": True},
+        {"qa": {"question": "where ?", "answer": "here"}},
+    ],
+)
 def test_other_things_than_text_are_refused(record):
     with pytest.raises(ValueError, match=r"not text|not a"):
         texts_of(record, KEYS, 4)
+
+
+@pytest.mark.parametrize("record", [b'{"short": "a \\ud83d b"}', b'{"qa": [["what ?", "\\ud83d"]]}'])
+def test_text_that_utf8_cannot_hold_is_refused(record):
+    with pytest.raises(ValueError, match=r"not text: surrogates not allowed"):
+        texts_of(read_record(record), KEYS, 4)
 
 
 @pytest.mark.parametrize("data", [b"", b"[1]", b'"x"', b"\xff", b"[" * 100_000])

@@ -104,6 +104,13 @@ def test_parts_that_a_mixture_cannot_use_are_errors(tars: Path) -> None:
         Mixture.Config(parts=parts)  # type: ignore[arg-type]
 
 
+def test_a_mixture_is_no_part_of_a_mixture(tars: Path) -> None:
+    shards = {"weight": 1, "source": {"name": "shards", "path": str(tars)}}
+    inner = {"weight": 2, "source": {"name": "mixture", "parts": [shards, shards]}}
+    with pytest.raises(ValueError, match="multiply the weights and list its parts instead"):
+        Mixture.Config(parts=[shards, inner])  # type: ignore[arg-type]
+
+
 def test_a_mistake_within_a_part_names_the_source_that_it_is_in(tmp_path: Path) -> None:
     file = tmp_path / "arm.yaml"
     part = "{weight: 1, source: {name: shards, path: x, captoin: y}}"

@@ -66,6 +66,41 @@ def test_a_journal_resumes_at_the_next_sample_while_shards_stay_the_same(urls: s
         assert torch.equal(visit.value, wanted.value)
 
 
+def broken(number: int) -> dict[str, bytes]:
+    return sample(number) | {f"{number:04d}.png": b"x"}
+
+
+def test_what_a_shard_refuses_at_its_end_is_told_at_the_next_visit_and_after_a_resume(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    write_tar(tmp_path / "0.tar", sample(0) | broken(1))
+    write_tar(tmp_path / "1.tar", broken(2))
+    url = f"file:{tmp_path}/{{0..1}}.tar"
+
+    def keys(visit: Visit) -> list[str]:
+        return sorted(refused.key[-4:] for refused in visit.refused)
+
+    source = opened(url, 0)
+    seen = visits(source, 0, 8)
+    for key in ("0001", "0002"):
+        assert sum(keys(visit).count(key) for visit in seen) in (7, 8), "once an epoch"
+    for stop in range(1, 7):
+        resumed = opened(url, 0)
+        resumed.restore(json.loads(json.dumps(source.journal())))
+        assert visits(resumed, stop, stop + 1)[0].refused == seen[stop].refused
+    old = opened(url, 0)
+    old.restore({"begins": [[0, 0, 0]], "failures": []})
+    assert [visit.refused for visit in visits(old, 0, 8)] == [visit.refused for visit in seen]
+
+
+def test_too_many_refused_in_a_row_end_the_run_across_shards(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    for shard in range(2):
+        numbers = range(60 * shard, 60 * shard + 60)
+        write_tar(tmp_path / f"{shard}.tar", {k: v for number in numbers for k, v in broken(number).items()})
+    with pytest.raises(ValueError, match="100 samples in a row cannot be used"):
+        visits(opened(f"file:{tmp_path}/{{0..1}}.tar", 0), 0, 1)
+
+
 def test_ranks_read_on_to_their_own_part(urls: str) -> None:
     """What a part of every batch gives is what the whole stream has there."""
     whole, part = visits(opened(urls), 0, 40), opened(urls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,37 @@ def test_samples_without_image_or_caption_are_left_out_and_counted(tmp_path: Pat
     index = build_index(tmp_path)
     assert len(index) == 1
     assert index.left_out == {"no caption": 1, "no image": 2}
+
+
+def test_images_with_several_dots_are_counted_and_leave_the_fingerprint_as_it_was(
+    tmp_path: Path,
+) -> None:
+    names = {"v1.5_a.png": b"x", "v1.5_a.txt": b"x", "v1.5_b.png": b"x", "0000.seg.png": b"x"}
+    write_tar(tmp_path / "x.tar", sample(0) | names)
+    index = build_index(tmp_path)
+    assert index.left_out == {"several dots in its name": 2}
+    uncounted = replace(index, shards=tuple(shard._replace(left_out={}) for shard in index.shards))
+    assert index.fingerprint == uncounted.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["bad header", "zero header", "cut header", "no end", "half an end"])
+def test_a_tar_that_ends_in_the_middle_is_refused(tars: Path, tmp_path: Path, damage: str) -> None:
+    whole = (tars / "00001.tar").read_bytes()
+    with tarfile.open(tars / "00001.tar") as archive:
+        middle = archive.getmembers()[4].offset
+        end = archive.offset
+    damaged = {
+        "bad header": whole[:middle] + b"\xff" * 512 + whole[middle + 512 :],
+        "zero header": whole[:middle] + bytes(512) + whole[middle + 512 :],
+        "cut header": whole[: middle + 100],
+        "no end": whole[:end],
+        "half an end": whole[: end + 256],
+    }
+    (tmp_path / "bad.tar").write_bytes(damaged[damage])
+    (tars / "00001.tar").write_bytes(whole[: end + 512])
+    assert len(build_index(tars)) == 30, "one block of zeros is an end"
+    with pytest.raises(ValueError, match=r"bad\.tar is no whole, uncompressed tar .*copy it again"):
+        list(tar_index.members(tmp_path / "bad.tar"))
 
 
 @pytest.mark.parametrize(

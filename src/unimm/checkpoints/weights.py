@@ -24,13 +24,14 @@ def weight_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
     """The safetensors files of the first of ``stems`` that is there, as one file or as indexed shards.
 
     Raises:
-        ValueError: none is there, a shard is missing, or a file is cut short.
+        ValueError: none is there, a shard is missing, a file is cut short, or both one file and an index are there.
     """
     for stem in stems:
         index, whole = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
+        if index.is_file() and whole.is_file():  # libraries load the one file then, without a look at the shards
+            raise ValueError(f"{folder} holds both {whole.name} and {index.name}: remove the one that is out of date")
         if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            return [_whole(folder / shard, f"{index.name} lists it; ") for shard in shards]
+            return [_whole(folder / shard, f"{index.name} lists it; ") for shard in _shards(index)]
         if whole.is_file():
             return [_whole(whole, "")]
     others = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
@@ -39,6 +40,15 @@ def weight_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
         f"{folder / f'{stems[0]}.safetensors'} is missing ({found}): unimm reads safetensors only, never pickles; "
         "save the checkpoint as safetensors with its own library"
     )
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{index} is cut short or no index of weights ({what}); copy the checkpoint again") from error
 
 
 def _whole(path: Path, why: str) -> Path:

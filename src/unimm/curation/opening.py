@@ -58,7 +58,10 @@ def _values(settings: Sequence[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"cannot read {setting!r}; write key=value")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"cannot read {setting!r}; write key=value") from error
     return values
 
 

@@ -30,7 +30,8 @@ from unimm.scenes.stream import SPLITS
 from unimm.scenes.world import World
 
 QUESTIONS = 3
-SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+# Pillow opens a JPEG with several pictures, as cameras write them for previews, as MPO.
+SUFFIX = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 SAVE: dict[str, dict[str, Any]] = {
     "png": {"format": "PNG"},
     "jpg": {"format": "JPEG", "quality": 95},

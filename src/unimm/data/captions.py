@@ -47,10 +47,10 @@ def texts_of(record: Mapping[str, Any], keys: Keys, words: int) -> Texts:
     An entry is a string or a list of strings; questions are ``[question, answer]`` pairs or objects with those keys.
     """
     short, long, plain = (_strings(record, key, words) for key in (keys.short, keys.long, keys.plain))
-    questions = record.get(keys.questions) if keys.questions is not None else None
+    questions = _listed(record, keys.questions) if keys.questions is not None else ()
     # A .txt beside a .json often repeats one of its captions.
     unknown = tuple(text for text in plain if text not in short + long)
-    return Texts(short, long, unknown, tuple(_pair(entry, words) for entry in questions or ()))
+    return Texts(short, long, unknown, tuple(_pair(entry, words) for entry in questions))
 
 
 def read_record(data: bytes) -> dict[str, Any]:
@@ -65,8 +65,13 @@ def read_record(data: bytes) -> dict[str, Any]:
 
 
 def cut(text: str, words: int) -> str:
-    """White space made single, and no more than ``words`` words."""
-    return " ".join(text.split(maxsplit=words)[:words])
+    """White space made single, and no more than ``words`` words; ValueError for text that UTF-8 cannot hold."""
+    kept = " ".join(text.split(maxsplit=words)[:words])
+    try:
+        kept.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair, at which tokenizers and files fail
+        raise ValueError(f"not text: {error.reason} at character {error.start}") from error
+    return kept
 
 
 def choose(texts: Texts, long: bool, seed: int, position: int) -> Caption:
@@ -86,6 +91,15 @@ def _strings(record: Mapping[str, Any], key: str, words: int) -> tuple[str, ...]
         if not isinstance(entry, str):
             raise ValueError(f"{key!r} holds {type(entry).__name__}, not text")
     return tuple(filter(None, (cut(entry, words) for entry in entries)))
+
+
+def _listed(record: Mapping[str, Any], key: str) -> list[Any] | tuple[Any, ...]:
+    value = record.get(key)
+    if not value:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{key!r} holds {type(value).__name__}, not a list of questions")
+    return value
 
 
 def _pair(entry: Any, words: int) -> tuple[str, str]:

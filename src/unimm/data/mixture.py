@@ -46,6 +46,8 @@ class Mixture(IndexedSource):
         def _several(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
             if len(parts) < 2:
                 raise ValueError("a mixture has two parts or more; for one, name its source itself")
+            if any(isinstance(part.source.config, cls) for part in parts):
+                raise ValueError("a mixture is no part of a mixture: multiply the weights and list its parts instead")
             if any(getattr(part.source.config, "resolution", None) is not None for part in parts):
                 raise ValueError("all parts have the resolution of the mixture; set source.resolution instead")
             return parts

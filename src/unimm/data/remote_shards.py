@@ -9,7 +9,7 @@ cache and descriptions for joint training, which all need random access, are not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from random import Random
 from typing import Any, ClassVar, NamedTuple, cast
@@ -26,11 +26,12 @@ from unimm.data.tar_index import leaves_folder
 
 
 class Begin(NamedTuple):
-    """The first position that a shard of an epoch serves."""
+    """The first position that a shard of an epoch serves, and what the shards before it left refused."""
 
     position: int
     epoch: int
     shard: int
+    refused: tuple[Refused, ...] = ()
 
 
 class RemoteShards(Source):
@@ -83,22 +84,25 @@ class RemoteShards(Source):
             next(self._stream)
 
     def _visits(self, seed: int, start: Begin) -> Iterator[Visit]:
-        position, epoch, first = start
+        position, epoch, first = start[:3]
+        refused = list(start.refused)
         while True:
             order = np.random.default_rng([seed, epoch, 59]).permutation(len(self.urls)).tolist()
             served = position
             for shard in range(first, len(order)):
-                self._begins.append(Begin(position, epoch, shard))
-                for visit in self._shard(seed, epoch, order[shard], position):
+                self._begins.append(Begin(position, epoch, shard, tuple(refused)))
+                for visit in self._shard(seed, epoch, order[shard], position, refused):
                     yield visit
                     position += 1
             if position == served and first == 0:
                 raise ValueError(f"{self.name}: no sample of any shard can be used (failures: {self.failures[-1:]})")
             epoch, first = epoch + 1, 0
 
-    def _shard(self, seed: int, epoch: int, number: int, position: int) -> Iterator[Visit]:
-        """Usable samples of a shard; the next usable one stands in for one that is not."""
-        refused: list[Refused] = []
+    def _shard(self, seed: int, epoch: int, number: int, position: int, refused: list[Refused]) -> Iterator[Visit]:
+        """Usable samples of a shard; the next usable one, of this shard or a later one, stands in for one that is not.
+
+        ``refused`` lists those that wait for it, from shard to shard.
+        """
         for sample in self._samples(seed, epoch, number):
             key = f"{sample['__url__']}/{sample['__key__']}"
             if leaves_folder(sample["__key__"]):
@@ -112,8 +116,10 @@ class RemoteShards(Source):
                         f"{self.name}: {ATTEMPTS} samples in a row cannot be used, the last: {key}"
                     ) from problem
             else:
-                yield Visit(position, key, 0, texts, image, tuple(refused))
-                position, refused = position + 1, []
+                visit = Visit(position, key, 0, texts, image, tuple(refused))
+                refused.clear()
+                yield visit
+                position += 1
 
     def _samples(self, seed: int, epoch: int, number: int) -> Iterator[dict[str, Any]]:
         """Samples of a shard as `webdataset` gives them; a failure ends the shard and is noted."""
@@ -148,8 +154,13 @@ class RemoteShards(Source):
         return {"begins": [list(begin) for begin in self._begins], "failures": list(self.failures)}
 
     def restore(self, journal: dict[str, Any]) -> None:
-        self._begins = [Begin(*begin) for begin in journal["begins"]]
+        self._begins = [_begin(*begin) for begin in journal["begins"]]
         self.failures = list(journal["failures"])
+
+
+def _begin(position: int, epoch: int, shard: int, refused: Iterable[Iterable[str]] = ()) -> Begin:
+    """A `Begin` from a journal; those of earlier versions name nothing refused."""
+    return Begin(position, epoch, shard, tuple(Refused(*entry) for entry in refused))
 
 
 def expand(urls: str) -> list[str]:

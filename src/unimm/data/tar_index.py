@@ -31,6 +31,8 @@ from unimm.files import write_atomic
 FILE = "index.safetensors"
 VERSION = "1"
 KINDS = ("image", "text", "record")
+DOTTED = "several dots in its name"
+BLOCK, READ = tarfile.BLOCKSIZE, 1 << 20
 SUFFIX_KINDS = dict.fromkeys(SUFFIXES, "image") | {"txt": "text", "json": "record"}
 
 
@@ -85,7 +87,10 @@ class TarIndex:
     @property
     def fingerprint(self) -> str:
         """Hash over names, sizes and the place of every sample."""
-        digest = hashlib.sha256(json.dumps(self.shards).encode())
+        # Images with several dots were not counted at first: fingerprints of then are to hold.
+        counted = [{why: n for why, n in shard.left_out.items() if why != DOTTED} for shard in self.shards]
+        shards = [shard._replace(left_out=left) for shard, left in zip(self.shards, counted, strict=True)]
+        digest = hashlib.sha256(json.dumps(shards).encode())
         for array in (self.shard, self.spans, self.key_bytes):
             digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return digest.hexdigest()[:16]
@@ -163,7 +168,11 @@ class _Scan(NamedTuple):
 
 def _scan(folder: Path, file: str, size: int) -> _Scan:
     groups: dict[str, dict[str, Span]] = {}
+    dotted = Counter[str]()
     for key, kind, span in members(folder / file):
+        if kind == DOTTED:
+            dotted[key] += 1
+            continue
         parts = groups.setdefault(key, {})
         if kind in parts:
             raise ValueError(f"{folder / file}: sample {key!r} has two members of kind {kind}; repack the shard")
@@ -172,6 +181,8 @@ def _scan(folder: Path, file: str, size: int) -> _Scan:
     left_out = Counter(
         "no caption" if "image" in parts else "no image" for key, parts in groups.items() if key not in kept
     )
+    # Beside a sample of the same key it is another member of it, such as a mask.
+    left_out += Counter({DOTTED: sum(count for key, count in dotted.items() if key not in groups)})
     spans = np.zeros((len(kept), len(KINDS), 2), np.int64)
     for number, parts in enumerate(kept.values()):
         for kind, span in parts.items():
@@ -180,20 +191,41 @@ def _scan(folder: Path, file: str, size: int) -> _Scan:
 
 
 def members(path: Path) -> Iterator[tuple[str, str, Span]]:
-    """(sample key, kind, place) of every member of a tar that belongs to a sample; ValueError for an unsafe tar."""
+    """(sample key, kind, place) of every member of a tar that belongs to a sample; ValueError for an unsafe tar.
+
+    Images of which the suffix after the first dot is unknown, as in ``v1.5_a.png``, are of kind `DOTTED`.
+    """
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 name = safe_name(path, member)
                 suffix = name.rpartition("/")[2].partition(".")[2]
-                kind = SUFFIX_KINDS.get(suffix.lower())
+                kind = _kind(suffix.lower())
                 if name and kind:
                     yield name[: len(name) - len(suffix) - 1], kind, Span(member.offset_data, member.size)
                 archive.members = []  # type: ignore[attr-defined]
+            _check_end(path, archive.offset)
     except tarfile.TarError as error:
         raise ValueError(
             f"{path} is no whole, uncompressed tar ({error}): copy it again, or unpack and repack it"
         ) from error
+
+
+def _kind(suffix: str) -> str | None:
+    if suffix in SUFFIX_KINDS:
+        return SUFFIX_KINDS[suffix]
+    return DOTTED if suffix.rpartition(".")[2] in SUFFIXES else None
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """`tarfile.ReadError` unless zeros follow to the file's end: tarfile takes a damaged header for the end."""
+    if path.stat().st_size < offset + BLOCK:
+        raise tarfile.ReadError("it is cut before its end")
+    with path.open("rb") as file:
+        file.seek(offset)
+        while data := file.read(READ):
+            if data.count(0) != len(data):
+                raise tarfile.ReadError(f"damaged header at byte {offset}")
 
 
 def safe_name(path: Path, member: tarfile.TarInfo) -> str:

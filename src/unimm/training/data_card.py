@@ -6,7 +6,8 @@ Ranks note what they visited and tell the first one when there is something to w
 from __future__ import annotations
 
 import json
-from itertools import chain
+from collections.abc import Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from unimm.data.captions import Texts
 from unimm.data.card import VisitLog
+from unimm.data.mixture import Mixture
+from unimm.data.source import Source
 from unimm.files import write_json
 from unimm.training.callbacks import StepCallback
 from unimm.training.distributed import ALONE, World
@@ -82,10 +85,36 @@ class DataCard(StepCallback):
 
     def state_dict(self) -> dict[str, Any]:
         self.collect()
-        journal = self.data.visits.source.journal()
-        return {"log": self.visited.state(), "journal": journal, "waited": self.seconds_waited}
+        source = self.data.visits.source
+        state = {"log": self.visited.state(), "journal": source.journal(), "waited": self.seconds_waited}
+        return {**state, "source": part_names(source)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if "source" in state_dict:  # checkpoints of earlier versions name no source
+            check_unchanged(state_dict["source"], part_names(self.data.visits.source))
         self.visited.restore(state_dict["log"])
         self.data.visits.source.restore(state_dict["journal"])
         self.waited = state_dict["waited"]
+
+
+def part_names(source: Source) -> list[str]:
+    """The names of the source or of a mixture's parts, which change with what they hold."""
+    return [part.name for part in (source.members if isinstance(source, Mixture) else [source])]
+
+
+def check_unchanged(before: Sequence[str], now: Sequence[str]) -> None:
+    """ValueError where a part holds other data than when the run began; a folder may have moved.
+
+    The order of samples is a function of how many there are: else every later position would show another sample.
+    """
+    for was, present in zip_longest(before, now, fillvalue="nothing"):
+        if _content(was) != _content(present):
+            raise ValueError(
+                f"the data changed since the run began: was {was}, is {present}; "
+                "bring it back, or start again with --overwrite"
+            )
+
+
+def _content(name: str) -> str:
+    """What follows the path in ``path#fingerprint``; a name of another form is whole."""
+    return name.rpartition("#")[2]
