@@ -106,3 +106,20 @@ def test_the_same_images_are_encoded_once_whatever_their_prompts(foundation, evi
     assert encoded == [False] * 3 + [True] * 3
     changed = Evidence(images=evidence.images.clone(), captions=others)
     assert metric.score(changed) == fresh and encoded[6:] == [False] * 3
+
+
+def test_words_that_the_evaluators_do_not_know_are_named(foundation, evidence) -> None:
+    texts = ["a photo of a red circle", "an oil painting of two dogs playing poker , dogs indoors"]
+    with pytest.raises(
+        ValueError, match=r"know no 'oil', 'painting', 'dogs', 'playing', 'poker', ...; leave clip_score"
+    ):
+        ClipScore(ClipScore.Config(), foundation).score(Evidence(images=evidence.images[:2], captions=texts))
+
+
+@pytest.mark.parametrize("batch", [256, 7])
+def test_prompts_that_are_cut_to_the_same_have_no_r_precision(foundation, evidence, monkeypatch, batch) -> None:
+    monkeypatch.setattr("unimm.evaluation.clip_score.BATCH", batch)
+    colours = ("red", "blue")
+    texts = [*evidence.captions[: COUNT - 2], *("a red circle and " * 40 + colour for colour in colours)]
+    found = ClipScore(ClipScore.Config(), foundation).score(Evidence(images=evidence.images, captions=texts))
+    assert [score.name for score in found] == ["clip_score/a", "clip_score/b", "bias/clip_score/target"]

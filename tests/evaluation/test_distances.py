@@ -179,3 +179,12 @@ def test_errors_say_what_to_do():
         kernel_distance(normal(1, 3), normal(5, 3))
     with pytest.raises(ValueError, match="at least two prompts"):
         group_jackknife(lambda rows: 0.0, normal(5, 3), np.zeros(5, dtype=int))
+
+
+def test_no_jackknife_of_sets_that_are_too_small_for_a_distance():
+    def distance(rows):
+        return frechet_distance(rows, normal(50, 3, 1))
+
+    assert group_jackknife(distance, normal(2, 3), np.arange(2)) is None
+    assert group_jackknife(distance, normal(6, 3), np.array([0, 0, 0, 0, 0, 1])) is None
+    assert group_jackknife(distance, normal(4, 3), np.array([0, 0, 1, 1])) > 0

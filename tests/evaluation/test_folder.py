@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.io import read_image, write_png
 
 from unimm.data.scenes import SceneSet
+from unimm.evaluation.detectors.base import Detector, Thresholds
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import score_folder
 from unimm.evaluation.geneval_files import write_image_folder
@@ -208,3 +209,58 @@ def test_what_is_no_batch_of_bytes_is_refused(bad: torch.Tensor) -> None:
 def test_images_and_prompts_must_pair_up() -> None:
     with pytest.raises(ValueError, match="1 images for 2 prompts"):
         Evidence(images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8), captions=["a", "b"])
+
+
+def test_two_names_of_one_image_are_refused(folder: Path, foundation: Foundation) -> None:
+    (folder / "00000.png").write_bytes((folder / "00000_0.png").read_bytes())
+    with pytest.raises(ValueError, match=r"00000\.png and .*00000_0\.png are the same image of prompt 0"):
+        score_folder(folder, folder.parent / "prompts.jsonl", ["geneval"], foundation, PER_PROMPT, None)
+
+
+class Blind(Detector):
+    """Stands for a detector of photographs, which takes images of any sides."""
+
+    name, thresholds = "blind", Thresholds()
+
+    def __init__(self) -> None:
+        pass
+
+    def detect(self, images: torch.Tensor) -> list[dict[str, list[list[object]]]]:
+        return [{} for _ in images]
+
+
+def crop(folder: Path) -> None:
+    for path in folder.iterdir():
+        write_png(read_image(str(path))[:, :48].contiguous(), str(path))
+
+
+@pytest.mark.parametrize("metrics", [None, ["geneval"], ["distance"], ["clip_score"]])
+def test_images_that_are_not_square_are_refused(folder: Path, foundation: Foundation, metrics) -> None:
+    crop(folder)
+    with pytest.raises(ValueError, match=r"images are 64 x 48; make them square first"):
+        score_folder(folder, folder.parent / "prompts.jsonl", metrics, foundation, PER_PROMPT, None)
+
+
+def test_only_detectors_of_photographs_take_images_that_are_not_square(folder: Path, foundation: Foundation) -> None:
+    crop(folder)
+    lines, scenes = folder.parent / "prompts.jsonl", Scenes(Scenes.Config(world="scenes-nano"))
+    with pytest.raises(ValueError, match="make them square first"):
+        score_folder(folder, lines, None, foundation, PER_PROMPT, None, [scenes])
+    assert score_folder(folder, lines, None, foundation, PER_PROMPT, None, [Blind()])
+
+
+def test_black_images_are_wrong_and_no_mistake_in_saving(folder: Path, foundation: Foundation) -> None:
+    for path in folder.iterdir():
+        write_png(torch.zeros(3, 64, 64, dtype=torch.uint8), str(path))
+    scores = values(folder, folder.parent / "prompts.jsonl", None, foundation, PER_PROMPT, None)
+    # To the judge, an image that is black throughout is one large black square, and right where one is asked for.
+    assert scores["geneval/overall"] < 0.1 and scores["frechet_distance"] > 0
+
+
+def test_two_prompts_of_one_image_have_distances_without_an_error(tmp_path: Path, prompts, foundation) -> None:
+    for number, metadata in enumerate(prompts[:2]):
+        write_png(draw(metadata, 0), str(tmp_path / f"{number}.png"))
+    lines = tmp_path / "p.jsonl"
+    lines.write_text("\n".join(map(json.dumps, prompts[:2])))
+    rows = {row.name: row for row in score_folder(tmp_path, lines, ["distance"], foundation, 1, None)}
+    assert rows["frechet_distance"].value > 0 and rows["frechet_distance"].stderr is None

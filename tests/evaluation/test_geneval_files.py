@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata, write_image_folder
 from unimm.evaluation.geneval_prompts import generate_prompts, metadata_text
@@ -154,3 +155,14 @@ def test_images_must_match_the_prompts(tmp_path: Path) -> None:
         write_image_folder(tmp_path, generate_prompts()[:4], images)
     with pytest.raises(ValueError, match="more images than the 2 prompts"):
         write_image_folder(tmp_path, generate_prompts()[:2], images)
+
+
+@pytest.mark.parametrize(("mode", "shade"), [("RGB", (9, 9, 9)), ("L", 9)])
+def test_a_transparent_colour_is_refused_where_the_image_holds_it(tmp_path: Path, mode: str, shade: Any) -> None:
+    image, path = Image.new(mode, (8, 8), shade), tmp_path / "0.png"
+    image.save(path, transparency=shade)
+    with pytest.raises(ValueError, match="has transparent pixels"):
+        load_images([path])
+    other = (8, 8, 8) if mode == "RGB" else 8
+    image.save(path, transparency=other)
+    assert load_images([path]).shape == (1, 3, 8, 8)

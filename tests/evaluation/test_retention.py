@@ -70,3 +70,9 @@ def test_a_frozen_backbone_has_no_interval_and_one_from_language_no_before() -> 
     assert frozen["exact"] and frozen["kinds"]["exists"]["effect"] == 0
     assert frozen["kinds"]["exists"]["low"] is None and frozen["kinds"]["overall"]["high"] is None
     assert as_result("language", False, None, before) == {"start": "language", "exact": False, "kinds": {}}
+
+
+def test_the_same_kinds_about_other_images_are_refused() -> None:
+    before = answers("exists", [1, 0])
+    with pytest.raises(ValueError, match="the same questions"):
+        retention(before, before[::-1])

@@ -62,3 +62,9 @@ def test_errors_are_as_large_as_means_really_vary(images: int) -> None:
         means.append(hits.mean())
         errors.append(clustered(hits.ravel().tolist(), np.repeat(range(40), images).tolist()))
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
+
+
+def test_equal_items_have_no_error_whatever_the_rounding_of_their_mean() -> None:
+    assert clustered([0.7] * 3, range(3)) is None
+    assert clustered_mean([[0.7] * 3, [0.1] * 3], range(3)) is None
+    assert clustered([0.7, 0.7, 0.7000001], range(3)) == pytest.approx(1e-7 / 3, rel=1e-6)

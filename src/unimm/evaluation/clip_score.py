@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64
-from numpy import ndarray
+from numpy import ndarray, unique
 from pydantic import Field
 from torch import Tensor, nn
 from torchmetrics.multimodal.clip_score import CLIPScore
@@ -36,6 +36,7 @@ from unimm.foundation.load import Foundation
 from unimm.foundation.recipes import CLIP_CONTEXT, clip_tokens
 
 BATCH = 256
+SHOWN = 5
 EVALUATORS = ("a", "b")
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -90,6 +91,20 @@ class OpenClipProcessor:
         lengths = (len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"])
         return sum(length >= CLIP_CONTEXT for length in lengths)
 
+    def unknown(self, texts: list[str]) -> list[str]:
+        """The words, each once and in order, of which the evaluators see only that they do not know them."""
+        distinct = list(dict.fromkeys(texts))
+        read = self.tokenizer(distinct, add_special_tokens=False, return_offsets_mapping=True)
+        rows = zip(distinct, read["input_ids"], read["offset_mapping"], strict=True)
+        unknown = self.tokenizer.unk_token_id
+        words = (
+            text[begin:end]
+            for text, ids, places in rows
+            for token, (begin, end) in zip(ids, places, strict=True)
+            if token == unknown
+        )
+        return list(dict.fromkeys(words))
+
 
 def side_of(model: Any) -> int:
     """Side in pixels of the images that an open_clip model takes."""
@@ -140,6 +155,7 @@ class ClipScore(Metric):
         assert evidence.images is not None and evidence.captions is not None
         check_independent(self.foundation)
         texts, processor = list(evidence.captions), OpenClipProcessor(self.foundation.tokenizer)
+        check_words(processor.unknown(texts))
         longest = {"prompts cut": processor.cut(texts), "library": "torchmetrics", "scale": "100 x cosine"}
         scores = []
         for index, letter in enumerate(EVALUATORS):
@@ -165,11 +181,15 @@ class ClipScore(Metric):
         return found
 
     def _retrieval(self, letter: str, found: Embedded, texts: list[str], by: dict[str, Any]) -> list[Score]:
-        """R-precision, where there are prompts enough for the distractors."""
+        """R-precision, where there are prompts enough for the distractors and all are told apart."""
         distinct = list(dict.fromkeys(texts))
         if len(distinct) <= self.config.distractors:
             return []
         rows = found.texts[[texts.index(text) for text in distinct]]
+        # Prompts that are cut to the same tokens differ by rounding alone, if two batches embedded them.
+        seen = clip_tokens(self.foundation.tokenizer, distinct, CLIP_CONTEXT)
+        if min(len(seen.unique(dim=0)), len(unique(rows, axis=0))) < len(distinct):
+            return []
         own = [distinct.index(text) for text in texts]
         result = r_precision(found.pictures, rows, own, 0, self.config.distractors)
         protocol = by | {"distractors": self.config.distractors, "chance": result.chance}
@@ -180,6 +200,16 @@ class ClipScore(Metric):
 def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str, Any]) -> Score:
     items = (100 * (found.pictures * found.texts).sum(axis=1)).tolist()
     return Score(name, found.score, len(items), protocol, items, clustered(items, texts))
+
+
+def check_words(unknown: Sequence[str]) -> None:
+    """ValueError if prompts hold words that the evaluators do not know."""
+    if unknown:
+        named = ", ".join(map(repr, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
+        raise ValueError(
+            f"clip_score: the evaluators were trained on scenes and know no {named}; leave clip_score out, as in "
+            "--metrics distance (evaluation.metrics in a run's config)"
+        )
 
 
 def check_independent(foundation: Foundation) -> None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.detected import Detected
 from unimm.evaluation.detectors.base import Detector
+from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
@@ -32,6 +33,8 @@ from unimm.schema import EvaluationConfig
 REFERENCE_SCENES = 1000
 ENOUGH_FOR_DIVERSITY = 8
 SHOWN = 10
+# What would stretch other images to a square, or knows square scenes only; detectors of photographs take any.
+SQUARE = frozenset({"geneval", "distance", "clip_score", "diversity"})
 
 
 def score_folder(
@@ -53,6 +56,8 @@ def score_folder(
     names = metrics if metrics is not None else () if judges else EvaluationConfig().metrics
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
     evidence = read_evidence(images, prompts, images_per_prompt)
+    if SQUARE & set(names) or any(isinstance(detector, Scenes) for detector in detectors):
+        _check_square(evidence, images)
     if any("reference" in metric.needs for _, metric in chosen):
         assert evidence.images is not None
         evidence = replace(evidence, reference=read_reference(foundation, reference, evidence.images.shape[-1]))
@@ -103,7 +108,10 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
         match = re.fullmatch(r"(\d+)(?:_(\d+))?", path.stem)
         if match is None:
             raise ValueError(f"{path}: name images by prompt number, as in 00012.png or 00012_3.png")
-        found[int(match[1]), int(match[2] or 0)] = path
+        key = int(match[1]), int(match[2] or 0)
+        if key in found:
+            raise ValueError(f"{found[key]} and {path} are the same image of prompt {key[0]}; remove one of them")
+        found[key] = path
     expected = [(prompt, image) for prompt in range(prompts) for image in range(per_prompt)]
     absent = [key for key in expected if key not in found]
     missing = [f"{prompt:05d}.png" if per_prompt == 1 else f"{prompt:05d}_{image}.png" for prompt, image in absent]
@@ -122,9 +130,17 @@ def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
     if len(sizes) > 1:
         raise ValueError(f"{folder} holds images of several sizes ({sorted(sizes)[:3]}); make them equal first")
     together = torch.stack(images)
-    if together.max() <= 1:
+    # Images that are black throughout are a model's failure, which scores count as wrong.
+    if together.max() == 1:
         raise ValueError(f"{folder}: no pixel is above 1 of 255; scale values in [0, 1] to 255 before saving them")
     return together
+
+
+def _check_square(evidence: Evidence, folder: Path) -> None:
+    assert evidence.images is not None
+    height, width = evidence.images.shape[-2:]
+    if height != width:
+        raise ValueError(f"{folder}: images are {width} x {height}; make them square first")
 
 
 def read_reference(foundation: Foundation, folder: Path | None, side: int) -> UInt8[Tensor, "r 3 h w"]:

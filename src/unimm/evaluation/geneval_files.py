@@ -172,7 +172,9 @@ def _rgb(path: Path) -> Image.Image:
     image = Image.open(path)
     if image.mode not in EIGHT_BIT:
         raise ValueError(f"{path} holds {image.mode} pixels; save it as RGB with 8 bits a channel")
-    if image.mode not in OPAQUE and np.array(image.convert("RGBA"))[..., 3].min() < 255:
+    # A file without an alpha channel may still name one colour that is transparent (the tRNS chunk of PNG).
+    maybe_transparent = image.mode not in OPAQUE or "transparency" in image.info
+    if maybe_transparent and np.array(image.convert("RGBA"))[..., 3].min() < 255:
         raise ValueError(f"{path} has transparent pixels; save it as RGB on the background that it belongs to")
     return image.convert("RGB")
 

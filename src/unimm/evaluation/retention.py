@@ -43,7 +43,7 @@ def retention(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str
 
     Raises ValueError unless both are answers to the same questions.
     """
-    if [answer.kind for answer in before] != [answer.kind for answer in after]:
+    if [(answer.kind, answer.image) for answer in before] != [(answer.kind, answer.image) for answer in after]:
         raise ValueError("answers pair by question: give the answers to the same questions before and after")
     pairs = {
         kind: [(b.correct, a.correct) for b, a in zip(before, after, strict=True) if a.kind == kind] for kind in KINDS

@@ -38,4 +38,6 @@ def clustered_mean(parts: Sequence[Sequence[float | None]], clusters: Sequence[H
         if measured:
             totals[cluster] = totals.get(cluster, 0.0) + float(share) / len(parts)
     number, spread = len(totals), sum(total**2 for total in totals.values())
-    return float(np.sqrt(number / (number - 1) * spread)) if number > 1 and spread > 0 else None
+    # Equal items whose mean is rounded leave a spread of rounding errors.
+    varies = bool((np.nanmax(values, axis=1) > np.nanmin(values, axis=1)).any())
+    return float(np.sqrt(number / (number - 1) * spread)) if number > 1 and spread > 0 and varies else None
