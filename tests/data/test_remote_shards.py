@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
 
+from unimm.data import files_source, remote_shards
 from unimm.data.remote_shards import RemoteShards
 from unimm.data.source import Visit
 
@@ -33,6 +37,32 @@ def opened(urls: str, buffer: int = 4) -> RemoteShards:
 
 def visits(source: RemoteShards, begin: int, end: int, seed: int = 0) -> list[Visit]:
     return source.visits(seed, begin, end, lambda index: torch.empty(0), None)
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+def test_a_member_that_is_too_large_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    pytest.importorskip("webdataset")
+    monkeypatch.setattr(remote_shards, "IMAGE_BYTES", 1 << 16)
+    monkeypatch.setattr(files_source, "IMAGE_BYTES", 1 << 16)
+    path, large = tmp_path / "x.tar", 1 << 25
+    with tarfile.open(path, f"w:{compression}") as archive:
+        for name, size in (("0.bin", large), ("1.png", large), ("1.txt", 5)):
+            entry = tarfile.TarInfo(name)
+            entry.size = size
+            archive.addfile(entry, io.BytesIO(b"a" * size))
+        for name, data in sample(2).items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    tracemalloc.start()
+    [visit] = visits(opened(f"file:{path}", buffer=0), 0, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    refused = [(Path(r.key).name, r.reason) for r in visit.refused]
+    assert refused == [("0", "broken"), ("1", "too_large")] and visit.key.endswith("/0002")
+    assert peak < large / 4
 
 
 def test_the_side_of_the_images_can_be_chosen(urls: str) -> None:

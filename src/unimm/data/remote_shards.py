@@ -9,6 +9,9 @@ cache and descriptions for joint training, which all need random access, are not
 
 from __future__ import annotations
 
+import re
+import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from random import Random
@@ -19,10 +22,12 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from unimm.data.captions import Texts
-from unimm.data.decode import SUFFIXES, decode
+from unimm.data.decode import IMAGE_BYTES, SUFFIXES, decode
 from unimm.data.files_source import FilesConfig, check_size, check_text_size, member_texts
 from unimm.data.source import ATTEMPTS, Context, Refused, Source, Unusable, Visit
 from unimm.data.tar_index import leaves_folder
+
+META = re.compile(r"__[^/]*__($|/)")
 
 
 class Begin(NamedTuple):
@@ -129,7 +134,9 @@ class RemoteShards(Source):
             self.failures.append(f"{url}: {error.args[0] if error.args else error}")
             return False
 
-        samples = webdataset.tariterators.tarfile_samples(iter([{"url": url}]), handler=note)
+        library = webdataset.tariterators
+        files = _files(library.url_opener(iter([{"url": url}]), handler=note), note)
+        samples = library.group_by_keys(files, suffixes={*SUFFIXES, "txt", "json"}, handler=note)
         buffer = self.config.buffer
         if not buffer:
             return cast("Iterator[dict[str, Any]]", samples)
@@ -156,6 +163,25 @@ class RemoteShards(Source):
     def restore(self, journal: dict[str, Any]) -> None:
         self._begins = [_begin(*begin) for begin in journal["begins"]]
         self.failures = list(journal["failures"])
+
+
+def _files(streams: Iterable[dict[str, Any]], note: Callable[[Exception], bool]) -> Iterator[dict[str, Any]]:
+    """Members of tars as `webdataset` groups them; it would itself read each one whole, however large.
+
+    Of one that is too large just enough is read to tell, compressed tars and sparse members included.
+    """
+    for source in streams:
+        try:
+            with tarfile.open(fileobj=source["stream"], mode="r|*") as archive:
+                for member in archive:
+                    content = archive.extractfile(member) if member.isreg() and not META.match(member.name) else None
+                    if content is not None:
+                        data = content.read(IMAGE_BYTES + 1)
+                        yield {"fname": member.name, "data": data, "__url__": source["url"]}
+                    archive.members = []  # type: ignore[attr-defined]
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            note(error)
+        yield {}
 
 
 def _begin(position: int, epoch: int, shard: int, refused: Iterable[Iterable[str]] = ()) -> Begin:

@@ -87,7 +87,7 @@ class TarIndex:
     @property
     def fingerprint(self) -> str:
         """Hash over names, sizes and the place of every sample."""
-        # Images with several dots were not counted at first: fingerprints of then are to hold.
+        # Images with several dots were not counted at first; the fingerprints of that time stay valid.
         counted = [{why: n for why, n in shard.left_out.items() if why != DOTTED} for shard in self.shards]
         shards = [shard._replace(left_out=left) for shard, left in zip(self.shards, counted, strict=True)]
         digest = hashlib.sha256(json.dumps(shards).encode())

@@ -130,7 +130,7 @@ class JsonLines(StepCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.waited = state_dict["seconds"], state_dict["waited"]
-        self.peak_memory = state_dict.get("peak_memory", 0)  # checkpoints of older versions do not have it
+        self.peak_memory = state_dict.get("peak_memory", 0)  # 0: a checkpoint of an older version
 
 
 def _step_of(line: str) -> float:

@@ -30,7 +30,7 @@ from unimm.training import data_card
 from unimm.training.assemble import Arm, assemble, open_source, step_data
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.data_card import DataCard
-from unimm.training.device import pick_device
+from unimm.training.device import peak_memory, pick_device
 from unimm.training.distributed import ALONE, World, join
 from unimm.training.efficiency import efficiency
 from unimm.training.folder import prepare
@@ -155,6 +155,7 @@ def train(
         average.save(final_average(out))
     else:
         _restore(checkpoint, log, card, average)
+        log.peak_memory = log.peak_memory or peak_memory(device)
         if not final_average(out).exists():  # killed between the last checkpoint and this file
             average.save(final_average(out))
     log.waited += card.seconds_waited
