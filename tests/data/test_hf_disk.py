@@ -27,10 +27,13 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
 def test_rows_are_samples(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     images = [{"bytes": encoded(n), "path": None} for n in range(6)] + [{"bytes": encoded(6)[:90], "path": None}]
-    rows = {"picture": images, "text": [f"caption {n}" for n in range(7)], "short": [["s"]] * 7}
+    # A column that nobody asked for stays unread, whatever it holds.
+    junk = [{"bytes": b"no image", "path": None}] * 7
+    rows = {"picture": images, "source": junk, "text": [f"caption {n}" for n in range(7)], "short": [["s"]] * 7}
     features = datasets.Features(
         {
             "picture": datasets.Image(),
+            "source": datasets.Image(),
             "text": datasets.Value("string"),
             "short": datasets.Sequence(datasets.Value("string")),
         }
@@ -43,6 +46,8 @@ def test_rows_are_samples(tmp_path: Path) -> None:
     assert [r.key for visit in visits for r in visit.refused if r.reason == "broken"][:1] == ["train/6"]
     assert {visit.texts.plain[0] for visit in visits} <= {f"caption {n}" for n in range(6)}
     assert source.texts(2) == (("s",), (), ("caption 2",), ())
+    with pytest.raises(ValueError, match=r"no column of texts \(s, long, words\).*: picture, source, text, short"):
+        HfDisk.build(HfDisk.Config(**settings | {"caption": "words", "short": "s"}, split="train"), CONTEXT)
     test = HfDisk.build(HfDisk.Config(**settings, split="test"), CONTEXT)
     assert len(test) == 1
     assert test.name != source.name

@@ -46,7 +46,7 @@ def test_a_member_that_is_too_large_is_refused_unread(
     pytest.importorskip("webdataset")
     monkeypatch.setattr(remote_shards, "IMAGE_BYTES", 1 << 16)
     monkeypatch.setattr(files_source, "IMAGE_BYTES", 1 << 16)
-    path, large = tmp_path / "x.tar", 1 << 25
+    path, large = tmp_path / "x.tar", 1 << 27
     with tarfile.open(path, f"w:{compression}") as archive:
         for name, size in (("0.bin", large), ("1.png", large), ("1.txt", 5)):
             entry = tarfile.TarInfo(name)
@@ -62,7 +62,7 @@ def test_a_member_that_is_too_large_is_refused_unread(
     tracemalloc.stop()
     refused = [(Path(r.key).name, r.reason) for r in visit.refused]
     assert refused == [("0", "broken"), ("1", "too_large")] and visit.key.endswith("/0002")
-    assert peak < large / 4
+    assert peak < large / 4, "a block of gzip may unpack to 10 MiB, a member to anything"
 
 
 def test_the_side_of_the_images_can_be_chosen(urls: str) -> None:

@@ -32,7 +32,15 @@ class HfDisk(FilesSource):
                 f"{self._folder} has no column {config.image!r}; source.image is one of: {', '.join(rows.column_names)}"
             )
         self._images = _undecoded(rows.select_columns([config.image]), config.image)
-        self._records = rows.remove_columns([config.image])
+        # No other column: `datasets` would decode any images in them, without our limits.
+        texts = [name for name in (config.short, config.long, config.caption, config.questions) if name is not None]
+        found = [name for name in dict.fromkeys(texts) if name in rows.column_names]
+        if not found:
+            raise ValueError(
+                f"{self._folder} has no column of texts ({', '.join(texts)}); name one with source.caption, "
+                f"source.short or source.long: {', '.join(rows.column_names)}"
+            )
+        self._records = rows.select_columns(found)
 
     @property
     def fingerprint(self) -> str:
