@@ -169,7 +169,16 @@ def test_jackknife_leaves_out_whole_prompts():
     prompts = np.repeat([7, 3, 9], 4)
     sizes: list[set[int]] = []
     group_jackknife(lambda rows: float(sizes.append(set(rows[:, 0].astype(int))) or 0), prompts[:, None] * 1.0, prompts)
-    assert sizes == [{7, 9}, {3, 9}, {3, 7}]
+    assert sorted(map(sorted, sizes)) == [[3, 7], [3, 9], [7, 9]]
+
+
+def test_jackknife_groups_do_not_follow_the_order_of_prompts():
+    kept: list[list[int]] = []
+    prompts = np.arange(96)
+    group_jackknife(lambda rows: float(kept.append(rows[:, 0].astype(int).tolist()) or 0), prompts[:, None], prompts)
+    left_out = [sorted(set(range(96)) - set(rows)) for rows in kept]
+    assert [len(group) for group in left_out] == [6] * 16
+    assert all(len({prompt % 16 for prompt in group}) > 1 for group in left_out)
 
 
 def test_errors_say_what_to_do():

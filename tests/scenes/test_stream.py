@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 from unimm.foundation.tokenizer import build_tokenizer, vocabulary
 from unimm.scenes.captions import brief_caption
+from unimm.scenes.combinations import clear_position
+from unimm.scenes.geneval_rules import relative_position
 from unimm.scenes.prompts import prompt_set
 from unimm.scenes.questions import ask_any
 from unimm.scenes.stream import SPLITS, Sample, is_held_out, scene_sample, shows_held_out, split_of
@@ -40,6 +43,17 @@ def test_held_out_pairs_stay_out(name, split):
             for b in items:
                 for relation in RELATIONS:
                     assert a is b or not a.stands(relation, b) or not is_held_out(a, relation, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_training_picture_shows_a_held_out_pair_by_the_rule_that_scores_it(name):
+    shown = {"clear": 0, "GenEval's": 0}
+    for sample in some(name, "train", 0, 600):
+        for a, b in permutations(sample.scene.items, 2):
+            for rule, where in (("clear", clear_position), ("GenEval's", relative_position)):
+                shown[rule] += any(is_held_out(a, relation, b) for relation in where(a.box, b.box))
+    assert shown["clear"] == 0
+    assert shown["GenEval's"] > 0, "diagonals are why these prompts need a rule of their own"
 
 
 def test_test_split_shows_held_out_pairs():

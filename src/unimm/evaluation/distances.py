@@ -76,14 +76,17 @@ def group_jackknife(
     """Standard error of a statistic of rows (one an image) within one run: G groups of prompts, each left out once.
 
     sqrt((G - 1) / G sum_g (t_g - mean t)^2). It says nothing of other training seeds, so it is a diagnostic and no
-    ground for a verdict. Prompts are dealt to the groups in turn. None where fewer than two rows would be left, as no
-    distance could be taken of them. Raises ValueError with fewer than two prompts.
+    ground for a verdict. Prompts are dealt to equal groups as by shuffled cards, since neighbours are of one task. None
+    where fewer than two rows would be left, as no distance could be taken of them. Raises ValueError with fewer than
+    two prompts.
     """
     _, order = np.unique(prompts, return_inverse=True)
-    number = min(groups, int(order.max()) + 1)
+    count = int(order.max()) + 1
+    number = min(groups, count)
     if number < 2:
         raise ValueError("a jackknife leaves out groups of prompts: give images of at least two prompts")
-    left = [order % number != group for group in range(number)]
+    dealt = np.random.default_rng(0).permutation(count)[order] % number
+    left = [dealt != group for group in range(number)]
     if min(kept.sum() for kept in left) < 2:
         return None
     left_out = np.array([statistic(rows[kept]) for kept in left])

@@ -6,17 +6,20 @@ states the bias that two sets of that size would have by chance. Density and cov
 what one distance mixes: how close images are to real ones, and how many kinds of real ones are among them; both depend
 on the numbers of images, and both reward copies of training images, which `unimm.evaluation.copies` looks for.
 
-Standard errors leave out groups of prompts (`unimm.evaluation.distances.group_jackknife`), never single images.
+Standard errors leave out groups of prompts (`unimm.evaluation.distances.group_jackknife`), never single images. A
+prompt is here one entry of the test and its images, which stand together. A small world asks the same text several
+times; to leave out a text everywhere would take a kind of image out of the set, which no other draw of prompts does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Integer, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -37,7 +40,7 @@ from unimm.foundation.features import FeatureExtractor
 from unimm.foundation.load import Foundation
 
 BATCH = 256
-JACKKNIFE = "jackknife over groups of prompts"
+JACKKNIFE = "jackknife over shuffled groups of the test's prompts"
 
 
 @torch.inference_mode()
@@ -46,6 +49,12 @@ def features_of(extractor: FeatureExtractor, images: UInt8[Tensor, "m 3 s s"]) -
     begins = tqdm(range(0, len(images), BATCH), desc="features", unit="batch")
     parts = [extractor(images[begin : begin + BATCH].float() / 255) for begin in begins]
     return torch.cat(parts).double().numpy()
+
+
+def entries(captions: Sequence[str]) -> Integer[np.ndarray, " n"]:
+    """The number of each image's entry of the test: images in a row with the same text are one entry's."""
+    begins = [a != b for a, b in pairwise(captions)]
+    return np.cumsum([0, *begins])
 
 
 class ImageDistance(Metric):
@@ -65,7 +74,7 @@ class ImageDistance(Metric):
         features, real = self._features(evidence.images), self._kept(evidence.reference)
         n, width = features.shape
         captions = evidence.captions or [str(number) for number in range(n)]
-        prompts = np.unique(captions, return_inverse=True)[1]
+        prompts = entries(captions)
         protocol = self._protocol(evidence.images, evidence.reference)
 
         def measured(name: str, measure: Callable[[Any], float], rows: np.ndarray, **details: object) -> Score:

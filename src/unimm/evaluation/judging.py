@@ -2,7 +2,8 @@
 
 An image counts as a failure when nothing is found on it; none is ever dropped. Overall is GenEval's: the unweighted
 mean of the task means. Each atom is averaged over the prompts it applies to; atoms/overall is the mean of the atoms.
-Prompts of other tags than GenEval's six get a score of their own and stay out of overall.
+Prompts of other tags than GenEval's six get a score of their own and stay out of overall; those of combinations that
+training holds out or shows get a second one, under the rule by which they are held out (`unimm.scenes.combinations`).
 
 Before it scores, the judge must recognise every one of a few clean renders: a judge that fails its self-test (another
 numerical library, a broken world) stops scoring instead of lowering everybody's numbers.
@@ -25,23 +26,25 @@ from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.standard_error import clustered, clustered_mean
 from unimm.foundation.load import Foundation
 from unimm.scenes.atoms import atoms
+from unimm.scenes.combinations import TAGS, clear_position
 from unimm.scenes.judge import Detection, detect, to_objects
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample
-from unimm.scenes.world import FAMILIES, World
+from unimm.scenes.world import ASLANT, FAMILIES, World
 
 SHOWN = 5
 ATOMS = ("object", "shape", "colour", "count", "relation")
 
 
 class Judged(NamedTuple):
-    """One image against one prompt."""
+    """One image against one prompt; ``clear`` is ``correct`` with diagonals refused."""
 
     tag: str
     correct: bool
     reason: str
     atoms: dict[str, float]
+    clear: bool
 
 
 def find_objects(images: UInt8[Tensor, "m 3 s s"], world: World) -> list[list[Detection]]:
@@ -56,8 +59,10 @@ def judge(found: list[list[Detection]], prompts: Sequence[Metadata]) -> list[Jud
         raise ValueError(f"{len(found)} images for {len(prompts)} prompts: every prompt needs its image")
     rows = []
     for detections, metadata in zip(found, prompts, strict=True):
-        correct, reason = evaluate_image(to_objects(detections), metadata)
-        rows.append(Judged(metadata["tag"], bool(correct), reason, atoms(detections, metadata)))
+        objects = to_objects(detections)
+        correct, reason = evaluate_image(objects, metadata)
+        clear, _ = evaluate_image(objects, metadata, clear_position)
+        rows.append(Judged(metadata["tag"], correct, reason, atoms(detections, metadata), clear))
     return rows
 
 
@@ -81,7 +86,8 @@ class GenEvalStyle(Metric):
         rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
         assert evidence.captions is not None
         protocol = {"judge": "scenes", "world": self.world.name, "name": "GenEval-protocol, detector=scenes judge"}
-        return [*_tasks(rows, evidence.captions, protocol), *_atoms(rows, evidence.captions, protocol)]
+        found = [*_tasks(rows, evidence.captions, protocol), *_combinations(rows, evidence.captions, protocol)]
+        return [*found, *_atoms(rows, evidence.captions, protocol)]
 
 
 def _check_known(prompts: Sequence[Metadata], world: World) -> None:
@@ -130,6 +136,18 @@ def _tasks(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any])
         error = clustered_mean([score.items or () for score in official], prompts)
         mean_of = {**protocol, "mean of": [score.name for score in official]}
         scores.append(Score("geneval/overall", value, n, mean_of, stderr=error))
+    return scores
+
+
+def _combinations(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
+    protocol = {**protocol, "relation": f"clear: at most {ASLANT} times as far across as along"}
+    scores = []
+    for tag in TAGS.values():
+        items = [float(row.clear) if row.tag == tag else None for row in rows]
+        own = [item for item in items if item is not None]
+        if own:
+            error = clustered(items, prompts)
+            scores.append(Score(f"combinations/{tag}", float(np.mean(own)), len(own), protocol, items, error))
     return scores
 
 

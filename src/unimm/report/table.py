@@ -38,8 +38,10 @@ _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 _KNOWN: dict[str, tuple[str, str]] = {
     **{f"geneval/{task}": (_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
     "geneval/overall": (_TASKS_GROUP, "overall"),
-    "geneval/held_out": (_COMBINATIONS_GROUP, "never seen in training"),
-    "geneval/seen": (_COMBINATIONS_GROUP, "seen in training"),
+    "combinations/held_out": (_COMBINATIONS_GROUP, "never seen in training"),
+    "combinations/seen": (_COMBINATIONS_GROUP, "seen in training"),
+    "geneval/held_out": (_COMBINATIONS_GROUP, "never seen but in diagonals, which count here"),
+    "geneval/seen": (_COMBINATIONS_GROUP, "seen in training, diagonals count"),
     **{f"atoms/{atom}": (_ATOMS_GROUP, atom) for atom in _ATOMS},
     "atoms/overall": (_ATOMS_GROUP, "overall"),
     **{f"geneval_long/{task}": (_LONG_TASKS_GROUP, task.replace("_", " ")) for task in (*_GENEVAL, "overall")},

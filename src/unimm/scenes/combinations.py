@@ -1,17 +1,22 @@
 """Prompts that name two coloured shapes in a relation, over combinations that training showed or never showed.
 
 ``a photo of a red circle left of a blue square``: `unimm.scenes.stream` keeps one in ten of these combinations out of
-training and validation. Prompts of both kinds have the same wording, which no short caption has, so that their
-difference is what composing something new costs and not what an unfamiliar sentence costs.
+training and validation, captions and pictures. Prompts of both kinds have the same wording, which no short caption has,
+so that their difference is what composing something new costs and not what an unfamiliar sentence costs.
+
+The stream holds out *clear* relations, which lie at most half as far across as along. GenEval's rule accepts diagonals
+too, where two relations hold at once and training shows a held-out pair now and then. What is held out and what is
+scored must be the same, so that these prompts have a score under the clear rule beside GenEval's.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from unimm.scenes.geneval_rules import Box, relative_position
 from unimm.scenes.prompts import Metadata, article
 from unimm.scenes.stream import is_held_out
-from unimm.scenes.world import RELATIONS, Item, World
+from unimm.scenes.world import ASLANT, RELATIONS, Item, World
 
 TAGS = {True: "held_out", False: "seen"}
 
@@ -32,6 +37,18 @@ def combination_prompts(world: World, count: int, held_out: bool) -> list[Metada
             metadata = _metadata(TAGS[held_out], subject, relation, reference)
             found[metadata["prompt"]] = metadata
     return list(found.values())
+
+
+def clear_position(box_a: Box, box_b: Box) -> set[str]:
+    """The relation that GenEval's rule sees between A and B if it is a clear one; none for a diagonal."""
+    dx = (box_a[0] + box_a[2] - box_b[0] - box_b[2]) / 2
+    dy = (box_a[1] + box_a[3] - box_b[1] - box_b[3]) / 2
+    clear: set[str] = set()
+    if abs(dy) <= ASLANT * abs(dx):
+        clear |= {"left of", "right of"}
+    if abs(dx) <= ASLANT * abs(dy):
+        clear |= {"above", "below"}
+    return clear & relative_position(box_a, box_b)
 
 
 def _metadata(tag: str, subject: Item, relation: str, reference: Item) -> Metadata:

@@ -11,7 +11,7 @@ each detector here brings its own threshold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ STILL = 1e-3
 
 Box = Sequence[Any]
 Objects = Mapping[str, Sequence[Box]]
+Where = Callable[[Box, Box], set[str]]
 
 
 def relative_position(box_a: Box, box_b: Box, position_threshold: float = POSITION_THRESHOLD) -> set[str]:
@@ -61,13 +62,16 @@ def compute_iou(box_a: Box, box_b: Box) -> float:
     return float(common / union) if union else 0.0
 
 
-def evaluate_image(objects: Objects, metadata: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether the objects satisfy a prompt's metadata, and why not (one line per failure)."""
+def evaluate_image(objects: Objects, metadata: Mapping[str, Any], where: Where = relative_position) -> tuple[bool, str]:
+    """Whether the objects satisfy a prompt's metadata, and why not (one line per failure).
+
+    ``where`` says in which relations a box stands to another; the default is GenEval's rule.
+    """
     reasons: list[str] = []
     matched: list[Sequence[Box] | None] = []
     for clause in metadata.get("include", []):
         found = objects.get(clause["class"], [])[: clause["count"]]
-        reason = _why_not(clause, found, matched)
+        reason = _why_not(clause, found, matched, where)
         matched.append(None if reason else found)
         reasons += reason
     for clause in metadata.get("exclude", []):
@@ -77,7 +81,9 @@ def evaluate_image(objects: Objects, metadata: Mapping[str, Any]) -> tuple[bool,
     return not reasons, "\n".join(reasons)
 
 
-def _why_not(clause: Mapping[str, Any], found: Sequence[Box], matched: Sequence[Sequence[Box] | None]) -> list[str]:
+def _why_not(
+    clause: Mapping[str, Any], found: Sequence[Box], matched: Sequence[Sequence[Box] | None], where: Where
+) -> list[str]:
     """What speaks against one include clause, given its objects: too few, else wrong colour, else wrong place."""
     name, count = clause["class"], clause["count"]
     reasons: list[str] = []
@@ -87,7 +93,7 @@ def _why_not(clause: Mapping[str, Any], found: Sequence[Box], matched: Sequence[
         reasons += _wrong_colour(name, count, clause["color"], [box[5] for box in found])
     if "position" in clause and not reasons:
         relation, group = clause["position"]
-        reasons += _wrong_place(name, relation, found, matched[group])
+        reasons += _wrong_place(name, relation, found, matched[group], where)
     return reasons
 
 
@@ -98,12 +104,14 @@ def _wrong_colour(name: str, count: int, wanted: str, colours: list[str]) -> lis
     return [f"expected {wanted} {name}>={count}, found {colours.count(wanted)} {wanted}; and {seen}"]
 
 
-def _wrong_place(name: str, relation: str, found: Sequence[Box], targets: Sequence[Box] | None) -> list[str]:
+def _wrong_place(
+    name: str, relation: str, found: Sequence[Box], targets: Sequence[Box] | None, where: Where
+) -> list[str]:
     if targets is None:
         return [f"no target for {name} to be {relation}"]
     for box in found:
         for target in targets:
-            held = relative_position(box, target)
+            held = where(box, target)
             if relation not in held:
                 seen = " and ".join(sorted(held))
                 return [f"expected {name} {relation} target, found {seen} target"]

@@ -25,6 +25,7 @@ RELATIONS = ("left of", "right of", "above", "below")
 FAMILIES = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 BACKGROUND = (0.40, 0.62)
 GAP = 3 / 64
+ASLANT = 0.5  # how far, at most, a clear relation lies across its direction, as a share of how far it lies along it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Item:
         dx, dy = other.x - self.x, other.y - self.y
         along, across = (dx, dy) if relation in ("left of", "right of") else (dy, dx)
         sign = 1.0 if relation in ("left of", "above") else -1.0
-        return sign * along >= self.radius + other.radius + GAP and abs(across) <= 0.5 * abs(along)
+        return sign * along >= self.radius + other.radius + GAP and abs(across) <= ASLANT * abs(along)
 
 
 @dataclass(frozen=True)
