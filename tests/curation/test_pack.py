@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from unimm.curation.cli import app
 from unimm.curation.opening import open_path
+from unimm.curation.pack import Sample, pack, scene_samples
 from unimm.data.scenes import Scenes
 from unimm.data.source import Context
 from unimm.scenes.world import world
@@ -113,6 +115,24 @@ def test_tars_are_not_written_over(tmp_path: Path) -> None:
     assert "holds tars already" in result.stderr
     typo = runner.invoke(app, ["inspect", str(tmp_path), "captoin=x"])
     assert "shards reads no 'captoin'; did you mean 'caption'?" in typo.stderr
+
+
+def test_a_stopped_packing_leaves_no_set_and_the_next_one_writes_over_it(tmp_path: Path) -> None:
+    samples = list(scene_samples(world("scenes-nano"), "train", 5, 32, "png"))
+
+    def stopped() -> Iterator[Sample]:
+        yield from samples[:4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(stopped(), tmp_path / "out", 1, 5)
+    assert not list((tmp_path / "out").glob("*.tar"))
+    pack(samples, tmp_path / "out", 2, 5)
+    pack(samples, tmp_path / "straight", 2, 5)
+    names = ["00000.tar", "00001.tar", "00002.tar", "index.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    for name in names[:3]:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
 
 
 def test_index_and_inspect_tell_what_is_there(tmp_path: Path) -> None:

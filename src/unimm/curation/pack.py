@@ -30,6 +30,7 @@ from unimm.scenes.stream import SPLITS
 from unimm.scenes.world import World
 
 QUESTIONS = 3
+UNFINISHED = ".unfinished"
 # Pillow opens a JPEG with several pictures, as cameras write them for previews, as MPO.
 SUFFIX = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 SAVE: dict[str, dict[str, Any]] = {
@@ -50,31 +51,36 @@ class Sample(NamedTuple):
 def pack(samples: Iterable[Sample], out: Path, shard_size: int, total: int) -> TarIndex:
     """Write tars of ``shard_size`` samples into ``out``, and their index; ``total`` is for the progress bar.
 
+    Tars get their names once all are written: what a stopped packing leaves is no smaller set that looks whole, and
+    the next one writes over it.
+
     Raises:
         FileExistsError: ``out`` holds tars already.
     """
     if any(out.rglob("*.tar")):
         raise FileExistsError(f"{out} holds tars already; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob(f"*{UNFINISHED}"):
+        left.unlink()
     numbered = enumerate(tqdm(samples, total=total, desc="packing", unit="image"))
-    shard = 0
+    written: list[Path] = []
     while chunk := list(islice(numbered, shard_size)):
-        _write(out / f"{shard:05d}.tar", chunk)
-        shard += 1
+        written.append(out / f"{len(written):05d}{UNFINISHED}")
+        _write(written[-1], chunk)
+    for path in written:
+        os.replace(path, path.with_suffix(".tar"))
     index = build_index(out)
     index.save(out / FILE)
     return index
 
 
 def _write(path: Path, samples: list[tuple[int, Sample]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
         for number, sample in samples:
             for suffix, data in _members(sample):
                 entry = tarfile.TarInfo(f"{number:08d}.{suffix}")
                 entry.size, entry.mode = len(data), 0o644
                 archive.addfile(entry, io.BytesIO(data))
-    os.replace(temporary, path)
 
 
 def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
