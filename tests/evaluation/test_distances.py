@@ -16,6 +16,7 @@ from unimm.evaluation.distances import (
     is_biased,
     kernel_distance,
 )
+from unimm.evaluation.image_distance import entries
 
 
 def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -163,6 +164,30 @@ def test_jackknife_errors_are_as_large_as_the_distance_really_varies():
     values = [frechet_distance(sample(s), reference) for s in range(150)]
     errors = [group_jackknife(lambda rows: frechet_distance(rows, reference), sample(s), prompts) for s in range(20)]
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
+
+
+def test_a_test_of_few_texts_is_left_out_by_entries_and_not_by_texts():
+    """A small world: 60 entries of two images each, drawn from three texts with images of their own kind."""
+    reference = np.concatenate([normal(200, 8, 990 + text) + 2 * np.eye(8)[text] for text in range(3)])
+    texts, rows = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        texts.append(np.repeat(rng.integers(3, size=60), 2))
+        rows.append(rng.standard_normal((120, 8)) + 2 * np.eye(8)[texts[-1]])
+
+    def error(clusters, features):
+        return group_jackknife(lambda some: frechet_distance(some, reference), features, clusters)
+
+    spread = np.std([frechet_distance(features, reference) for features in rows])
+    by_entry = [error(np.repeat(np.arange(60), 2), features) for features in rows[:20]]
+    by_text = [error(text, features) for text, features in zip(texts[:20], rows[:20], strict=True)]
+    assert np.mean(by_entry) == pytest.approx(spread, rel=0.3)
+    assert np.mean(by_text) > 2 * spread
+
+
+def test_images_in_a_row_with_one_text_are_one_entry():
+    assert entries(["a", "a", "b", "a", "a"]).tolist() == [0, 0, 1, 2, 2]
+    assert entries(["a"]).tolist() == [0]
 
 
 def test_jackknife_leaves_out_whole_prompts():

@@ -122,13 +122,17 @@ def check_readable(world: World, resolution: int) -> None:
         ) from error
 
 
+def _mean(name: str, items: Sequence[float | None], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
+    """The mean over the images that have an item; nothing where none has."""
+    own = [item for item in items if item is not None]
+    return [Score(name, float(np.mean(own)), len(own), protocol, items, clustered(items, prompts))] if own else []
+
+
 def _tasks(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any]) -> list[Score]:
     scores = []
     for tag in dict.fromkeys(row.tag for row in rows):
         items = [float(row.correct) if row.tag == tag else None for row in rows]
-        own = [item for item in items if item is not None]
-        error = clustered(items, prompts)
-        scores.append(Score(f"geneval/{tag}", float(np.mean(own)), len(own), protocol, items, error))
+        scores += _mean(f"geneval/{tag}", items, prompts, protocol)
     official = [score for score in scores if score.name.removeprefix("geneval/") in FAMILIES]
     if official:
         value = float(np.mean([score.value for score in official if score.value is not None]))
@@ -144,10 +148,7 @@ def _combinations(rows: list[Judged], prompts: Sequence[str], protocol: dict[str
     scores = []
     for tag in TAGS.values():
         items = [float(row.clear) if row.tag == tag else None for row in rows]
-        own = [item for item in items if item is not None]
-        if own:
-            error = clustered(items, prompts)
-            scores.append(Score(f"combinations/{tag}", float(np.mean(own)), len(own), protocol, items, error))
+        scores += _mean(f"combinations/{tag}", items, prompts, protocol)
     return scores
 
 
@@ -155,10 +156,7 @@ def _atoms(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any])
     scores = []
     for kind in ATOMS:
         items = [row.atoms.get(kind) if row.tag in FAMILIES else None for row in rows]
-        own = [item for item in items if item is not None]
-        if own:
-            error = clustered(items, prompts)
-            scores.append(Score(f"atoms/{kind}", float(np.mean(own)), len(own), protocol, items, error))
+        scores += _mean(f"atoms/{kind}", items, prompts, protocol)
     if scores:
         value = float(np.mean([score.value for score in scores if score.value is not None]))
         mean_of = {**protocol, "mean of": [score.name for score in scores]}
