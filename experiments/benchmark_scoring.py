@@ -28,7 +28,7 @@ from PIL import Image
 
 from unimm.evaluation.folder import read_evidence, read_reference
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.load import Foundation
+from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose

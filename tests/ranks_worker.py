@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from unimm.arm import assemble, open_source
+from unimm.components import weights_hash
 from unimm.config import load
-from unimm.training.assemble import assemble, open_source, weights_hash
+from unimm.runs.job import train
 from unimm.training.callbacks import MovingAverage
 from unimm.training.distributed import World, join
-from unimm.training.job import train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

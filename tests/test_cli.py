@@ -19,13 +19,13 @@ runner = CliRunner()
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Stand-in for unimm.training.stages, and for the job under it, that records its calls."""
+    """Stand-in for unimm.runs.stages, and for the job under it, that records its calls."""
     made: list[dict[str, Any]] = []
 
     def run(config: Any, out: Path, resume: bool, overwrite: bool) -> None:
         made.append({"config": config, "out": out, "resume": resume, "overwrite": overwrite})
 
-    job, stages = types.ModuleType("unimm.training.job"), types.ModuleType("unimm.training.stages")
+    job, stages = types.ModuleType("unimm.runs.job"), types.ModuleType("unimm.runs.stages")
     job.__dict__.update(Interrupted=type("Interrupted", (Exception,), {}))
     stages.__dict__.update(run=run, score=lambda run_dir: made.append({"score": run_dir}))
     monkeypatch.setattr("unimm.cli._present", lambda result, folder: None)
@@ -102,7 +102,7 @@ def test_files_in_the_way_are_reported_and_bugs_are_not_hidden(
 
         return run
 
-    stages = sys.modules["unimm.training.stages"]
+    stages = sys.modules["unimm.runs.stages"]
     monkeypatch.setattr(stages, "run", fail(FileExistsError("the folder is not empty; add --resume or --overwrite")))
     result = runner.invoke(app, ["run", ARM])
     assert result.exit_code == 2

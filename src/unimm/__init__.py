@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`UnimmPipeline` on demand: importing unimm alone loads no torch."""
     if name == "UnimmPipeline":
-        from unimm.leaving.pretrained import UnimmPipeline
+        from unimm.export.pretrained import UnimmPipeline
 
         return UnimmPipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unimm.curation.cli import app as data
-from unimm.leaving.cli import SeedsCommand, export, sample
+from unimm.export.cli import SeedsCommand, export, sample
 from unimm.planning.cli import plan
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
@@ -48,7 +48,7 @@ def run(
         if print_config:
             typer.echo(dump(config), nl=False)
             return
-        from unimm.training import job, stages
+        from unimm.runs import job, stages
 
         default = Path("experiments/runs") / config.profile / f"{config.name}-seed{config.seed}"
         folder = out or default
@@ -90,15 +90,15 @@ def score(
             for_images = (metrics, images_per_prompt, foundation, reference, out, detector or None)
             if any(value is not None for value in for_images):
                 raise ValueError("a run is scored by its own protocol; the options are for images, with --prompts FILE")
-            from unimm.training import stages
+            from unimm.runs import stages
 
             _present(stages.score(path), path)
             return
-        from unimm.evaluation.detectors.choose import choose
         from unimm.evaluation.folder import score_folder
+        from unimm.evaluation.suite import choose
         from unimm.files import write_json
-        from unimm.foundation.load import Foundation
-        from unimm.report.terminal import print_scores
+        from unimm.foundation.folder import Foundation
+        from unimm.report.page import print_scores
 
         names = None if metrics is None else [name.strip() for name in metrics.split(",")]
         source = Foundation(foundation or "scenes-nano")
@@ -112,7 +112,7 @@ def score(
 def _present(result: dict[str, Any], folder: Path) -> None:
     """Write the page and print the table."""
     from unimm.report import page
-    from unimm.report.terminal import print_summary
+    from unimm.report.page import print_summary
 
     print_summary(result, page.write(folder))
 
@@ -130,7 +130,7 @@ def report(
         if (path is None) == (compare is None):
             raise ValueError("give the folder of a run or of a study, or --compare A B")
         if compare is not None:
-            from unimm.report import study_compare
+            from unimm.report.study import compare as study_compare
 
             first, second = compare
             folder = out or Path("reports") / f"{first.name}-and-{second.name}"
@@ -140,7 +140,7 @@ def report(
         if out is not None:
             raise ValueError("--out is for --compare; a page is written into its own folder")
         from unimm.report import page
-        from unimm.report import study as study_page
+        from unimm.report.study import page as study_page
 
         writer = study_page if (path / "plan.json").exists() else page
         typer.echo(writer.write(path))
@@ -160,8 +160,8 @@ def foundation_build(
 ) -> None:
     """Train the pretrained parts from nothing."""
     with user_errors():
-        from unimm.foundation import build
-        from unimm.foundation.load import built
+        from unimm.foundation.folder import built
+        from unimm.pretraining import build
 
         build.build(profile, (out or built()) / name, tuple(part or ()))
 

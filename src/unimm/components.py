@@ -6,16 +6,21 @@ batch, N tokens of D channels (target latents), Q queries of H channels (conditi
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
 from unimm.noise import NoiseSource
+
+if TYPE_CHECKING:
+    from unimm.foundation.folder import Foundation
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,11 @@ class Encoder(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, config: Any, foundation: Any) -> Encoder:
-        """The frozen encoder; ``foundation`` (`unimm.foundation.load.Foundation`) offers the pretrained parts."""
+    def build(cls, config: Any, foundation: Foundation) -> Encoder:
+        """The frozen encoder; ``foundation`` offers the files of pretrained parts."""
 
     @abstractmethod
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         """What decodes these latents; a diffusion decoder takes ``steps`` Euler steps, a deterministic one none."""
 
     @abstractmethod
@@ -161,3 +166,13 @@ def layer_blocks(module: nn.Module) -> Iterator[nn.Module]:
     """Entries of the outermost lists of layers, which hold nearly all weights of a large model."""
     for child in module.children():
         yield from child if isinstance(child, nn.ModuleList) else layer_blocks(child)
+
+
+def weights_hash(module: nn.Module, names: set[str] | None = None) -> str:
+    """sha256 over names and bytes of the parameters (all, or those named)."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if names is None or name in names:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(parameter.detach().float().cpu().numpy()).tobytes())
+    return digest.hexdigest()

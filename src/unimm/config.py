@@ -4,13 +4,18 @@ Hydra's compose API reads the defaults lists and the override grammar; pydantic 
 is true. Precedence, low to high: the components' own defaults, `component_defaults` of the profile and the
 settings group, the arm file, the command line. Choosing another component on the command line drops the keys
 that the arm file set for its own choice.
+
+Configurations as an earlier unimm stored them, compared by what the present schema makes of them.
+
+A later unimm may add settings whose defaults mean "as before", so that a stored configuration without them is still
+the same one. A value that differs is a difference, and a stored key that nothing reads any more is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -21,9 +26,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from unimm.config_errors import ConfigError, explain_composition, explain_validation
+from unimm.config_errors import ConfigError, explain_composition, explain_validation, read_yaml
 from unimm.schema import COMPONENTS, Choice, RunConfig
-from unimm.strict_yaml import read_yaml
 
 __all__ = ["Choice", "ConfigError", "RunConfig", "dump", "load", "read"]
 
@@ -166,3 +170,48 @@ def _validate(path: Path, content: dict[str, Any]) -> RunConfig:
         return RunConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(explain_validation(path, error, content)) from error
+
+
+ABSENT = object()
+
+
+class Change(NamedTuple):
+    """One dotted key with another value; `ABSENT` where a side lacks it."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+def current(content: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """A stored configuration, with or without its seed, as the present schema would store it.
+
+    Raises:
+        ConfigError: a key that nothing reads, or one that is required by now; names it and `source`.
+    """
+    given = dict(content)
+    try:
+        resolved = RunConfig.model_validate({"seed": 0, **given}).model_dump(mode="json")
+    except ValidationError as error:
+        raise ConfigError(explain_validation(source, error, given)) from error
+    return {key: value for key, value in resolved.items() if key != "seed" or "seed" in given}
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists count as values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    joined = {f"{prefix}.{key}" if prefix else str(key): entry for key, entry in value.items()}
+    return {key: leaf for path, entry in joined.items() for key, leaf in flatten(entry, path).items()}
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Every dotted key whose value differs, in the order of the files."""
+    old, new = flatten(before), flatten(after)
+    pairs = (Change(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in dict.fromkeys([*old, *new]))
+    return [change for change in pairs if change.before != change.after]
+
+
+def shown(value: Any) -> str:
+    """A value as a message has it."""
+    return "not set" if value is ABSENT else str(value)

@@ -138,10 +138,10 @@ encoders: Registry[Encoder] = Registry(
         "vae": "unimm.encoders.vae:Vae",
         "open_clip": "unimm.encoders.open_clip:OpenClip",
         "transformers_vision": "unimm.encoders.transformers_vision:TransformersVision",
-        "autoencoder_kl": "unimm.encoders.autoencoder_kinds:AutoencoderKL",
-        "autoencoder_dc": "unimm.encoders.autoencoder_kinds:AutoencoderDC",
-        "autoencoder_tiny": "unimm.encoders.autoencoder_kinds:AutoencoderTiny",
-        "autoencoder_rae": "unimm.encoders.autoencoder_kinds:AutoencoderRAE",
+        "autoencoder_kl": "unimm.encoders.autoencoder:AutoencoderKL",
+        "autoencoder_dc": "unimm.encoders.autoencoder:AutoencoderDC",
+        "autoencoder_tiny": "unimm.encoders.autoencoder:AutoencoderTiny",
+        "autoencoder_rae": "unimm.encoders.autoencoder:AutoencoderRAE",
         "pixels": "unimm.encoders.pixels:Pixels",
     },
 )
@@ -149,11 +149,11 @@ decoders: Registry[Decoder] = Registry(
     "decoders",
     "unimm.components:Decoder",
     {
-        "vae": "unimm.decoders.vae:VaeDecoder",
-        "diffusion": "unimm.decoders.diffusion:DiffusionDecoder",
-        "autoencoder": "unimm.decoders.autoencoder:AutoencoderDecoder",
-        "pixels": "unimm.decoders.autoencoder:PixelDecoder",
-        "trained": "unimm.decoders.trained:TrainedDecoder",
+        "vae": "unimm.encoders.vae:VaeDecoder",
+        "diffusion": "unimm.encoders.token_decoder:DiffusionDecoder",
+        "autoencoder": "unimm.encoders.autoencoder:AutoencoderDecoder",
+        "pixels": "unimm.encoders.autoencoder:PixelDecoder",
+        "trained": "unimm.encoders.token_decoder:TrainedDecoder",
     },
     has_settings=False,
 )
@@ -172,7 +172,7 @@ heads: Registry[Head] = Registry(
     {
         "dit": "unimm.heads.dit:DiffusionTransformer",
         "linear": "unimm.heads.linear:LinearHead",
-        "unet": "unimm.decoders.unet:UNetHead",
+        "unet": "unimm.heads.unet:UNetHead",
     },
 )
 objectives: Registry[Objective] = Registry(
@@ -197,13 +197,13 @@ metrics: Registry[Metric] = Registry(
     "metrics",
     "unimm.evaluation.metric:Metric",
     {
-        "geneval": "unimm.evaluation.judging:GenEvalStyle",
-        "geneval_long": "unimm.evaluation.long_wording:LongGenEvalStyle",
-        "distance": "unimm.evaluation.image_distance:ImageDistance",
-        "clip_score": "unimm.evaluation.clip_score:ClipScore",
-        "diversity": "unimm.evaluation.prompt_diversity:PromptDiversity",
-        "understanding": "unimm.evaluation.understanding:Understanding",
-        "fid": "unimm.evaluation.fid_score:FidScore",
+        "geneval": "unimm.evaluation.metrics.geneval:GenEvalStyle",
+        "geneval_long": "unimm.evaluation.metrics.geneval:LongGenEvalStyle",
+        "distance": "unimm.evaluation.metrics.distance:ImageDistance",
+        "clip_score": "unimm.evaluation.metrics.clip_score:ClipScore",
+        "diversity": "unimm.evaluation.metrics.diversity:PromptDiversity",
+        "understanding": "unimm.evaluation.metrics.understanding:Understanding",
+        "fid": "unimm.evaluation.metrics.fid:FidScore",
     },
 )
 detectors: Registry[Detector] = Registry(

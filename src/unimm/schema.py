@@ -204,7 +204,7 @@ class StageConfig(Strict):
 class RunConfig(Strict):
     """One arm with one seed, fully resolved.
 
-    With ``stages`` it trains in stretches, each from the averaged weights of the one before (`unimm.training.stages`).
+    With ``stages`` it trains in stretches, each from the averaged weights of the one before (`unimm.runs.stages`).
     """
 
     name: str = Field(min_length=1)

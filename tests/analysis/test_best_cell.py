@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unimm.analysis.best_cell import Lead
-from unimm.analysis.compare import compare
+from unimm.analysis.contrast import compare
+from unimm.analysis.measure import Lead
 
 
 def lead(best: np.ndarray, *rivals: np.ndarray) -> Lead:

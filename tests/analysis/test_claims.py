@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from unimm.analysis.claims import Claims
-from unimm.analysis.claims_file import Vocabulary, read_claims
+from unimm.analysis.claims import Claims, Vocabulary, read_claims
 from unimm.analysis.factorial import ARMS, effect_weights
 
 SHIPPED = Path(__file__).parents[2] / "ablations" / "studies" / "claims.yaml"

@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from unimm.analysis.compare import compare
-from unimm.analysis.contrast import contrast
+from unimm.analysis.contrast import compare, contrast
 
 
 @pytest.mark.parametrize(("m", "n"), [(3, 3), (2, 5), (8, 4)])

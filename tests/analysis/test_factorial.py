@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unimm.analysis.compare import compare
-from unimm.analysis.contrast import contrast
+from unimm.analysis.contrast import compare, contrast
 from unimm.analysis.factorial import ARMS, effect_weights, effects
 from unimm.analysis.power import half_width
 

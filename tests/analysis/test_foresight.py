@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from unimm.analysis.claims import Claims
-from unimm.analysis.foresight import foresee, table
-from unimm.analysis.power import half_width, minimum_detectable_effect
+from unimm.analysis.power import foresee, half_width, minimum_detectable_effect, table
 
 MEASURED = {"text": "So.", "metric": "m", "direction": "higher", "budget": "flops", "smallest_effect": 0.1}
 PAIR = {"kind": "difference", "role": "primary", "contrast": {"a": 1, "b": -1}}

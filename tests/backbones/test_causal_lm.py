@@ -8,12 +8,11 @@ from types import SimpleNamespace
 
 import torch
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, conditions_of, pad_left
-from unimm.backbones.templates import IMAGE, generation_ids, question_ids
-from unimm.foundation.load import build_language_model
-from unimm.foundation.tokenizer import build_tokenizer
-from unimm.generation.pipeline import Pipeline
+from unimm.backbones.causal_lm import CausalLM, Inputs, build_language_model, conditions_of, pad_left
+from unimm.backbones.wording import IMAGE, generation_ids, question_ids
 from unimm.noise import NoiseSource
+from unimm.pipeline import Pipeline
+from unimm.pretraining.tokenizer import build_tokenizer
 
 SIZES = {
     "hidden_size": 32,

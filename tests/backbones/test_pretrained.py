@@ -18,25 +18,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, Inputs, conditions_of, pad_left
-from unimm.backbones.templates import answer_ids, generation_ids, question_ids
+from unimm.backbones.wording import answer_ids, generation_ids, question_ids
 from unimm.components import Stage
 from unimm.encoders.pixels import Pixels
-from unimm.evaluation.answers import first_tokens
-from unimm.generation.pipeline import Pipeline
+from unimm.evaluation.asking import first_tokens
+from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
+from unimm.pipeline import Pipeline
 from unimm.registry import backbones
 
 Checkpoint = Callable[[str], Path]
 CAPTIONS = ["a photo of a red circle", "two blue squares and a star", "a ring"]
 MODELS = {"llama": "pretrained_lm", "qwen3": "pretrained_lm", "qwen2_5_vl": "pretrained_vlm"}
 FROZEN, TRAINED = Stage(False, 1.0, 0.0), Stage(True, 1.0, 1.0)
+FOUNDATION = Foundation("scenes-nano")
 ENCODER = Pixels(Pixels.Config(patch=2), side=8)
 
 
 def build(folder: Path, name: str, seed: int = 0, **settings: Any) -> Any:
     cls: Any = backbones.get(name)
     settings = ({"images": "encoder"} if name == "pretrained_lm" else {}) | {"queries": 4} | settings
-    backbone: CausalLM = cls.build(cls.Config(pretrained=str(folder), **settings), None, ENCODER, "language", seed)
+    backbone: CausalLM = cls.build(
+        cls.Config(pretrained=str(folder), **settings), FOUNDATION, ENCODER, "language", seed
+    )
     return backbone.eval()
 
 
@@ -93,7 +97,7 @@ def test_a_vision_language_model_sees_as_the_library_has_it_see(checkpoint: Chec
     folder, question = checkpoint("qwen2_5_vl"), "how many squares are there ?"
     backbone = build(folder, "pretrained_vlm", resolution=112)
     images = (torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 255).round().to(torch.uint8)
-    eyes = backbone.image_encoder(None, ENCODER)
+    eyes = backbone.image_encoder(FOUNDATION, ENCODER)
     shown = eyes.encode(images.float() / 255)
     spec = eyes.latent_spec()
     assert shown.shape == (2, spec.tokens, spec.channels) == (2, 16, 32)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from unimm.checkpoints.source import KNOWN, config_folder
+from unimm.checkpoints import KNOWN, config_folder
 from unimm.components import parameter_count
 from unimm.registry import backbones, encoders
 

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
+from unimm.checkpoints import checkpoint_folder, config_folder, read_config
 
 
 def test_a_folder_wins_over_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unimm.checkpoints.weights import weight_files
+from unimm.checkpoints import weight_files
 
 STEMS = ("model",)
 INDEX = "model.safetensors.index.json"

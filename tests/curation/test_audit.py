@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from unimm.curation.audit import jaccard, near_duplicates, overlap, shingles, signature
 from unimm.curation.cli import app
-from unimm.curation.duplicates import jaccard, near_duplicates, shingles, signature
-from unimm.curation.geneval_overlap import overlap
-from unimm.evaluation.geneval_prompts import generate_prompts
+from unimm.evaluation.geneval.prompts import generate_prompts
 
 WORDS = (
     "the",

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from unimm.curation.cli import app
-from unimm.curation.opening import open_path
+from unimm.curation.inspection import open_path
 from unimm.curation.pack import Sample, pack, scene_samples
 from unimm.data.scenes import Scenes
 from unimm.data.source import Context

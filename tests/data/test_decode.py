@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimm.data.decode import Limits, decode, read_header
+from unimm.data.files_source import Limits, decode, read_header
 from unimm.data.source import Unusable
 
 from .conftest import bomb, encoded

@@ -13,10 +13,9 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder, Encoder, LatentSpec
 from unimm.data import latents as module
-from unimm.data.latents import Cached, Encoded, latents_of
+from unimm.data.latents import Cached, Encoded, Visits, latents_of
 from unimm.data.scenes import Scenes
 from unimm.data.shards import Shards
-from unimm.data.visits import Visits
 
 from .conftest import CONTEXT, encoded
 

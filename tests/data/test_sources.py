@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unimm.data.captions import choose
-from unimm.data.card import VisitLog
 from unimm.data.folder import Folder
 from unimm.data.shards import Shards
 from unimm.data.source import ATTEMPTS, Context, IndexedSource, Visit
+from unimm.training.data_card import VisitLog
 
 from .conftest import CONTEXT, bomb, encoded, sample, write_tar
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor
 
 from unimm.components import Decoder, parameter_count
-from unimm.decoders.trained import Aligned, TrainedDecoder, build_network
-from unimm.decoders.unet import UNetHead
+from unimm.encoders.calibrated import Statistics
 from unimm.encoders.pixels import Pixels
-from unimm.encoders.statistics import Statistics
+from unimm.encoders.token_decoder import Aligned, TrainedDecoder, build_network
+from unimm.foundation.folder import Foundation
 from unimm.heads.linear import LinearHead
+from unimm.heads.unet import UNetHead
 from unimm.noise import NoiseSource
 from unimm.registry import decoders, encoders
 
@@ -88,10 +88,10 @@ def trained(standardise: bool) -> tuple[Pixels, TrainedDecoder]:
     network = {"head": {"name": "dit", "width": 16, "layers": 1, "heads": 2}, "channels": 48, "grid": [4, 4]}
     network |= {"condition_channels": 192, "condition_grid": [2, 2], "aligned": True}
     flow = {"time_sampling": "uniform", "shift": 1.0, "guidance": 1.0, "condition_dropout": 0.0, "steps": 2}
-    from unimm.decoders.trained import _from_arm
+    from unimm.encoders.token_decoder import _from_arm
 
     torch.manual_seed(0)
-    inner = Pixels(Pixels.Config(patch=4, standardise=False), 16).decoder(SimpleNamespace(resolution=16), 1)
+    inner = Pixels(Pixels.Config(patch=4, standardise=False), 16).decoder(Foundation("scenes-nano", 16), 1)
     settings = {"network": network, "flow": flow}
     return encoder, TrainedDecoder(settings, build_network(network), _from_arm(own, encoder), inner, "pixels")
 
@@ -112,10 +112,10 @@ def test_raw_and_standardised_arms_decode_alike() -> None:
 
 def pretrained(checkpoint: Checkpoint, name: str) -> tuple[Tensor, Decoder]:
     cls: Any = encoders.get(name)
-    encoder = cls.build(cls.Config(pretrained=str(checkpoint(name))), SimpleNamespace(resolution=32))
+    encoder = cls.build(cls.Config(pretrained=str(checkpoint(name))), Foundation("scenes-nano", 32))
     encoder.statistics = Statistics(values(encoder.channels, seed=1), 0.5 + values(encoder.channels, seed=2).abs())
     latents = values(2, encoder.latent_spec().tokens, encoder.channels)
-    return latents, encoder.decoder(SimpleNamespace(resolution=32), 1)
+    return latents, encoder.decoder(Foundation("scenes-nano", 32), 1)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_decoder_leaves_as_settings_and_weights(checkpoint: Checkpoint, name: 
     elif name == "pixels":
         encoder = Pixels(Pixels.Config(patch=8), 16)
         encoder.statistics = Statistics(values(192, seed=1), 0.5 + values(192, seed=2).abs())
-        latents, decoder = values(2, 4, 192), encoder.decoder(SimpleNamespace(resolution=16), 1)
+        latents, decoder = values(2, 4, 192), encoder.decoder(Foundation("scenes-nano", 16), 1)
     else:
         latents, decoder = pretrained(checkpoint, name)
     settings = json.loads(json.dumps(decoder.settings()))

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unimm.components import parameter_count
-from unimm.encoders.calibrated import CalibratedEncoder, calibrate
-from unimm.encoders.statistics import Statistics, measure
+from unimm.encoders.calibrated import CalibratedEncoder, Statistics, calibrate, measure
+from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.registry import encoders
 
@@ -51,7 +50,7 @@ def images(count: int = 3, side: int = RESOLUTION) -> Tensor:
 def build(folder: Path, name: str, **settings: Any) -> CalibratedEncoder:
     cls: Any = encoders.get(name)
     config = cls.Config(pretrained=str(folder), **({"standardise": False} | settings))
-    built: CalibratedEncoder = cls.build(config, SimpleNamespace(resolution=RESOLUTION))
+    built: CalibratedEncoder = cls.build(config, Foundation("scenes-nano", RESOLUTION))
     return built
 
 
@@ -184,7 +183,7 @@ def test_autoencoders_agree_with_diffusers(
     encoder = build(folder, name, patch=patch)
     found = encoder.encode(images())
     torch.testing.assert_close(found, F.pixel_unshuffle(scaled, patch).flatten(2).transpose(1, 2))
-    decoded = encoder.decoder(SimpleNamespace(resolution=RESOLUTION), 1).decode(found, NoiseSource(0, "test"), ["0"])
+    decoded = encoder.decoder(Foundation("scenes-nano", RESOLUTION), 1).decode(found, NoiseSource(0, "test"), ["0"])
     torch.testing.assert_close(decoded, ((model.decode(raw).sample + 1) / 2).clamp(0, 1), atol=1e-5, rtol=1e-5)
 
 
@@ -197,12 +196,12 @@ def test_rae_agrees_with_diffusers(checkpoint: Checkpoint) -> None:
     encoder = build(checkpoint("autoencoder_rae"), "autoencoder_rae")
     found = encoder.encode(images(side=56))
     torch.testing.assert_close(found, latents.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-5)
-    decoded = encoder.decoder(SimpleNamespace(resolution=64), 1).decode(found, NoiseSource(0, "test"), ["0"])
+    decoded = encoder.decoder(Foundation("scenes-nano", 64), 1).decode(found, NoiseSource(0, "test"), ["0"])
     torch.testing.assert_close(decoded, model.decode(latents).sample.clamp(0, 1), atol=1e-5, rtol=1e-5)
 
 
 def test_rae_of_an_old_diffusers_is_a_clear_error(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unimm.encoders.autoencoder_kinds import RAECore
+    from unimm.encoders.autoencoder import RAECore
 
     monkeypatch.setattr(RAECore, "library_class", "AutoencoderOfTomorrow")
     with pytest.raises(ValueError, match=r"the installed diffusers \S+ has no AutoencoderOfTomorrow; install a newer"):
@@ -224,10 +223,10 @@ def test_latents_mean_and_std_of_a_configuration_are_used(checkpoint: Checkpoint
 @torch.no_grad()
 def test_pixels_come_back(tmp_path: Path) -> None:
     cls: Any = encoders.get("pixels")
-    encoder = cls.build(cls.Config(patch=8, standardise=False), SimpleNamespace(resolution=RESOLUTION))
+    encoder = cls.build(cls.Config(patch=8, standardise=False), Foundation("scenes-nano", RESOLUTION))
     latents = encoder.encode(images())
     assert latents.shape == (3, 16, 192) == (3, encoder.latent_spec().tokens, encoder.latent_spec().channels)
-    back = encoder.decoder(SimpleNamespace(resolution=RESOLUTION), 1).decode(latents, NoiseSource(0, "test"), ["0"])
+    back = encoder.decoder(Foundation("scenes-nano", RESOLUTION), 1).decode(latents, NoiseSource(0, "test"), ["0"])
     torch.testing.assert_close(back, images())
 
 
@@ -280,7 +279,7 @@ def test_standardised_latents_decode_as_raw_ones_do(checkpoint: Checkpoint) -> N
     raw, standard = (build(checkpoint("autoencoder_kl"), "autoencoder_kl", standardise=on) for on in (False, True))
     standard.statistics = Statistics(torch.full((4,), 0.3), torch.full((4,), 2.0))
     decoded = [
-        encoder.decoder(SimpleNamespace(resolution=24), 1).decode(encoder.encode(images()), NoiseSource(0, "t"), ["0"])
+        encoder.decoder(Foundation("scenes-nano", 24), 1).decode(encoder.encode(images()), NoiseSource(0, "t"), ["0"])
         for encoder in (raw, standard)
     ]
     assert decoded[0].shape == (3, 3, 24, 24)  # at the side of the data, not of the latents
@@ -370,7 +369,7 @@ def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
 
 def test_a_tower_without_decoder_says_how_to_get_one(checkpoint: Checkpoint) -> None:
     with pytest.raises(ValueError, match="unimm decoder train"):
-        build(checkpoint("siglip"), "transformers_vision").decoder(SimpleNamespace(resolution=64), 1)
+        build(checkpoint("siglip"), "transformers_vision").decoder(Foundation("scenes-nano", 64), 1)
 
 
 def test_the_fingerprint_follows_weights_and_preprocessing_not_the_place(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unimm.encoders.sides import check_drawn, check_side, resized
+from unimm.encoders.images import check_drawn, check_side, resized
+from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.registry import encoders
 
@@ -65,9 +65,9 @@ def test_pictures_are_shrunk_but_never_enlarged(checkpoint: Checkpoint, source: 
     own: dict[str, Any] = {"pretrained": str(checkpoint(source))} if source else {}
     own |= {} if name == "autoencoder_rae" else {"resolution": 48}
     cls: Any = encoders.get(name)
-    encoder = cls.build(cls.Config(**own, standardise=False), SimpleNamespace(resolution=96))
-    smaller = encoder.decoder(SimpleNamespace(resolution=32), 1)
+    encoder = cls.build(cls.Config(**own, standardise=False), Foundation("scenes-nano", 96))
+    smaller = encoder.decoder(Foundation("scenes-nano", 32), 1)
     latents = encoder.encode(torch.rand(3, 3, 96, 96, generator=torch.Generator().manual_seed(1)))
     assert smaller.decode(latents, NoiseSource(0, "test"), ["0"]).shape == (3, 3, 32, 32)
     with pytest.raises(ValueError, match=rf"draws (48|64) pixels a side, but the run's images have 96.*: {fix}$"):
-        encoder.decoder(SimpleNamespace(resolution=96), 1)
+        encoder.decoder(Foundation("scenes-nano", 96), 1)

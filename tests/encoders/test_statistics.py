@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimm.encoders.statistics import Statistics, measure
+from unimm.encoders.calibrated import Statistics, measure
 
 
 def latents(offset: float = 0.0) -> torch.Tensor:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 
 ROOT = Path(__file__).parents[2]
 COUNT, BATCH = 2000, 40

@@ -12,7 +12,7 @@ import torch
 
 from unimm.config import load
 from unimm.noise import NoiseSource
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 from unimm.schema import RunConfig
 
 Checkpoint = Callable[[str], Path]
@@ -77,8 +77,7 @@ def encoder_overrides(checkpoint: Checkpoint, source: str, name: str, settings: 
 
 
 def decoder_for(overrides: list[str], recipe: list[str], out: Path) -> list[str]:
-    from unimm.training.decoder import train_decoder
-    from unimm.training.decoder_recipe import read_recipe
+    from unimm.training.decoder import read_recipe, train_decoder
 
     own = [text.removeprefix("decoder.") for text in recipe]
     train_decoder(arm_of("clip_fm", *overrides), read_recipe([*own, "steps=2", "batch_size=4"]), out)
@@ -87,8 +86,8 @@ def decoder_for(overrides: list[str], recipe: list[str], out: Path) -> list[str]
 
 def trained(config: RunConfig, out: Path) -> Any:
     """The arm after its two steps, through the functions that `unimm run` calls."""
-    from unimm.training import job
-    from unimm.training.assemble import assemble, open_source
+    from unimm.arm import assemble, open_source
+    from unimm.runs import job
 
     arm = assemble(config)
     out.mkdir(exist_ok=True)
@@ -121,7 +120,8 @@ def test_every_encoder_trains_and_samples(
 def test_every_backbone_trains_and_samples(
     checkpoint: Checkpoint, tmp_path: Path, arm_name: str, source: str, name: str, settings: list[str]
 ) -> None:
-    from unimm.training.assemble import step_data, weights_hash
+    from unimm.components import weights_hash
+    from unimm.training.step_data import step_data
 
     joint = arm_name.endswith("_joint")
     overrides = [f"backbone={name}", f"backbone.pretrained={checkpoint(source)}", "backbone.queries=4"]
@@ -138,7 +138,7 @@ def test_every_backbone_trains_and_samples(
 
 
 def drawn_from(config: RunConfig) -> Any:
-    from unimm.training.assemble import assemble
+    from unimm.arm import assemble
 
     return assemble(config)
 
@@ -148,8 +148,8 @@ def test_a_whole_run_with_a_language_model_is_scored_exported_and_drawn_again(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     from unimm import UnimmPipeline
-    from unimm.leaving.export import export_run
-    from unimm.training import job
+    from unimm.export.export import export_run
+    from unimm.runs import job
 
     encoder = encoder_overrides(checkpoint, "autoencoder_kl", "autoencoder_kl", ["patch=2"])
     backbone = ["backbone=pretrained_lm", f"backbone.pretrained={checkpoint('llama')}", "backbone.queries=4"]
@@ -168,8 +168,8 @@ def test_a_whole_joint_run_with_a_vision_language_model_and_a_trained_decoder(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     from unimm import UnimmPipeline
-    from unimm.leaving.export import export_run
-    from unimm.training import job
+    from unimm.export.export import export_run
+    from unimm.runs import job
 
     encoder = encoder_overrides(checkpoint, "siglip", "transformers_vision", ["grid=4"])
     encoder += decoder_for(encoder, SMALL_DIT, tmp_path / "decoder")
@@ -188,7 +188,7 @@ def test_adapters_train_while_the_model_stays(checkpoint: Checkpoint, tmp_path: 
     pytest.importorskip("peft")
     from safetensors.torch import load_file
 
-    from unimm.training import job
+    from unimm.runs import job
 
     backbone = ["backbone=pretrained_lm", f"backbone.pretrained={checkpoint('qwen3')}", "backbone.queries=4"]
     backbone += ["backbone.lora.rank=2", "strategy.understanding_samples=8"]
@@ -205,7 +205,7 @@ def test_adapters_train_while_the_model_stays(checkpoint: Checkpoint, tmp_path: 
 
 
 def test_a_decoder_for_other_tokens_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    from unimm.training.assemble import assemble
+    from unimm.arm import assemble
 
     overrides = encoder_overrides(checkpoint, "siglip", "transformers_vision", ["grid=4"])
     own = decoder_for(overrides, ["decoder.latents.name=pixels", *SMALL_DIT], tmp_path / "decoder")
@@ -221,16 +221,16 @@ def test_a_decoder_for_other_tokens_is_refused(checkpoint: Checkpoint, tmp_path:
 def test_an_arm_without_a_decoder_is_refused_before_statistics_are_measured(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unimm.training import assemble
+    from unimm import arm as module
 
-    monkeypatch.setattr(assemble, "calibrate", lambda *_: pytest.fail("measured statistics first"))
+    monkeypatch.setattr(module, "calibrate", lambda *_: pytest.fail("measured statistics first"))
     with pytest.raises(ValueError, match="has no way back to pixels: train a decoder"):
-        assemble.assemble(arm_of("clip_fm", *encoder_overrides(checkpoint, "siglip", "transformers_vision", [])))
+        module.assemble(arm_of("clip_fm", *encoder_overrides(checkpoint, "siglip", "transformers_vision", [])))
 
 
 def test_adapters_of_a_frozen_backbone_are_refused(checkpoint: Checkpoint) -> None:
     pytest.importorskip("peft")
-    from unimm.training.assemble import assemble
+    from unimm.arm import assemble
 
     backbone = ["backbone=pretrained_lm", f"backbone.pretrained={checkpoint('llama')}", "backbone.lora.rank=2"]
     with pytest.raises(ValueError, match="the strategy freezes it"):

@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 
 from unimm import UnimmPipeline
+from unimm.arm import assemble, open_source
 from unimm.config import load
 from unimm.curation.pack import pack, scene_samples
-from unimm.leaving.export import export_run
-from unimm.leaving.sample import write_samples
+from unimm.export.export import export_run
+from unimm.export.sample import write_samples
 from unimm.noise import NoiseSource
-from unimm.report.schema import Result
+from unimm.runs import job
+from unimm.runs.record import Result
 from unimm.scenes.world import world
 from unimm.schema import RunConfig
-from unimm.training import job
-from unimm.training.assemble import assemble, open_source, step_data
-from unimm.training.decoder import train_decoder
-from unimm.training.decoder_recipe import read_recipe
+from unimm.training.decoder import read_recipe, train_decoder
+from unimm.training.step_data import step_data
 
 Checkpoint = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from unimm.cli import app
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 
 ROOT = Path(__file__).parents[2]
 ARMS = sorted((ROOT / "ablations").glob("*.yaml"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 
 ROOT = Path(__file__).parents[2]
 ARM = ROOT / "ablations/studies/arms/clip_fm_instruct.yaml"

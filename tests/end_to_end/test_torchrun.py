@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "unimm", "run"]

@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unimm.evaluation import damage
-from unimm.evaluation.judging import find_objects
+from unimm.evaluation import judge_card
+from unimm.evaluation.metrics.geneval import find_objects
 from unimm.scenes.world import World
 
 
 def blur(images: Tensor, level: float) -> Tensor:
     """A Gaussian blur with a deviation of up to an eighth of the image."""
-    return damage.blur(images, level / 8)
+    return judge_card.blur(images, level / 8)
 
 
 def noise(images: Tensor, level: float) -> Tensor:
     """Gaussian noise with a deviation of up to half of the range."""
-    return damage.noise(images, level / 2)
+    return judge_card.noise(images, level / 2)
 
 
 def swap_colours(images: Tensor, level: float) -> Tensor:

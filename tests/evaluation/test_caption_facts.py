@@ -7,11 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from unimm.evaluation.answers import Answered
-from unimm.evaluation.caption_facts import f1, read, truth
-from unimm.evaluation.descriptions import Described
-from unimm.evaluation.metric import Evidence
-from unimm.evaluation.understanding import Understanding
+from unimm.evaluation.metric import Answered, Described, Evidence
+from unimm.evaluation.metrics.understanding import Understanding, f1, read, truth
 from unimm.scenes.captions import long_caption
 from unimm.scenes.stream import scene_sample
 from unimm.scenes.world import Item, Scene, world

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from unimm.encoders.clip import load_clip
-from unimm.evaluation.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed
+from unimm.encoders.clip import clip_tokens, load_clip
 from unimm.evaluation.metric import Evidence, Score
-from unimm.foundation.load import Foundation
-from unimm.foundation.recipes import clip_tokens
+from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed
+from unimm.foundation.folder import Foundation
 from unimm.report.table import described
 from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample
@@ -75,7 +74,7 @@ def test_an_evaluator_that_is_the_target_is_refused(foundation, evidence) -> Non
 def test_batches_do_not_matter_and_training_mode_is_off(foundation, evidence, monkeypatch) -> None:
     processor = OpenClipProcessor(foundation.tokenizer)
     whole = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
-    monkeypatch.setattr("unimm.evaluation.clip_score.BATCH", 7)
+    monkeypatch.setattr("unimm.evaluation.metrics.clip_score.BATCH", 7)
     parts = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
     np.testing.assert_allclose(parts.pictures, whole.pictures, atol=1e-5)
     assert parts.score == pytest.approx(whole.score, abs=1e-3)
@@ -118,7 +117,7 @@ def test_words_that_the_evaluators_do_not_know_are_named(foundation, evidence) -
 
 @pytest.mark.parametrize("batch", [256, 7])
 def test_prompts_that_are_cut_to_the_same_have_no_r_precision(foundation, evidence, monkeypatch, batch) -> None:
-    monkeypatch.setattr("unimm.evaluation.clip_score.BATCH", batch)
+    monkeypatch.setattr("unimm.evaluation.metrics.clip_score.BATCH", batch)
     colours = ("red", "blue")
     texts = [*evidence.captions[: COUNT - 2], *("a red circle and " * 40 + colour for colour in colours)]
     found = ClipScore(ClipScore.Config(), foundation).score(Evidence(images=evidence.images, captions=texts))

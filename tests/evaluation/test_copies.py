@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unimm.evaluation.copies import identical_to_others, nearer_training
+from unimm.evaluation.metrics.distance import identical_to_others, nearer_training
 
 
 def normal(n: int, seed: int) -> np.ndarray:

@@ -12,11 +12,16 @@ import torch
 from degrade import blur, drop_objects, noise, repeat_first, stack, swap_colours
 from torch import Tensor
 
-from unimm.evaluation.distances import frechet_distance, kernel_distance
-from unimm.evaluation.diversity import density_coverage, identical_images, vendi_within_prompts
-from unimm.evaluation.judging import find_objects
-from unimm.evaluation.retrieval import r_precision
-from unimm.foundation.features import FeatureExtractor
+from unimm.evaluation.features import FeatureExtractor
+from unimm.evaluation.metrics.clip_score import r_precision
+from unimm.evaluation.metrics.geneval import find_objects
+from unimm.evaluation.statistics import (
+    density_coverage,
+    frechet_distance,
+    identical_images,
+    kernel_distance,
+    vendi_within_prompts,
+)
 from unimm.scenes.render import render
 from unimm.scenes.stream import Sample, scene_sample
 from unimm.scenes.world import world

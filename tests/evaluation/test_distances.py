@@ -9,14 +9,8 @@ from cleanfid import fid as cleanfid
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from unimm.evaluation.distances import (
-    frechet_bias,
-    frechet_distance,
-    group_jackknife,
-    is_biased,
-    kernel_distance,
-)
-from unimm.evaluation.image_distance import entries
+from unimm.evaluation.metrics.distance import entries
+from unimm.evaluation.statistics import frechet_bias, frechet_distance, group_jackknife, is_biased, kernel_distance
 
 
 def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -111,7 +105,7 @@ def test_kernel_distance_agrees_with_torchmetrics_and_clean_fid_on_full_sets():
 def test_kernel_distance_sums_over_blocks_of_any_size(monkeypatch):
     x, y = pair(50, 70)
     whole = kernel_distance(x, y)
-    monkeypatch.setattr("unimm.evaluation.distances.BLOCK", 7)
+    monkeypatch.setattr("unimm.evaluation.statistics.BLOCK", 7)
     assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unimm.evaluation.diversity import density_coverage, identical_images, vendi_score, vendi_within_prompts
+from unimm.evaluation.statistics import density_coverage, identical_images, vendi_score, vendi_within_prompts
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

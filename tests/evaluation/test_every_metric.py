@@ -24,14 +24,12 @@ from test_inception import FakeInception
 from unimm.backbones.causal_lm import CausalLM
 from unimm.data.scenes import SceneSet
 from unimm.encoders.clip import Clip
-from unimm.evaluation import inception
-from unimm.evaluation.answers import Answered, answer_logits, grade, questions_for
-from unimm.evaluation.descriptions import Described, describe
-from unimm.evaluation.inception import FILE
-from unimm.evaluation.metric import Evidence, Score
+from unimm.evaluation.asking import answer_logits, describe, grade, questions_for
+from unimm.evaluation.metric import Answered, Described, Evidence, Score
+from unimm.evaluation.metrics import fid
+from unimm.evaluation.metrics.fid import FILE
 from unimm.evaluation.suite import build_metrics
-from unimm.foundation.card import sha256
-from unimm.foundation.load import Foundation
+from unimm.foundation.folder import Foundation, sha256
 from unimm.registry import metrics
 from unimm.scenes.long_prompts import long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
@@ -231,7 +229,7 @@ def inception_network(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
         folder.mkdir()
         torch.manual_seed(0)
         torch.jit.save(torch.jit.script(FakeInception()), folder / FILE)
-    monkeypatch.setattr(inception, "SHA256", sha256(folder / FILE))
+    monkeypatch.setattr(fid, "SHA256", sha256(folder / FILE))
     monkeypatch.setenv("UNIMM_INCEPTION", str(folder))
 
 

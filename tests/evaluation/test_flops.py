@@ -8,11 +8,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from unimm.backbones.causal_lm import CausalLM, conditions_of
-from unimm.evaluation.flops import Attention, Projection, analytic_flops, count_flops, weights
-from unimm.foundation.load import build_language_model
-from unimm.foundation.tokenizer import build_tokenizer
+from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of
+from unimm.flops import Attention, Projection, analytic_flops, count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
+from unimm.pretraining.tokenizer import build_tokenizer
 
 
 def test_linear_and_convolution():

@@ -15,11 +15,11 @@ from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.base import Detector, Thresholds
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import score_folder
-from unimm.evaluation.geneval_files import write_image_folder
+from unimm.evaluation.geneval.files import write_image_folder
 from unimm.evaluation.images import fingerprint
-from unimm.evaluation.judging import GenEvalStyle
 from unimm.evaluation.metric import Evidence
-from unimm.foundation.load import Foundation
+from unimm.evaluation.metrics.geneval import GenEvalStyle
+from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose

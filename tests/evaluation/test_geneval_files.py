@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata, write_image_folder
-from unimm.evaluation.geneval_prompts import generate_prompts, metadata_text
+from unimm.evaluation.geneval.files import load_images, read_image_folder, read_metadata, write_image_folder
+from unimm.evaluation.geneval.prompts import generate_prompts, metadata_text
 
 SINGLE = {"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a photo of a bench"}
 CLAUSE = {"class": "cow", "count": 1}

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 
-from unimm.evaluation.geneval_prompts import OBJECT_NAMES, generate_prompts, metadata_text, prompts_text
+from unimm.evaluation.geneval.prompts import OBJECT_NAMES, generate_prompts, metadata_text, prompts_text
 
 METADATA = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"
 PROMPTS = "55b6e3650e980c13daf30569eb666e000faf19bfc2b7b4cbe999fcdb7aa9d680"

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimm.evaluation.geneval_prompts import generate_prompts
-from unimm.evaluation.geneval_results import (
-    Result,
-    format_summary,
-    judge_objects,
-    read_results,
-    summarise,
-    write_results,
-)
+from unimm.evaluation.geneval.files import Result, format_summary, judge_objects, read_results, summarise, write_results
+from unimm.evaluation.geneval.prompts import generate_prompts
 
 PROMPTS = generate_prompts()
 # README of djghosh13/geneval: percent by task (single, two, counting, colors, position, attribution) and overall.

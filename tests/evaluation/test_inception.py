@@ -12,11 +12,11 @@ from cleanfid.inception_torchscript import InceptionV3W
 from PIL import Image
 from torch import Tensor, nn
 
-from unimm.evaluation import inception
-from unimm.evaluation.inception import FILE, SHA256, fid, inception_features, load_inception
 from unimm.evaluation.metric import Evidence
+from unimm.evaluation.metrics import fid as module
+from unimm.evaluation.metrics.fid import FILE, SHA256, fid, inception_features, load_inception
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.card import sha256
+from unimm.foundation.folder import sha256
 
 
 class FakeInception(nn.Module):
@@ -34,7 +34,7 @@ class FakeInception(nn.Module):
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InceptionV3W:
     torch.manual_seed(0)
     torch.jit.save(torch.jit.script(FakeInception()), tmp_path / FILE)
-    monkeypatch.setattr(inception, "SHA256", sha256(tmp_path / FILE))
+    monkeypatch.setattr(module, "SHA256", sha256(tmp_path / FILE))
     return load_inception(tmp_path)
 
 
@@ -64,7 +64,7 @@ def test_an_altered_file_is_refused(tmp_path):
 
 
 def test_tensors_and_folders_give_the_same_features(network, tmp_path):
-    batch = images(inception.BATCH + 3)
+    batch = images(module.BATCH + 3)
     features = inception_features(network, batch)
     assert features.shape == (len(batch), 2048)
     assert features.dtype == np.float64

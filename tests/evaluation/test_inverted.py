@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unimm.evaluation.inverted import refuse_inverted
+from unimm.evaluation.metrics.geneval import refuse_inverted
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from unimm.evaluation.damage import blur, noise
-from unimm.evaluation.judge_card import IMAGES, View, as_result, judge_card, view
-from unimm.evaluation.judging import find_objects
+from unimm.evaluation.judge_card import IMAGES, View, as_result, blur, judge_card, noise, view
+from unimm.evaluation.metrics.geneval import find_objects
 from unimm.scenes.judge import Detection
 from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from degrade import stack
 
-from unimm.backbones.templates import generation_ids
-from unimm.evaluation.judging import GenEvalStyle
-from unimm.evaluation.long_wording import LongGenEvalStyle
+from unimm.backbones.wording import generation_ids
 from unimm.evaluation.metric import Evidence
-from unimm.foundation.load import Foundation
+from unimm.evaluation.metrics.geneval import GenEvalStyle, LongGenEvalStyle
+from unimm.foundation.folder import Foundation
 from unimm.scenes.long_prompts import long_prompts
 from unimm.scenes.prompts import prompt_set
 from unimm.scenes.render import render

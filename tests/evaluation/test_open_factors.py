@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import entr
 
-from unimm.evaluation.open_factors import FactorDiversity, expectation, open_factor_diversity, scene_prior, shown_item
+from unimm.evaluation.metrics.diversity import (
+    FactorDiversity,
+    expectation,
+    open_factor_diversity,
+    scene_prior,
+    shown_item,
+)
 from unimm.scenes.captions import place, size
 from unimm.scenes.geneval_rules import evaluate_image
 from unimm.scenes.judge import Detection, detect, to_objects

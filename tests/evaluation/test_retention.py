@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unimm.evaluation.answers import Answered
-from unimm.evaluation.retention import as_result, retention
+from unimm.evaluation.metric import Answered
+from unimm.evaluation.metrics.understanding import as_result, retention
 
 
 def answers(kind: str, correct: list[bool] | np.ndarray) -> list[Answered]:

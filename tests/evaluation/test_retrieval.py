@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unimm.evaluation.retrieval import r_precision
+from unimm.evaluation.metrics.clip_score import r_precision
 
 
 def embeddings(n: int, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unimm.evaluation.standard_error import clustered, clustered_mean
+from unimm.evaluation.statistics import clustered, clustered_mean
 
 
 def test_one_image_a_prompt_gives_the_plain_standard_error() -> None:

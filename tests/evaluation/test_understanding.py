@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unimm.evaluation.answers import Answered
-from unimm.evaluation.metric import Evidence
-from unimm.evaluation.understanding import Understanding
+from unimm.evaluation.metric import Answered, Evidence
+from unimm.evaluation.metrics.understanding import Understanding
 
 
 def test_accuracy_chance_and_errors_by_hand() -> None:

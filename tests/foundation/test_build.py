@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from unimm.config import load
-from unimm.foundation import build
-from unimm.foundation.load import Foundation, find
-from unimm.foundation.sizes import PARTS, SIZES
-from unimm.training import job
+from unimm.foundation.folder import Foundation, find
+from unimm.pretraining import build
+from unimm.pretraining.sizes import PARTS, SIZES
+from unimm.runs import job
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

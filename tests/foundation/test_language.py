@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
-from unimm.foundation.language import Row, answer_loss
-from unimm.foundation.load import build_language_model
-from unimm.foundation.tokenizer import build_tokenizer
+from unimm.backbones.causal_lm import CausalLM, Inputs, Row, answer_loss, build_language_model, pad_left
+from unimm.pretraining.tokenizer import build_tokenizer
 
 SIZES = {
     "hidden_size": 32,

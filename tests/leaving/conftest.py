@@ -20,8 +20,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         import torch
         from safetensors.torch import save_file
 
+        from unimm.arm import assemble
+        from unimm.components import weights_hash
         from unimm.config import dump, load
-        from unimm.training.assemble import assemble, weights_hash
 
         config = load(ROOT / "ablations" / f"{arm}.yaml", ["profile=tiny", *overrides])
         parts = assemble(config)

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from unimm import UnimmPipeline
 from unimm.cli import app
 from unimm.components import Decoder
-from unimm.leaving.export import export_run
-from unimm.leaving.finished import open_run, trained_arm
-from unimm.leaving.parts import write_parts
-from unimm.leaving.sample import write_samples
+from unimm.export.export import export_run
+from unimm.export.finished import open_run, trained_arm
+from unimm.export.parts import write_parts
+from unimm.export.sample import write_samples
 
 CIRCLE, SQUARES = "a photo of a red circle", "a photo of two blue squares"
 FRESH = """

@@ -13,10 +13,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from unimm.cli import app
-from unimm.leaving.drawing import Wanted, product, unknown_words
-from unimm.leaving.finished import open_run, trained_arm
-from unimm.leaving.sample import write_samples
-from unimm.leaving.sheet import contact_sheet
+from unimm.export.finished import open_run, trained_arm
+from unimm.export.sample import Wanted, contact_sheet, product, unknown_words, write_samples
 
 CIRCLE, SQUARES = "a photo of a red circle", "a photo of two blue squares"
 runner = CliRunner()
@@ -63,7 +61,7 @@ def test_the_command_reads_several_seeds_and_several_prompts(flow_run: Path, tmp
 )
 def test_seeds_may_stand_anywhere(order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("unimm.leaving.sample.write_samples", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("unimm.export.sample.write_samples", lambda *arguments: asked.append(arguments))
     runner.invoke(app, ["sample", *order])
     assert [(str(run), prompts, seeds) for run, prompts, seeds, _ in asked] == [("RUN", [CIRCLE], [4, 5])]
 

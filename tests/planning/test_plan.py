@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from unimm.cli import app
 from unimm.config import load
-from unimm.planning.backbone import adapter_parameters, trained_backbone
 from unimm.planning.cli import PRESETS, find
 from unimm.planning.devices import device
 from unimm.planning.outline import outline
 from unimm.planning.plan import Plan, make_plan, parameters
 from unimm.planning.show import show
+from unimm.planning.work import adapter_parameters, trained_backbone
 
 # Millions: BLIP3-o's head and EVA-CLIP-E (paper, appendix; open_clip), Llama 3.2 1B and Qwen2.5-VL (their model cards),
 # OpenCLIP's ViT-bigG (its image tower, without the projection), DC-AE f32c32.

@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from unimm.backbones.causal_lm import CausalLM, conditions_of
+from unimm.arm import assemble
+from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, conditions_of
 from unimm.config import load
-from unimm.evaluation.flops import Attention, Projection, analytic_flops, count_flops, weights
-from unimm.foundation.language import Row, answer_loss
+from unimm.flops import Attention, Projection, analytic_flops, count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
-from unimm.planning.language import Decoder
 from unimm.planning.outline import outline
-from unimm.planning.work import cost, question_flops, saved_bytes
-from unimm.training.assemble import assemble
+from unimm.planning.work import Decoder, cost, question_flops, saved_bytes
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 BATCH, PROMPT = 3, 21

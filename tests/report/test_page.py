@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from unimm.report import figures, page
+from unimm.report import page
+from unimm.report.page import print_scores, print_summary
 from unimm.report.table import duration, number
-from unimm.report.terminal import print_scores, print_summary
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 
@@ -190,9 +190,9 @@ def test_run_without_steps_or_samples(run_dir: Path) -> None:
 
 
 def test_smoothing_keeps_length_and_constants() -> None:
-    assert figures.smoothing_window(0) == 1 and figures.smoothing_window(200) == 11
-    np.testing.assert_allclose(figures.smooth(np.full(7, 3.0), 5), 3.0)
-    np.testing.assert_allclose(figures.smooth(np.array([0.0, 3.0, 6.0]), 3), [1.5, 3.0, 4.5])
+    assert page.smoothing_window(0) == 1 and page.smoothing_window(200) == 11
+    np.testing.assert_allclose(page.smooth(np.full(7, 3.0), 5), 3.0)
+    np.testing.assert_allclose(page.smooth(np.array([0.0, 3.0, 6.0]), 3), [1.5, 3.0, 4.5])
 
 
 def test_numbers_read_well() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from unimm.report.schema import SCHEMA_VERSION, Result
+from unimm.runs.record import SCHEMA_VERSION, Result
 
 ADDED = tuple(name for name, field in Result.model_fields.items() if not field.is_required())
 REQUIRED = tuple(name for name, field in Result.model_fields.items() if field.is_required())

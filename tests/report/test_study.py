@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic_study import ARMS, HOSTILE, TASKS, write_study
 
-from unimm.report import study, study_compare
+from unimm.report.study import compare, page
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 SECTIONS = (
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study with its report."""
     made = write_study(tmp_path_factory.mktemp("study"))
-    assert study.write(made) == made / "report.html"
+    assert page.write(made) == made / "report.html"
     return made
 
 
@@ -87,7 +87,7 @@ def test_first_screen_says_what_how_sure_and_what_not(folder: Path) -> None:
 
 
 def test_open_claims_say_what_would_decide(tmp_path: Path) -> None:
-    report = study.build(write_study(tmp_path, effects=False))
+    report = page.build(write_study(tmp_path, effects=False))
     still_open = [answer.sentence for answer in report.answers if answer.verdict.outcome == "inconclusive"]
     ways = r"if that stayed, about [\d,]+ seeds an arm would decide|(prompts|checkpoints) are needed, not more seeds"
     assert still_open and all(re.search(ways, sentence) for sentence in still_open)
@@ -137,8 +137,8 @@ def test_every_arm_has_a_card(folder: Path) -> None:
 
 def test_a_second_report_is_the_same(folder: Path) -> None:
     before = (folder / "figures/scores.svg").read_bytes()
-    report = study.build(folder)
-    assert study.draw(report, ["scores"])["scores"].svg == before
+    report = page.build(folder)
+    assert page.draw(report, ["scores"])["scores"].svg == before
 
 
 def test_missing_and_failed_runs_are_named_and_stop_their_claims(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_missing_and_failed_runs_are_named_and_stop_their_claims(tmp_path: Path)
     write_study(tmp_path, missing=gone)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/clip_fm-seed2.log").write_text("step 3\n--- failed: the loss is not finite\n")
-    report = study.build(tmp_path)
+    report = page.build(tmp_path)
     verdicts = {answer.claim.id: answer.verdict for answer in report.answers}
     assert verdicts["clip_over_vae_alignment"].outcome == "untestable"
     assert verdicts["clip_over_vae_alignment"].note == "guard complete: runs not finished: clip_fm seed 2"
@@ -159,21 +159,21 @@ def test_missing_and_failed_runs_are_named_and_stop_their_claims(tmp_path: Path)
 
 def test_a_study_without_any_run_still_has_a_report(tmp_path: Path) -> None:
     write_study(tmp_path, missing=[(arm, seed) for arm in ARMS for seed in range(3)])
-    text = study.write(tmp_path).read_text(encoding="utf-8")
+    text = page.write(tmp_path).read_text(encoding="utf-8")
     assert "0 of 24 runs finished" in text and "15 untestable" in text and "svg+xml" not in text
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is no study: it has no plan\.json"):
-        study.write(tmp_path)
+        page.write(tmp_path)
 
 
 def test_two_studies_side_by_side(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_compare, "FIGURES", ("effects",))
+    monkeypatch.setattr(compare, "FIGURES", ("effects",))
     other = write_study(tmp_path / "alike", effects=False)
     plan = json.loads((other / "plan.json").read_text())
     (other / "plan.json").write_text(json.dumps(plan | {"name": "alike <b>"}))
-    path = study_compare.write(folder, other, tmp_path / "out")
+    path = compare.write(folder, other, tmp_path / "out")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert len(page.fetched) == 2 and all(value.startswith("data:image/svg+xml") for value in page.fetched)
@@ -184,19 +184,19 @@ def test_two_studies_side_by_side(folder: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_studies_with_other_arms_compare(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_compare, "FIGURES", ())
+    monkeypatch.setattr(compare, "FIGURES", ())
     other = write_study(tmp_path / "one")
     plan = json.loads((other / "plan.json").read_text())
     claim = next(claim for claim in plan["claims"]["claims"] if claim["id"] == "sequential_keeps_understanding")
     claims = {"alpha": 0.05, "claims": [{**claim, "holds": {"backbone_unchanged": ["clip_fm"]}}]}
     arms = {"clip_fm": plan["arms"]["clip_fm"]}
     (other / "plan.json").write_text(json.dumps(plan | {"arms": arms, "claims": claims}))
-    text = study_compare.write(folder, other, tmp_path).read_text(encoding="utf-8")
+    text = compare.write(folder, other, tmp_path).read_text(encoding="utf-8")
     assert "no such claim" in text and "not all three arms have run" in text
     assert str(folder) in text and str(other) in text, "two studies of one name are told apart by their folders"
 
 
 def test_captions_of_samples_are_those_of_the_prompts(folder: Path) -> None:
-    report = study.build(folder)
+    report = page.build(folder)
     assert report.grid is not None and report.grid.prompts[0] == HOSTILE
     assert report.grid.arms == tuple(ARMS) and len(report.grid.rows) == 12

@@ -19,13 +19,12 @@ from synthetic_study import ARMS, CHECKPOINTS, TASKS, write_study
 
 from unimm.analysis.claims import Claim
 from unimm.analysis.results import StudyResults
-from unimm.report import study_folder
-from unimm.report.ledger import ledger
-from unimm.report.study_answers import answers
-from unimm.report.study_effects import by_run
-from unimm.report.study_evidence import evidence
-from unimm.report.study_provenance import off_plan
-from unimm.report.study_tables import arms_table, factorial_table, paper_table
+from unimm.report.study import folder as study_folder
+from unimm.report.study.answers import answers
+from unimm.report.study.effects import by_run
+from unimm.report.study.evidence import evidence
+from unimm.report.study.ledger import ledger
+from unimm.report.study.tables import arms_table, factorial_table, off_plan, paper_table
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -328,6 +327,6 @@ def test_ledger_marks_what_differs(folder: Path) -> None:
 
 
 def test_report_imports_no_torch() -> None:
-    code = "import sys, unimm.report.study, unimm.report.study_compare; print('torch' in sys.modules)"
+    code = "import sys, unimm.report.study.page, unimm.report.study.compare; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unimm.evaluation.judging import find_objects, judge
+from unimm.evaluation.metrics.geneval import find_objects, judge
 from unimm.scenes.combinations import TAGS, clear_position, combination_prompts
 from unimm.scenes.geneval_rules import relative_position
 from unimm.scenes.render import render

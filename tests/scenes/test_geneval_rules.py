@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unimm.evaluation.geneval import compute_iou, evaluate_image, relative_position, task_scores
+from unimm.evaluation.geneval.files import compute_iou, evaluate_image, relative_position, task_scores
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "geneval_vectors.json").read_text())
 

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from unimm.foundation.tokenizer import build_tokenizer, vocabulary
+from unimm.pretraining.tokenizer import build_tokenizer, vocabulary
 from unimm.scenes.captions import brief_caption
 from unimm.scenes.combinations import clear_position
 from unimm.scenes.geneval_rules import relative_position

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from unimm.cli import app
-from unimm.report.schema import Result
+from unimm.runs.record import Result
 from unimm.study.plan import config_hash
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
@@ -71,7 +71,7 @@ def test_an_unknown_engine_is_named_before_anything_runs(tmp_path, make_plan) ->
 
 def test_report_collects_first_and_is_written_beside_the_results(tmp_path, make_plan, monkeypatch) -> None:
     make_plan(tmp_path / "study", {"a": 0}, seeds=1)
-    monkeypatch.setattr("unimm.report.study.write", lambda folder: folder / "report.html")
+    monkeypatch.setattr("unimm.report.study.page.write", lambda folder: folder / "report.html")
     for options, target in (["--collect", str(tmp_path / "kept")], "kept"), ([], "study"):
         result = runner.invoke(app, ["study", "report", str(tmp_path / "study"), *options])
         assert result.exit_code == 0, result.output

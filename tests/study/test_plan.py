@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from unimm.study.expand import expand
-from unimm.study.freeze import freeze, write_plan
+from unimm.study.launch import freeze, write_plan
 from unimm.study.layout import config_file
 from unimm.study.plan import Run, config_hash, plan_hash, read_plan
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from unimm.files import write_atomic, write_json
-from unimm.report import study_folder
+from unimm.report.study import folder
 from unimm.study import collect, launch, queue
-from unimm.study.child import FAILED
 from unimm.study.layout import is_done, lock_file, log_file, run_folder
-from unimm.study.lock import Lock, is_held
 from unimm.study.plan import Plan, PlannedArm, Run, config_hash
+from unimm.study.processes import FAILED, Lock, is_held
 from unimm.study.queue import Queue, State, Step
 from unimm.study.status import describe, read_states
 
@@ -151,7 +150,7 @@ def test_why_a_run_failed_is_collected_until_it_succeeds(tmp_path, make_plan) ->
     assert collect.collect(here, plan, committed) == 0
     noted = committed / "runs/a/seed0/failed.json"
     assert json.loads(noted.read_text()) == {"reason": "exit code 1", "log": ["step 3", f"{FAILED}exit code 1"]}
-    assert study_folder.read(committed).missing == {("a", 0): "failed: exit code 1"}
+    assert folder.read(committed).missing == {("a", 0): "failed: exit code 1"}
     finish_by_hand(here, plan)
     assert collect.collect(here, plan, committed) == 1 and not noted.exists()
 

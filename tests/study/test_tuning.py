@@ -17,9 +17,10 @@ import yaml
 from typer.testing import CliRunner
 
 from unimm.cli import app
-from unimm.report import study_tuning, study_tuning_folder
-from unimm.study.child import FAILED, Children
+from unimm.report.study import tuning as study_tuning
+from unimm.report.study import tuning_folder as study_tuning_folder
 from unimm.study.expand import expand as expand_study
+from unimm.study.processes import FAILED, Children
 from unimm.study.queue import ATTEMPTS, State
 from unimm.study.tuned import read_tuned
 from unimm.study.tuning import worker

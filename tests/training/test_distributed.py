@@ -15,10 +15,10 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from unimm.components import Stage
 from unimm.config import dump, load
 from unimm.config_errors import ConfigError
-from unimm.training import stages
+from unimm.runs import stages
+from unimm.runs.outcome import prepare
 from unimm.training.callbacks import StepCallback, StopOnSignals
 from unimm.training.distributed import ALONE, World, join, launcher, ranks_a_node
-from unimm.training.folder import prepare
 from unimm.training.step_data import Share, shares
 from unimm.training.trainer import check_batch, check_questions
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from unimm.config import dump, load
-from unimm.training.folder import prepare
+from unimm.runs.outcome import prepare
 
 ARM = Path(__file__).parents[2] / "ablations" / "vae_mse.yaml"
 

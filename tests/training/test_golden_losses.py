@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from unimm.arm import assemble
 from unimm.config import load
-from unimm.training.assemble import assemble, step_data
 from unimm.training.module import ArmModule
+from unimm.training.step_data import step_data
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden_losses.json"

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from unimm.arm import assemble, open_source
 from unimm.config import load
-from unimm.training.assemble import assemble, open_source
-from unimm.training.device import autocast
-from unimm.training.efficiency import training_flops
-from unimm.training.folder import prepare
-from unimm.training.job import train
+from unimm.runs.cost import training_flops
+from unimm.runs.job import train
+from unimm.runs.outcome import prepare
+from unimm.training.distributed import autocast
 from unimm.training.module import ArmModule
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"

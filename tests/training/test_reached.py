@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unimm.training.reached import PRESETS, reached
+from unimm.runs.cost import PRESETS, reached
 
 FLOPS = 2.0e6
 

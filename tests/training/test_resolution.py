@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from unimm.arm import assemble
 from unimm.config import load
-from unimm.report.schema import ResolutionPoint
-from unimm.training.assemble import assemble
-from unimm.training.resolution import resolution_scaling
+from unimm.runs.cost import resolution_scaling
+from unimm.runs.record import ResolutionPoint
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from unimm.arm import Arm, assemble
 from unimm.config import load
 from unimm.curation.pack import pack, scene_samples
 from unimm.schema import RunConfig
-from unimm.training.assemble import Arm, assemble, step_data
-from unimm.training.questions import DESCRIBE
-from unimm.training.step_data import StepData
+from unimm.training.step_data import DESCRIBE, StepData, step_data
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

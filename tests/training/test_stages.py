@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from unimm.config import ConfigError, load, read
-from unimm.leaving.finished import open_run, trained_arm
+from unimm.export.finished import open_run, trained_arm
 from unimm.report import page
-from unimm.report.schema import Result
+from unimm.runs import stages
+from unimm.runs.record import Result
 from unimm.schema import RunConfig
-from unimm.training import stages
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 TINY = ("profile=tiny", "evaluation.metrics=[geneval,understanding]", "training.checkpoint_every_steps=1000")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unimm.training.trial import choose
-from unimm.training.trial_record import Evaluation
+from unimm.runs.record import Evaluation
+from unimm.runs.trial import choose
 
 OPTIONS = {"training.ema_decay": [0.9, 0.99], "objective.guidance": [1.0, 3.0, 5.0]}
 OWN = {"training.ema_decay": 0.99, "objective.guidance": 3.0}

@@ -18,6 +18,8 @@ order are no four runs. A contrast of more than two arms is therefore taken in e
 Y_k[s, p], and the formulas above apply to Z as the only term (the error of a factor in a split plot, seed x factor):
 exact whatever the arms of a seed share, with S - 1 degrees of freedom. Runs counted as independent cover 75 % instead
 of 95 % when what joint arms share has twice a run's own standard deviation (`tests/analysis/test_shared_seeds.py`).
+
+Difference of two arms with its interval: the contrast with weights 1 and -1.
 """
 
 from __future__ import annotations
@@ -218,3 +220,19 @@ def _checked(arm: str, given: ArrayLike) -> Array:
 def _interval(estimate: float, error: float, df: float, alpha: float) -> tuple[float, float]:
     half = float(stats.t.isf(alpha / 2, df)) * error
     return estimate - half, estimate + half
+
+
+def compare(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    tasks: Sequence[str] | None = None,
+    fixed_prompts: bool = False,
+) -> Comparison:
+    """Mean of `a` minus mean of `b`.
+
+    Scores `[seeds]` give Welch's t interval; scores `[seeds, prompts]`, prompts in the same order, give the two-way
+    t interval, with seeds unpaired. `tasks`, `fixed_prompts` and the errors are those of `contrast`.
+    """
+    return contrast({"a": a, "b": b}, {"a": 1, "b": -1}, alpha=alpha, tasks=tasks, fixed_prompts=fixed_prompts)

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from unimm.backbones.templates import image_id
+from unimm.backbones.wording import image_id
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Stage
+from unimm.encoders.calibrated import shipped
 from unimm.encoders.clip import Clip
+from unimm.foundation.folder import Foundation
 
 # The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
 KeysAndValues = Any
@@ -60,6 +63,13 @@ def positions_of(mask: Bool[Tensor, "b l"]) -> Int[Tensor, "b l"]:
     return (mask.long().cumsum(1) - 1).clamp(min=0)
 
 
+def build_language_model(config: dict[str, Any], vocabulary: int) -> nn.Module:
+    """A Qwen3 causal language model with fresh weights."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(Qwen3Config(**config, vocab_size=vocabulary, use_cache=False))
+
+
 class CausalLM(nn.Module):
     """Language model, image projector and queries; the foundation's, which its stages have taught.
 
@@ -95,9 +105,17 @@ class CausalLM(nn.Module):
         self.reset_queries(seed)
 
     @classmethod
-    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> CausalLM:
-        """The backbone that a strategy starts from; ``start`` names the foundation's stage."""
-        return cast("CausalLM", foundation.backbone(config, start, seed))
+    def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
+        """The foundation's after the stage ``start`` (``language`` or ``understanding``), with fresh queries."""
+        tokenizer = foundation.tokenizer
+        model = build_language_model(foundation.settings("language/config.json"), len(tokenizer))
+        channels = shipped(foundation, "clip").mean.numel()
+        backbone = cls(config, model, tokenizer, channels, seed)
+        weights = foundation.weights(f"{start}/model.safetensors")
+        missing, unexpected = backbone.load_state_dict(weights, strict=False)
+        backbone.reset_queries(seed)
+        assert not unexpected and all(k.startswith(("queries", "projector", "model.lm_head")) for k in missing)
+        return backbone
 
     @classmethod
     def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
@@ -111,9 +129,9 @@ class CausalLM(nn.Module):
         """The model as `transformers` can save it and load it."""
         return self.model
 
-    def image_encoder(self, foundation: Any, encoder: Encoder) -> Encoder:
+    def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
         """What turns images into the tokens through which this backbone sees them, whatever the arm's target is."""
-        return cast("Encoder", foundation.clip(Clip.Config(grid=foundation.card["grid"])))
+        return Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
 
     def understands(self, start: str) -> bool:
         """Whether a backbone that starts at this stage can answer questions about images before any training."""
@@ -204,3 +222,53 @@ def conditions_of(backbone: CausalLM, prompts: list[list[int]]) -> Float[Tensor,
     states: Tensor | None = backbone(Inputs(ids, mask).to(backbone.queries.device), with_queries=True).query_states
     assert states is not None
     return states
+
+
+class Row(NamedTuple):
+    """Token ids of a chat and how many of its last ones the loss covers."""
+
+    ids: list[int]
+    answer: int
+
+
+def row(prompt: list[int], answer: list[int]) -> Row:
+    """A prompt and its answer."""
+    return Row(prompt + answer, len(answer))
+
+
+def answer_loss(
+    backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
+
+    Questions and descriptions differ several times in length, so each kind is padded and run by itself: the same mean
+    over the same tokens, without most of the padding.
+    """
+    total = torch.zeros((), device=backbone.queries.device)
+    for group in _by_length(rows):
+        shown = None if images is None else images[torch.tensor(group)]
+        total = total + summed_loss(backbone, [rows[i] for i in group], shown)
+    return total / (tokens or sum(r.answer for r in rows))
+
+
+def _by_length(rows: list[Row]) -> list[list[int]]:
+    """Row numbers in at most two groups: those over twice as long as the shortest, and the others."""
+    limit = 2 * min(len(r.ids) for r in rows)
+    groups = [[i for i, r in enumerate(rows) if (len(r.ids) > limit) == long] for long in (False, True)]
+    return [group for group in groups if group]
+
+
+def summed_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
+    """Summed cross-entropy of the covered tokens in one pass; rows are left-padded, so those are each row's last ones.
+
+    Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.
+    """
+    ids, mask, _ = pad_left([r.ids for r in rows], int(backbone.tokenizer.pad_token_id))
+    device = backbone.queries.device
+    longest = max(r.answer for r in rows)
+    logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False, last=longest + 1).logits
+    answers = torch.tensor([r.answer for r in rows])
+    covered = torch.arange(longest)[None] >= longest - answers[:, None]
+    target = ids[:, -longest:].masked_fill(~covered, -100).to(device)
+    flat, labels = logits[:, :-1].float().flatten(0, 1), target.flatten()
+    return F.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")

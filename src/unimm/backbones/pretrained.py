@@ -2,10 +2,13 @@
 
 Its chat template words every prompt. A language model without eyes sees images through a projector that training
 teaches: from the foundation's CLIP tokens, or from those of the arm's own encoder.
+
+Low-rank adapters in the backbone's linear layers, through `peft` (the extra ``[lora]``).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -16,14 +19,58 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, Inputs, positions_of
-from unimm.backbones.chat import ChatTokenizer
-from unimm.backbones.lora import MARK, Lora, add_adapters, merged
-from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
-from unimm.checkpoints.weights import check_complete, reading, weight_files
+from unimm.backbones.wording import ChatTokenizer
+from unimm.checkpoints import check_complete, checkpoint_folder, config_folder, read_config, reading, weight_files
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Stage
 from unimm.encoders.clip import Clip
 from unimm.encoders.tower import DTYPES
+from unimm.foundation.folder import Foundation
+
+MARK = "lora_"
+
+
+class Lora(ComponentConfig):
+    """``targets``: all linear layers but the output layer, or names of layers, as in [q_proj, v_proj]."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+def add_adapters(language_model: Any, config: Lora, seed: int) -> None:
+    """Put adapters that change nothing yet into the language model, in place.
+
+    Raises:
+        ValueError: peft is not installed, or no layer has one of the target names.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ValueError("backbone.lora needs peft, which is not installed: pip install 'unimm[lora]'") from error
+    targets = config.targets if isinstance(config.targets, str) else list(config.targets)
+    settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            inject_adapter_in_model(settings, language_model)
+        except ValueError as error:
+            raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
+    for name, parameter in language_model.named_parameters():
+        if MARK in name:  # peft takes the base layer's type, in which small steps would round away
+            parameter.data = parameter.data.float()
+
+
+def merged(model: Any) -> Any:
+    """A copy of the model whose layers hold what their adapters add, and no adapters."""
+    whole = copy.deepcopy(model)
+    adapted = [(name, layer) for name, layer in whole.named_modules() if hasattr(layer, "get_base_layer")]
+    for name, layer in adapted:
+        layer.merge()
+        parent, _, attribute = name.rpartition(".")
+        setattr(whole.get_submodule(parent), attribute, layer.get_base_layer())
+    return whole
+
 
 CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
 STEMS = ("model",)
@@ -55,7 +102,7 @@ class PretrainedLM(CausalLM):
         lora: Lora | None = None
 
     @classmethod
-    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> CausalLM:
+    def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
         folder = checkpoint_folder(config.pretrained)
         model = cls.load_model(folder, config, seed)
         shown = _shown(config, foundation, encoder)
@@ -118,7 +165,7 @@ class PretrainedLM(CausalLM):
         with reading(folder, cls.auto_class):
             return AutoConfig.from_pretrained(folder)
 
-    def image_encoder(self, foundation: Any, encoder: Encoder) -> Encoder:
+    def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
         return _shown(self.config, foundation, encoder)
 
     def understands(self, start: str) -> bool:
@@ -166,11 +213,11 @@ class PretrainedLM(CausalLM):
         return positions_of(inputs.mask)
 
 
-def _shown(config: Any, foundation: Any, encoder: Encoder) -> Encoder:
+def _shown(config: Any, foundation: Foundation, encoder: Encoder) -> Encoder:
     """The encoder through whose tokens a model without eyes sees."""
     if config.images == "encoder":
         return encoder
-    clip: Encoder = foundation.clip(Clip.Config(grid=foundation.card["grid"]))
+    clip: Encoder = Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
     return clip
 
 

@@ -17,14 +17,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, Hidden, Inputs, positions_of
-from unimm.backbones.chat import ChatTokenizer
-from unimm.backbones.lora import Lora
-from unimm.backbones.pretrained import STEMS, PretrainedLM, fitting
-from unimm.checkpoints.source import checkpoint_folder
-from unimm.checkpoints.weights import files_hash, reading, weight_files
+from unimm.backbones.pretrained import STEMS, Lora, PretrainedLM, fitting
+from unimm.backbones.wording import ChatTokenizer
+from unimm.checkpoints import checkpoint_folder, files_hash, reading, weight_files
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder, Encoder, LatentSpec
-from unimm.encoders.preprocessing import processor_settings
+from unimm.encoders.images import processor_settings
+from unimm.foundation.folder import Foundation
 
 
 class OwnVision(Encoder):
@@ -39,10 +38,10 @@ class OwnVision(Encoder):
         self.image_grid: Tensor | None = None if grid is None else grid[0]
 
     @classmethod
-    def build(cls, config: Any, foundation: Any) -> OwnVision:
+    def build(cls, config: Any, foundation: Foundation) -> OwnVision:
         raise ValueError("a backbone's own vision tower is built with the backbone")
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         raise ValueError("a backbone's own vision tower is what it sees with, not a target: nothing decodes its tokens")
 
     def prepared(self, images: Float[Tensor, "b 3 s s"]) -> dict[str, Tensor]:
@@ -86,7 +85,7 @@ class PretrainedVLM(PretrainedLM):
         self.vision: tuple[OwnVision, ...] = ()
 
     @classmethod
-    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> CausalLM:
+    def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
         folder = checkpoint_folder(config.pretrained)
         return cls._with_processor(config, folder, folder, seed)
 
@@ -111,7 +110,7 @@ class PretrainedVLM(PretrainedLM):
         backbone.vision = (OwnVision(config, model, processor.image_processor, fingerprint),)
         return backbone
 
-    def image_encoder(self, foundation: Any, encoder: Encoder) -> Encoder:
+    def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
         return self.vision[0]
 
     def understands(self, start: str) -> bool:

@@ -42,7 +42,7 @@ def pack(
     """Write WebDataset tars and their index, from scenes or from another data set."""
     with user_errors():
         from unimm.curation import pack as packing
-        from unimm.curation.opening import open_path
+        from unimm.curation.inspection import open_path
         from unimm.data.source import Refused
         from unimm.scenes.world import world
 
@@ -98,8 +98,7 @@ def inspect(path: Set, settings: Settings = None, count: Count = None, out: Json
     """Show counts, formats, sizes, lengths of captions, and what training could not use."""
     with user_errors():
         from unimm.curation.inspection import inspect as look
-        from unimm.curation.inspection import lines
-        from unimm.curation.opening import open_path
+        from unimm.curation.inspection import lines, open_path
         from unimm.files import write_json
 
         facts = look(open_path(path, settings or ()), count)
@@ -122,7 +121,7 @@ def audit(
     """Find captions that overlap with GenEval's prompts or templates, and near-duplicates between splits."""
     with user_errors():
         from unimm.curation.audit import audit_duplicates, audit_geneval, captions, lines
-        from unimm.curation.opening import open_path
+        from unimm.curation.inspection import open_path
         from unimm.files import write_json
 
         source = open_path(path, settings or ())

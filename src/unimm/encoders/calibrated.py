@@ -4,6 +4,13 @@ A foundation ships the statistics of its own encoders for images of the side tha
 checkpoints from elsewhere have none. `calibrate` measures them in two passes over training images and keeps them in the
 cache, under the fingerprint of weights, preprocessing and data, which names its resolution. Measured statistics belong
 to the fingerprint of the latents: other statistics, other latents.
+
+Exact per-channel mean and standard deviation of latents, by two passes in float64, and the scaling they define.
+
+The images on which a pretrained encoder's latent statistics are measured: a fixed sample of the run's own.
+
+All of them, or of a larger source the first ``CALIBRATION_IMAGES`` in the order of seed 0, in which the parts of a
+mixture have their shares. They do not depend on the run's seed: seeds of one arm train on the same latents.
 """
 
 from __future__ import annotations
@@ -11,20 +18,64 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, LatentSpec
-from unimm.data.examples import cache_folder
-from unimm.data.memory import at_once
-from unimm.encoders.statistics import Statistics, measure
+from unimm.data.cache import at_once, cache_folder
+from unimm.data.source import IndexedSource, Source, Unusable
+from unimm.foundation.folder import Foundation
+
+
+class Statistics(nn.Module):
+    """Per-channel ``mean`` and ``std`` as buffers; latents are ``[..., channels]``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Float[Tensor, " d"], std: Float[Tensor, " d"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", std.float())
+
+    def standardise(self, latents: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """Zero mean and unit variance in every channel."""
+        return (latents - self.mean) / self.std
+
+    def restore(self, latents: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """The inverse of `standardise`."""
+        return latents * self.std + self.mean
+
+
+def shipped(foundation: Foundation, part: str) -> Statistics:
+    """Statistics of the latents of ``clip`` or ``vae``, which their foundation ships."""
+    values = foundation.weights(f"{part}/statistics.safetensors")
+    return Statistics(values["mean"], values["std"])
+
+
+def blank(channels: int) -> Statistics:
+    """Statistics that change nothing, for ``load_state_dict`` to fill."""
+    return Statistics(torch.zeros(channels), torch.ones(channels))
+
+
+def measure(batches: Callable[[], Iterable[Tensor]]) -> Statistics:
+    """Two passes over ``batches()`` (each ``[..., channels]``): the mean first, then squared distances to it."""
+    count, total = 0, torch.zeros(())
+    for batch in batches():
+        flat = batch.reshape(-1, batch.shape[-1]).double()
+        count, total = count + len(flat), total + flat.sum(0)
+    mean, squares = total / count, torch.zeros(())
+    for batch in batches():
+        squares = squares + (batch.reshape(-1, batch.shape[-1]).double() - mean).square().sum(0)
+    return Statistics(mean, (squares / count).sqrt())
+
 
 BATCH = 64
 
@@ -134,3 +185,37 @@ def blank_on_meta(encoder: CalibratedEncoder) -> CalibratedEncoder:
     with torch.device("meta"):
         encoder.statistics = Statistics(torch.zeros(encoder.channels), torch.ones(encoder.channels))
     return encoder.requires_grad_(False).eval()
+
+
+CALIBRATION_IMAGES = 20_000
+
+
+class CalibrationImages:
+    """A sample of a source's images, with a name that says which."""
+
+    def __init__(self, source: IndexedSource) -> None:
+        self.source, self.resolution = source, source.resolution
+        self.indices = source.order(0, 0, min(len(source), CALIBRATION_IMAGES)).tolist()
+        self.name = f"{source.name}/{len(self.indices)} of order 0"
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Images in [0, 1], ``size`` at a time; those that cannot be used are left out."""
+        for begin in range(0, len(self.indices), size):
+            images = []
+            for index in self.indices[begin : begin + size]:
+                try:
+                    images.append(self.source.image(index).float() / 255)
+                except Unusable:
+                    continue
+            if images:
+                yield torch.stack(images)
+
+
+def calibration_images(source: Source, encoder: CalibratedEncoder) -> CalibrationImages:
+    """The sample of ``source``; ValueError where images cannot be looked up twice."""
+    if not isinstance(source, IndexedSource):
+        raise ValueError(
+            f"encoder.standardise measures statistics in two passes, which {source.name} does not allow: set "
+            "encoder.standardise=false, or train from local files"
+        )
+    return CalibrationImages(source)

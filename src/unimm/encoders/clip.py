@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
-from unimm.encoders.calibrated import CalibratedEncoder
-from unimm.encoders.sides import resized
-from unimm.encoders.statistics import Statistics
-from unimm.registry import decoders
+from unimm.encoders.calibrated import CalibratedEncoder, Statistics, shipped
+from unimm.encoders.images import resized
+from unimm.encoders.token_decoder import DiffusionDecoder, TrainedDecoder
+from unimm.foundation.folder import Foundation
 
 
 class Clip(CalibratedEncoder):
@@ -42,14 +44,22 @@ class Clip(CalibratedEncoder):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def build(cls, config: Config, foundation: Any) -> Clip:
-        return cast("Clip", foundation.clip(config))
+    def build(cls, config: Config, foundation: Foundation) -> Clip:
+        """The foundation's CLIP; its statistics were measured for one grid, which the configuration must name."""
+        grid = foundation.card["grid"]
+        if config.grid != grid:
+            raise ValueError(
+                f"encoder.grid={config.grid}, but this foundation's statistics and decoder are for grid "
+                f"{grid}; build a foundation with another grid to change it"
+            )
+        return cls(
+            config, load_clip(foundation.folder / "clip"), shipped(foundation, "clip"), foundation.fingerprint("clip")
+        )
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         if self.config.decoder is None:
-            return cast("Decoder", foundation.diffusion_decoder(self.config.standardise, steps))
-        trained: Any = decoders.get("trained")
-        return cast("Decoder", trained.load(self.config.decoder, self, foundation, steps))
+            return DiffusionDecoder.of(foundation, self.config.standardise, steps)
+        return TrainedDecoder.load(self.config.decoder, self, foundation, steps)
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Raw pooled features, before statistics."""
@@ -81,3 +91,13 @@ def load_clip(folder: Path) -> Any:
     model = build_clip(json.loads((folder / "open_clip_config.json").read_text())["model_cfg"])
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
     return model.eval().requires_grad_(False)
+
+
+CLIP_CONTEXT = 64
+
+
+def clip_tokens(tokenizer: PreTrainedTokenizerFast, captions: list[str], context: int = CLIP_CONTEXT) -> Tensor:
+    """Caption ids ``[B, context]``: right-padded, each ending in the end-of-text token, cut where too long."""
+    end = tokenizer.eos_token_id
+    rows = [[*ids[: context - 1], end] for ids in tokenizer(captions, add_special_tokens=False)["input_ids"]]
+    return torch.tensor([[*row, *[tokenizer.pad_token_id] * (context - len(row))] for row in rows])

@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
-from unimm.checkpoints.weights import files_hash, reading, weight_files
+from unimm.checkpoints import checkpoint_folder, config_folder, files_hash, read_config, reading, weight_files
 from unimm.encoders.calibrated import blank_on_meta
-from unimm.encoders.preprocessing import Preprocessing
-from unimm.encoders.sides import check_side
+from unimm.encoders.images import Preprocessing, check_side
 from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+from unimm.foundation.folder import Foundation
 
 CONFIG = "open_clip_config.json"
 STEMS = ("open_clip_model", "open_clip_pytorch_model", "model")
@@ -35,7 +34,7 @@ class OpenClip(VisionTower):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def build(cls, config: VisionTower.Config, foundation: Any) -> OpenClip:
+    def build(cls, config: VisionTower.Config, foundation: Foundation) -> OpenClip:
         folder = checkpoint_folder(config.pretrained)
         settings = read_config(folder, CONFIG, FIX)
         files = weight_files(folder, STEMS)

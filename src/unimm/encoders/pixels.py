@@ -15,8 +15,9 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
 from unimm.encoders.calibrated import OutlinedEncoder, blank_on_meta
-from unimm.encoders.sides import check_drawn, check_side, resized
+from unimm.encoders.images import check_drawn, check_side, resized
 from unimm.encoders.vae import patchify
+from unimm.foundation.folder import Foundation
 from unimm.registry import decoders
 
 
@@ -38,7 +39,7 @@ class Pixels(OutlinedEncoder):
         self.config = config
 
     @classmethod
-    def build(cls, config: Config, foundation: Any) -> Pixels:
+    def build(cls, config: Config, foundation: Foundation) -> Pixels:
         return cls(config, config.resolution or foundation.resolution)
 
     @classmethod
@@ -50,7 +51,7 @@ class Pixels(OutlinedEncoder):
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         return patchify(resized(images, self.config.resolution or images.shape[-1]) * 2 - 1, self.config.patch)
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         drawn = self.grid[0] * self.config.patch
         check_drawn(drawn, foundation.resolution, "encoder=pixels", "encoder.resolution=null")
         own: Any = decoders.get("pixels")

@@ -9,7 +9,7 @@ before any final norm. A tower brings no way back to pixels: ``decoder`` names t
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,9 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
 from unimm.encoders.calibrated import OutlinedEncoder
-from unimm.encoders.preprocessing import Preprocessing
-from unimm.registry import decoders
+from unimm.encoders.images import Preprocessing
+from unimm.encoders.token_decoder import TrainedDecoder
+from unimm.foundation.folder import Foundation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -67,10 +68,10 @@ class VisionTower(OutlinedEncoder):
                 "ARM.yaml --out FOLDER`, then set encoder.decoder=FOLDER"
             )
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         self.check_decodable()
-        trained: Any = decoders.get("trained")
-        return cast("Decoder", trained.load(self.config.decoder, self, foundation, steps))
+        assert self.config.decoder is not None
+        return TrainedDecoder.load(self.config.decoder, self, foundation, steps)
 
 
 def check_layer(layer: int, blocks: int, pretrained: str) -> None:

@@ -13,12 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unimm.checkpoints.source import checkpoint_folder, config_folder, read_config
-from unimm.checkpoints.weights import check_complete, files_hash, reading, weight_files
+from unimm.checkpoints import (
+    check_complete,
+    checkpoint_folder,
+    config_folder,
+    files_hash,
+    read_config,
+    reading,
+    weight_files,
+)
 from unimm.encoders.calibrated import blank_on_meta
-from unimm.encoders.preprocessing import Preprocessing, of_transformers
-from unimm.encoders.sides import check_side
+from unimm.encoders.images import Preprocessing, check_side, of_transformers
 from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+from unimm.foundation.folder import Foundation
 
 CONFIG = "config.json"
 STEMS = ("model",)
@@ -124,7 +131,7 @@ class TransformersVision(VisionTower):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def build(cls, config: VisionTower.Config, foundation: Any) -> TransformersVision:
+    def build(cls, config: VisionTower.Config, foundation: Foundation) -> TransformersVision:
         folder = checkpoint_folder(config.pretrained)
         family, settings = _family(folder)
         preprocessing = _preprocessing(folder, settings, config.resolution)

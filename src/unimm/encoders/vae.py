@@ -2,12 +2,17 @@
 
 The scenes' VAE sees images folded 2 x 2 into channels (pixel unshuffle), which quarters its cost; pretrained ones
 use ``unshuffle`` 1. ``patch`` folds the latent grid so that the token count matches the CLIP arm's.
+
+The VAE's own decoder: deterministic.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import json
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
@@ -15,9 +20,10 @@ from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
-from unimm.encoders.calibrated import CalibratedEncoder
-from unimm.encoders.sides import check_side
-from unimm.encoders.statistics import Statistics
+from unimm.encoders.calibrated import CalibratedEncoder, Statistics, blank, shipped
+from unimm.encoders.images import check_side
+from unimm.foundation.folder import Foundation
+from unimm.noise import NoiseSource
 
 
 class VaeCore(nn.Module):
@@ -27,6 +33,20 @@ class VaeCore(nn.Module):
         super().__init__()
         self.model = model
         self.unshuffle = unshuffle
+
+    @classmethod
+    def of(cls, foundation: Foundation) -> VaeCore:
+        """The foundation's own, frozen; the same module for its encoder and for every decoder that ends in it."""
+        return foundation.once("vae", lambda: cls._load(foundation))
+
+    @classmethod
+    def _load(cls, foundation: Foundation) -> VaeCore:
+        from diffusers import AutoencoderKL
+
+        model: Any = AutoencoderKL(**foundation.settings("vae/config.json"))
+        model.load_state_dict(foundation.weights("vae/diffusion_pytorch_model.safetensors"))
+        core = cls(model, foundation.card["unshuffle"]).eval().requires_grad_(False)
+        return core.to(memory_format=torch.channels_last)
 
     @property
     def unit(self) -> int:
@@ -78,11 +98,55 @@ class Vae(CalibratedEncoder):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def build(cls, config: Config, foundation: Any) -> Vae:
-        return cast("Vae", foundation.vae(config))
+    def build(cls, config: Config, foundation: Foundation) -> Vae:
+        """The foundation's VAE; its statistics ship for the side it was trained at, and are unknown for others."""
+        patch = foundation.card["patch"]
+        if config.patch != patch:
+            raise ValueError(f"encoder.patch={config.patch}, but this foundation's statistics are for patch {patch}")
+        known = shipped(foundation, "vae") if foundation.resolution == foundation.trained_at else None
+        return cls(config, VaeCore.of(foundation), known, foundation.resolution, foundation.fingerprint("vae"))
 
-    def decoder(self, foundation: Any, steps: int) -> Decoder:
-        return cast("Decoder", foundation.vae_decoder(self.statistics if self.config.standardise else None))
+    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
+        return VaeDecoder.of(foundation, self.statistics if self.config.standardise else None)
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         return patchify(self.core.encode(images), self.config.patch)
+
+
+class VaeDecoder(Decoder):
+    """Patchified latents to images; ``statistics`` None when the latents were not standardised."""
+
+    def __init__(self, core: VaeCore, statistics: Statistics | None, patch: int) -> None:
+        super().__init__()
+        self.core = core
+        self.statistics = statistics
+        self.patch = patch
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def of(cls, foundation: Foundation, statistics: Statistics | None) -> VaeDecoder:
+        """The foundation's, for latents that were standardised by ``statistics``, or for raw ones."""
+        return cls(VaeCore.of(foundation), statistics, foundation.card["patch"])
+
+    def decode(
+        self, latents: Float[Tensor, "b n d"], noise: NoiseSource, keys: Sequence[str]
+    ) -> Float[Tensor, "b 3 s s"]:
+        tokens = self.statistics.restore(latents) if self.statistics else latents
+        return self.core.decode(unpatchify(tokens, self.patch))
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "vae": json.loads(self.core.model.to_json_string()),  # type: ignore[operator]
+            "unshuffle": self.core.unshuffle,
+            "patch": self.patch,
+            "channels": None if self.statistics is None else self.statistics.mean.numel(),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> VaeDecoder:
+        from diffusers import AutoencoderKL
+
+        core = VaeCore(AutoencoderKL.from_config(settings["vae"]), settings["unshuffle"])
+        channels = settings["channels"]
+        statistics = None if channels is None else blank(channels)
+        return cls(core.to(memory_format=torch.channels_last), statistics, settings["patch"])

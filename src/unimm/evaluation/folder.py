@@ -19,13 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.data.scenes import SceneSet
-from unimm.evaluation.detected import Detected
-from unimm.evaluation.detectors.base import Detector
+from unimm.evaluation.detectors.base import Detected, Detector
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.geneval_files import load_images, read_image_folder, read_metadata
+from unimm.evaluation.geneval.files import load_images, read_image_folder, read_metadata
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.load import Foundation
+from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import World
 from unimm.schema import EvaluationConfig

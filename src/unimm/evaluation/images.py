@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from unimm.data.memory import at_once
+from unimm.data.cache import at_once
 
 BATCH = 256
 

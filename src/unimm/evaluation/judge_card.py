@@ -5,6 +5,8 @@ images than on another's, arms seem to differ that do not. So real scenes are ju
 and decoder give them back, and damaged. An object's reading is the most certain detection whose centre lies in its
 box; objects never touch, so that no detection has two of them. What is lost on reconstructions is the judge's loss and
 the decoder's together: clean and damaged images show how much of it the judge alone can explain.
+
+Damage to images of known strength: what the judge's card and the tests of every metric try them on.
 """
 
 from __future__ import annotations
@@ -14,13 +16,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from jaxtyping import UInt8
+from scipy import ndimage
 from torch import Tensor
 
-from unimm.evaluation.damage import blur, noise
-from unimm.evaluation.judging import find_objects
+from unimm.evaluation.metrics.geneval import find_objects
 from unimm.scenes.judge import Detection
 from unimm.scenes.world import Item, Scene, World
+
+
+def blur(images: UInt8[Tensor, "m 3 h w"], strength: float) -> UInt8[Tensor, "m 3 h w"]:
+    """A Gaussian blur whose deviation is that share of the width."""
+    deviation = strength * images.shape[-1]
+    blurred = ndimage.gaussian_filter(images.numpy().astype(np.float32), (0, 0, deviation, deviation))
+    return torch.from_numpy(blurred.round().astype(np.uint8))
+
+
+def noise(images: UInt8[Tensor, "m 3 h w"], strength: float) -> UInt8[Tensor, "m 3 h w"]:
+    """Gaussian noise whose deviation is that share of the range; the same values for images of the same shape."""
+    drawn = np.random.default_rng(0).normal(0, 255 * strength, tuple(images.shape))
+    return torch.from_numpy((images.numpy() + drawn).clip(0, 255).round().astype(np.uint8))
+
 
 NOTHING = "nothing"
 IMAGES = 240

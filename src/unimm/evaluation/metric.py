@@ -18,10 +18,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.answers import Answered
-from unimm.evaluation.descriptions import Described
-from unimm.foundation.load import Foundation
+from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
+from unimm.scenes.world import Scene
 
 
 class Score(NamedTuple):
@@ -114,3 +113,19 @@ class Metric(ABC):
     @abstractmethod
     def score(self, evidence: Evidence) -> list[Score]:
         """All scores of this metric; called only with evidence that has every field of ``needs``."""
+
+
+class Described(NamedTuple):
+    """What the backbone wrote about an image, and the scene that the image shows."""
+
+    text: str
+    scene: Scene
+
+
+class Answered(NamedTuple):
+    """The kind of a question, whether the backbone's choice was right, how often a blind guess is, and which image."""
+
+    kind: str
+    correct: bool
+    chance: float
+    image: int

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from unimm.backbones.templates import generation_ids
+from unimm.arm import foundation_of
+from unimm.backbones.causal_lm import CausalLM
+from unimm.backbones.wording import generation_ids
 from unimm.components import Encoder, Head, LatentSpec, Objective, Stage, Strategy
-from unimm.encoders.calibrated import CalibratedEncoder
-from unimm.encoders.statistics import blank
-from unimm.foundation.load import Foundation
-from unimm.planning.assumptions import assumed_prompt
+from unimm.encoders.calibrated import CalibratedEncoder, blank
+from unimm.foundation.folder import Foundation
+from unimm.planning.devices import assumed_prompt
 from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
 from unimm.scenes.stream import scene_sample
 from unimm.schema import RunConfig
-from unimm.training.assemble import foundation_of
 
 SCENES = 200
 
@@ -72,7 +72,7 @@ def outline(config: RunConfig) -> Outline:
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     found, prompt = _on_meta(backbones, config.backbone), assumed_prompt(config)
     if found is None:
-        found = foundation.backbone(config.backbone.config, strategy.start, config.seed)  # type: ignore[arg-type]
+        found = CausalLM.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
         prompt = _scene_prompt(config, foundation)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     spec = encoder.latent_spec()

@@ -1,6 +1,6 @@
 """The plan of an arm: parameters, memory of a GPU, FLOPs a sample, samples a second and days.
 
-Everything follows from shapes and from what `unimm.planning.assumptions` states; nothing is measured.
+Everything follows from shapes and from what `unimm.planning.devices` states; nothing is measured.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from typing import NamedTuple
 from torch import nn
 
 from unimm.components import parameter_count
-from unimm.planning.backbone import trained_backbone
 from unimm.planning.devices import Device
-from unimm.planning.memory import Memory, gathered, replicated, sharded
 from unimm.planning.outline import Outline, outline
-from unimm.planning.work import Kept, Work, cost
+from unimm.planning.work import Kept, Memory, Work, cost, gathered, replicated, sharded, trained_backbone
 from unimm.schema import Choice, RunConfig
 
 DAY = 86_400

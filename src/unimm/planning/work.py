@@ -1,23 +1,137 @@
 """FLOPs and activations of one generation sample in training, part by part.
 
 Head and encoder run on the meta device, where the counter sees every operation's shapes and nothing is computed;
-language models go by formula (`unimm.planning.language`).
+language models go by formula (`unimm.planning.work`).
+
+Work and kept activations of a decoder-only language model, by formula from its configuration.
+
+With n weights in its layers, a token costs 2 n FLOPs forward, 2 n more backward for its inputs' gradients and 2 n for
+the weights'; attention of q on k tokens costs 4 q k w forward and 2.5 times that backward, w being the heads' summed
+width. A frozen model runs its prompt forward only: the queries, which come last, attend to its cached keys and values.
+
+What of a backbone trains: nothing, its language model, or low-rank adapters in it.
+
+Memory of one GPU in training: weights, gradients, optimiser, moving average, activations.
+
+``replicated`` keeps everything on every GPU (DDP); ``sharded`` splits all but the activations over the GPUs (FSDP2) and
+has one layer at a time in full, with what belongs to no layer. Buffers of the communication and of the allocator are
+left out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unimm.evaluation.flops import count_flops
+from unimm.components import layer_blocks, parameter_count
+from unimm.flops import count_flops, weights
 from unimm.noise import NoiseSource
-from unimm.planning.assumptions import ANSWER, QUESTION
-from unimm.planning.backbone import trained_backbone
-from unimm.planning.language import Decoder
+from unimm.planning.devices import (
+    ANSWER,
+    AUTOCAST_COPY,
+    AVERAGE,
+    GRADIENT,
+    KEPT_FEED_FORWARDS,
+    KEPT_WIDTHS,
+    MOMENTS,
+    QUESTION,
+    WEIGHT,
+)
 from unimm.planning.outline import Outline
+
+
+class Decoder(NamedTuple):
+    """Sizes of a language model's decoder; ``weights`` are those of its layers, ``vocabulary`` the output's size."""
+
+    weights: int
+    layers: int
+    width: int
+    attention_width: int
+    feed_forward: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Decoder:
+        """The sizes of a `transformers` model, the text part of one that also sees."""
+        whole: Any = model
+        config = whole.config.get_text_config()
+        heads = config.num_attention_heads
+        head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        layers = whole.get_decoder().layers
+        return cls(
+            weights=weights(layers),
+            layers=len(layers),
+            width=config.hidden_size,
+            attention_width=heads * head_width,
+            feed_forward=config.intermediate_size,
+            vocabulary=config.vocab_size,
+        )
+
+    def forward(self, tokens: int, keys: int) -> int:
+        """FLOPs of ``tokens`` that attend to ``keys`` tokens, themselves included; causality saves nothing."""
+        return 2 * self.weights * tokens + 4 * self.layers * tokens * keys * self.attention_width
+
+    def backward(self, tokens: int, keys: int, trained: bool) -> int:
+        """FLOPs of the backward pass; only inputs get gradients where the model is not trained."""
+        products = (4 if trained else 2) * self.weights * tokens
+        return products + 10 * self.layers * tokens * keys * self.attention_width
+
+    def output(self, tokens: int, trained: bool) -> int:
+        """FLOPs of forward and backward pass of the output matrix."""
+        return (6 if trained else 4) * self.width * self.vocabulary * tokens
+
+    def kept_bytes(self, tokens: int) -> int:
+        """Activations that the backward pass of ``tokens`` needs, in bytes at float32."""
+        values = KEPT_WIDTHS * self.width + KEPT_FEED_FORWARDS * self.feed_forward
+        return 4 * self.layers * tokens * values
+
+    def kept_logits(self, tokens: int) -> int:
+        """Bytes of the logits, their float32 copy and their logarithmic softmax, at float32."""
+        return 12 * self.vocabulary * tokens
+
+
+class Trained(NamedTuple):
+    """Parameters that train and that do not; ``whole``: whether the language model's own weights do."""
+
+    trained: int
+    frozen: int
+    whole: bool
+
+
+def trained_backbone(arm: Outline) -> Trained:
+    """How many of the backbone's parameters the arm's strategy trains; image projectors are left out."""
+    everything = _count(arm.language_model)
+    lora = getattr(arm.config.backbone.config, "lora", None)
+    if not arm.stage.train_backbone:
+        return Trained(0, everything, whole=False)
+    if lora is not None:
+        return Trained(adapter_parameters(arm.language_model, lora.rank, lora.targets), everything, whole=False)
+    model: Any = arm.language_model
+    text = _count(model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
+    return Trained(text, everything - text, whole=True)
+
+
+def adapter_parameters(model: Any, rank: int, targets: str | tuple[str, ...]) -> int:
+    """Parameters of low-rank adapters in the decoder's linear layers, picked as `peft` picks them."""
+    linear = {name: part for name, part in model.get_decoder().named_modules() if isinstance(part, nn.Linear)}
+    picked = [part for name, part in linear.items() if _targeted(name, targets)]
+    return sum(rank * (part.in_features + part.out_features) for part in picked)
+
+
+def _targeted(name: str, targets: str | tuple[str, ...]) -> bool:
+    if targets == "all-linear":
+        return True
+    if isinstance(targets, str):
+        return re.fullmatch(targets, name) is not None
+    return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _count(*modules: nn.Module) -> int:
+    return sum(p.numel() for p in dict.fromkeys(p for module in modules for p in module.parameters()))
 
 
 class Work(NamedTuple):
@@ -138,3 +252,63 @@ def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> tuple[Tenso
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = forward()
     return result, sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU."""
+
+    weights: int
+    gradients: int
+    optimiser: int
+    average: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
+def replicated(frozen_bytes: int, trained: int, copied: int, kept: Kept, samples: int) -> Memory:
+    """Every GPU holds the whole model and ``samples`` at a time.
+
+    Args:
+        frozen_bytes: memory of the frozen weights.
+        trained: trained parameters.
+        copied: parameters of which autocast keeps a bfloat16 copy; zero without autocast.
+        kept: activations of a sample.
+        samples: samples of a micro-batch on this GPU.
+    """
+    return Memory(
+        weights=frozen_bytes + WEIGHT * trained + AUTOCAST_COPY * copied,
+        gradients=GRADIENT * trained,
+        optimiser=MOMENTS * trained,
+        average=AVERAGE * trained,
+        activations=sum(kept) * samples,
+    )
+
+
+def sharded(whole: Memory, gpus: int, gathered: int) -> Memory:
+    """The same, split over ``gpus``; ``gathered`` is the memory of what is whole at a time."""
+
+    def share(part: int) -> int:
+        return -(-part // gpus)
+
+    return Memory(
+        weights=share(whole.weights) + gathered,
+        gradients=share(whole.gradients),
+        optimiser=share(whole.optimiser),
+        average=share(whole.average),
+        activations=whole.activations,
+    )
+
+
+def gathered(*modules: nn.Module) -> int:
+    """Bytes at float32 that a pass through the neediest module gathers at a time: one layer, the largest, and
+    everything outside the layers, such as embeddings."""
+    return WEIGHT * max(map(_gathered, modules))
+
+
+def _gathered(module: nn.Module) -> int:
+    layers = [parameter_count(layer) for layer in layer_blocks(module)]
+    return parameter_count(module) - sum(layers) + max(layers, default=0)

@@ -1,20 +1,104 @@
-"""Writes a run's page: `report.html`, a single file, and `report.md` for diffs and terminals."""
+"""Writes a run's page: `report.html`, a single file, and `report.md` for diffs and terminals.
 
+The figures of a page: loss against generation samples, and scores of the snapshots against the same samples.
+
+The end of a run in the terminal: the headline table and where the page lies.
+"""
+
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
 from unimm.files import write_atomic
-from unimm.report import folder
-from unimm.report.figures import learning_curve, training_curves
-from unimm.report.judge_table import judge_table
-from unimm.report.plain_table import markdown
-from unimm.report.reached_table import reached_table
-from unimm.report.rendering import environment, inline
-from unimm.report.retention_table import retention_table
-from unimm.report.schema import Result
-from unimm.report.stages_table import stages_table
-from unimm.report.table import headline
+from unimm.report.details import judge_table, reached_table, retention_table, stages_table
+from unimm.report.rendering import environment, inline, markdown
+from unimm.report.study.style import log_ticks
+from unimm.report.table import headline, with_error
+from unimm.runs import record
+from unimm.runs.record import CurvePoint, Result, Step
+
+# Okabe and Ito's blue, vermilion and green, which colour-blind readers tell apart.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+CURVES = {"geneval/overall": "whole prompts", "atoms/colour": "colours", "atoms/shape": "shapes"}
+
+
+def training_curves(steps: Sequence[Step]) -> bytes:
+    """A PNG with one panel per loss that was logged, each on its own scale."""
+    generation = [step.generation_loss for step in steps]
+    panels = [("generation loss\n(the objective's own units)", BLUE, generation)]
+    understanding = [step.understanding_loss for step in steps]
+    if any(value is not None for value in understanding):
+        panels.append(("understanding loss\n(nats per answer token)", VERMILION, understanding))
+    figure = Figure(figsize=(4.8 * len(panels), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (label, colour, values) in zip(axes, panels, strict=True):
+        _panel(axis, label, colour, [step.samples for step in steps], values)
+    return _png(figure)
+
+
+def learning_curve(points: Sequence[CurvePoint]) -> bytes:
+    """A PNG of the strict score and of two atoms at every snapshot, samples on a logarithmic axis."""
+    figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+    axis = figure.subplots()
+    samples = [point.samples for point in points]
+    for (name, label), colour, marker in zip(CURVES.items(), (BLUE, VERMILION, GREEN), "os^", strict=True):
+        values = [np.nan if (value := point.scores.get(name)) is None else value for point in points]
+        axis.plot(samples, values, marker=marker, color=colour, linewidth=1.8, markersize=5, label=label)
+    log_ticks(axis, "{x:,.0f}")
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("training (generation samples, log scale)")
+    axis.set_ylabel(f"fraction right ({points[-1].n} validation images)")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150)
+    return stream.getvalue()
+
+
+def _panel(axis: Axes, label: str, colour: str, samples: list[int], values: list[float | None]) -> None:
+    losses = np.array([np.nan if value is None else value for value in values], dtype=float)
+    finite = np.isfinite(losses)
+    positions, losses = np.array(samples, dtype=float)[finite], losses[finite]
+    axis.plot(positions, losses, ".", color=colour, alpha=0.25, markersize=4, label="logged")
+    window = smoothing_window(len(losses))
+    smoothed = smooth(losses, window)
+    axis.plot(positions, smoothed, color=colour, linewidth=1.8, label=f"mean of {window} logged")
+    axis.set_xlabel("training (generation samples)")
+    axis.set_ylabel(label)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.locator_params(axis="x", nbins=5)
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+
+
+def smoothing_window(count: int) -> int:
+    """An odd window of about a twentieth of the points."""
+    return 2 * (count // 40) + 1
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred moving mean that shrinks at the ends, so that it neither lags nor invents points."""
+    kernel = np.ones(window)
+    half = window // 2
+    sums = np.convolve(values, kernel)[half : half + len(values)]
+    counts = np.convolve(np.ones(len(values)), kernel)[half : half + len(values)]
+    return np.asarray(sums / counts)
+
 
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
 DETAILS = (stages_table, retention_table, reached_table, judge_table)
@@ -25,7 +109,7 @@ def write(run_dir: Path) -> Path:
 
     The stages of a run have pages of their own in their folders, where these are there.
     """
-    run = folder.read(run_dir)
+    run = record.read(run_dir)
     for stage in run.result.stages:
         if (run_dir / stage.name / "metrics.jsonl").is_file():
             write(run_dir / stage.name)
@@ -86,3 +170,46 @@ def _plain(value: Any) -> str:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+LEFT_TO_THE_PAGE = frozenset(
+    f"diversity/{source}/{factor}_{view}"
+    for source in ("latents", "decoder")
+    for factor in ("place", "size", "colour")
+    for view in ("entropy", "coverage")
+)
+
+
+def print_summary(result: dict[str, Any], page: Path, console: Console | None = None) -> None:
+    """Print the scores of `result` (the content of result.json) and the path of `page`."""
+    console = console or Console()
+    parsed = Result.model_validate(result)
+    table = headline(parsed)
+    title = f"{parsed.arm}, seed {parsed.seed}, {parsed.profile} on {parsed.world}"
+    shown = RichTable(title=escape(title), title_justify="left", box=SIMPLE)
+    shown.add_column("score")
+    for heading in ("value", "n", *(title.removesuffix(" ceiling") for title in table.references)):
+        shown.add_column(escape(heading), justify="right", no_wrap=True)
+    group = ""
+    for row in table.rows:
+        if row.name in LEFT_TO_THE_PAGE:
+            continue
+        if row.group != group:
+            group = row.group
+            shown.add_section()
+            shown.add_row(Text(group.partition(" (")[0], style="bold"))
+        style = "bold" if row.overall else ""
+        shown.add_row(Text(f"  {row.label}"), row.value, row.n, *row.references, style=style)
+    console.print(shown)
+    console.print(Text(f"Report: {page}"), soft_wrap=True)
+
+
+def print_scores(scores: Sequence[tuple[str, float | None, int, float | None]], console: Console | None = None) -> None:
+    """Print (name, value, n, standard error) rows."""
+    shown = RichTable(box=SIMPLE)
+    shown.add_column("score", no_wrap=True)
+    shown.add_column("value", justify="right")
+    shown.add_column("n", justify="right")
+    for name, value, n, stderr in scores:
+        shown.add_row(Text(name), with_error(value, stderr), f"{n:,}")
+    (console or Console()).print(shown)

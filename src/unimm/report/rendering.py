@@ -1,6 +1,10 @@
-"""What pages share: the template environment, pictures inside the page, and text safe in Markdown tables."""
+"""What pages share: the template environment, pictures inside the page, and text safe in Markdown tables.
+
+A table of finished strings, and its Markdown and LaTeX: html, md and tex then cannot disagree.
+"""
 
 import base64
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -30,3 +34,63 @@ def cell(text: str) -> str:
     for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("\n", " ")):
         text = text.replace(plain, escaped)
     return text
+
+
+# LaTeX's own characters first, then those that a plain pdflatex has no glyph for.
+_LATEX = {
+    "\n": " ",
+    "\\": r"\textbackslash{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "≥": r"$\geq$",
+    "✓": r"$\checkmark$",
+}
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """Strings by row and column; `name` is its file's, `text_columns` of the columns are words, the rest numbers.
+
+    `marked` are the positions of rows to highlight, `note` says how to read the table.
+    """
+
+    name: str
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    marked: frozenset[int] = frozenset()
+    text_columns: int = 1
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.headers) for row in self.rows), f"{self.name}: a row of another length"
+
+
+def markdown(table: PlainTable) -> str:
+    """The table as Markdown, marked rows in bold."""
+    rule = ["---" if column < table.text_columns else "---:" for column in range(len(table.headers))]
+    lines = [table.headers, rule]
+    for number, row in enumerate(table.rows):
+        cells = [cell(text) for text in row]
+        lines.append([f"**{text}**" if text else "" for text in cells] if number in table.marked else cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def latex(table: PlainTable) -> str:
+    """The table as a booktabs fragment for `\\input`; the paper adds its own caption."""
+    alignment = "".join("l" if column < table.text_columns else "r" for column in range(len(table.headers)))
+    rows = [" & ".join(_latex(text) for text in row) + r" \\" for row in table.rows]
+    head = " & ".join(_latex(text) for text in table.headers) + r" \\"
+    begin, end = f"\\begin{{tabular}}{{{alignment}}}", r"\end{tabular}"
+    return "\n".join(
+        [f"% {' '.join(table.title.split())}", begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end, ""]
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)

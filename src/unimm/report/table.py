@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from unimm.report.schema import Result, Score
+from unimm.runs.record import Result, Score
 
 _GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 _ATOMS = ("object", "shape", "colour", "count", "relation")

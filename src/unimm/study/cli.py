@@ -96,7 +96,7 @@ def tune(
 ) -> None:
     """Search settings for every arm with equal budgets, on validation prompts; continues where it was stopped."""
     with user_errors():
-        from unimm.report import study_tuning
+        from unimm.report.study import tuning as study_tuning
         from unimm.study.launch import Places
         from unimm.study.queue import State
         from unimm.study.tuning.launch import launch, plan_of
@@ -123,9 +123,9 @@ def trial(
 ) -> None:
     """Make one trial of a tuning; its workers start this."""
     with user_errors():
-        from unimm.training.job import Interrupted
-        from unimm.training.trial import run_trial
-        from unimm.training.trial_record import TrialSettings
+        from unimm.runs.job import Interrupted
+        from unimm.runs.record import TrialSettings
+        from unimm.runs.trial import run_trial
 
         told = TrialSettings.model_validate_json(settings.read_text(encoding="utf-8"))
         try:
@@ -176,7 +176,7 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
 def report(path: Either, out: Out = None, collect: Collect = None) -> None:
     """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
     with user_errors():
-        from unimm.report import study as page
+        from unimm.report.study import page as page
         from unimm.study.collect import collect as copy
         from unimm.study.plan import read_plan
 
@@ -190,7 +190,7 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
 def _say_power(plan: Plan, seeds: int) -> None:
     """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread."""
     from unimm.analysis.claims import Claims
-    from unimm.analysis.foresight import foresee, table
+    from unimm.analysis.power import foresee, table
 
     if seeds >= 2 and (foresights := foresee(Claims.model_validate(plan.claims), seeds)):
         typer.echo(table(foresights, seeds))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from unimm.files import write_atomic, write_json
-from unimm.report.study_folder import FAILURE
-from unimm.study.child import FAILED
-from unimm.study.errors import StudyError
+from unimm.report.study.folder import FAILURE
 from unimm.study.layout import is_done, lock_file, log_file, run_folder
-from unimm.study.lock import Lock
 from unimm.study.plan import Plan, Run, read_plan
+from unimm.study.processes import FAILED, Lock, StudyError
 from unimm.study.status import last_lines
 
 # Last comes the file that makes a run count as done.

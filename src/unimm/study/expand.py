@@ -1,22 +1,60 @@
-"""From a study file to its plan: arms expanded and resolved, differences checked, claims read, all of it hashed."""
+"""From a study file to its plan: arms expanded and resolved, differences checked, claims read, all of it hashed.
+
+Arms of a study or of a tuning, resolved from their files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from unimm.analysis.claims import Invariant, Reach
-from unimm.analysis.claims_file import Vocabulary, read_claims
-from unimm.strict_yaml import read_yaml
-from unimm.study.arms import add_arms
-from unimm.study.differences import check_declared
-from unimm.study.errors import StudyError
-from unimm.study.plan import SCHEMA_VERSION, Plan, PlannedArm, plan_hash
+from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
+from unimm.config import load
+from unimm.config_errors import read_yaml
+from unimm.study.plan import SCHEMA_VERSION, Plan, PlannedArm, check_declared, config_hash, plan_hash
+from unimm.study.processes import StudyError
 from unimm.study.schema import Amendment, GridArms, Study, StudyArm, read_study
 from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
+
+
+def add_arms(
+    arms: dict[str, PlannedArm],
+    path: Path,
+    overrides: Sequence[str],
+    added: Iterable[StudyArm],
+    question: str | None = None,
+) -> list[str]:
+    """Put resolved arms under their names into `arms`; returns the names.
+
+    Args:
+        arms: what is there already.
+        path: the study file, beside which arm files are found.
+        overrides: for every arm, below its own.
+        added: the arms.
+        question: theirs, where several come from one file.
+
+    Raises:
+        ValueError: a name is taken or is none for a folder, or an arm is not valid.
+    """
+    names = []
+    for arm in added:
+        config = load(path.parent / arm.file, [*overrides, *arm.overrides])
+        name = arm.name or config.name
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            raise StudyError(f"{path}: an arm's name is a folder's too: {name!r} needs letters, digits, _ . - only")
+        if name in arms:
+            raise StudyError(f"{path}: two arms are called {name!r}; give one of them another `name`")
+        resolved: dict[str, Any] = config.model_copy(update={"name": name}).model_dump(mode="json")
+        del resolved["seed"]
+        if question is not None:
+            resolved["question"] = question
+        arms[name] = PlannedArm(arm.file, config_hash(resolved), resolved)
+        names.append(name)
+    return names
 
 
 class _Anything(tuple[str, ...]):

@@ -20,10 +20,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from unimm.study.errors import Crashed, Stopped, StudyError
 from unimm.study.layout import is_done, lock_file
-from unimm.study.lock import Lock, is_held
 from unimm.study.plan import Plan, Run
+from unimm.study.processes import Crashed, Lock, Stopped, StudyError, is_held
 
 ATTEMPTS = 3
 HEARTBEAT_SECONDS = 60

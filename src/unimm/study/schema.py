@@ -32,10 +32,10 @@ from pydantic import (
     model_validator,
 )
 
+from unimm.config_errors import read_yaml
 from unimm.registry import nearest
 from unimm.schema import Strict
-from unimm.strict_yaml import read_yaml
-from unimm.study.errors import StudyError
+from unimm.study.processes import StudyError
 
 Scalar = str | bool | int | float
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]

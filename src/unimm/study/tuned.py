@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from unimm.schema import Strict
-from unimm.study.errors import StudyError
+from unimm.study.processes import StudyError
 from unimm.study.schema import StudyArm, read_file
 
 FILE = "tuned.yaml"

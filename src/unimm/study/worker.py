@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from unimm.study.child import Children
 from unimm.study.collect import collect, collect_run
 from unimm.study.layout import config_file, is_done, log_file, run_folder
 from unimm.study.plan import Run, read_plan
+from unimm.study.processes import Children
 from unimm.study.queue import Queue, Step
 
 POLL_SECONDS = 5

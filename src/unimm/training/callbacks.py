@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from unimm.devices import peak_memory
 from unimm.files import replace, write_atomic
-from unimm.training.device import peak_memory
 from unimm.training.distributed import ALONE, World
 from unimm.training.module import ArmModule, not_finite
 from unimm.training.sharding import like, whole

@@ -3,35 +3,84 @@
 BLIP3-o's second stage is such a decoder for EVA-CLIP's tokens. Here any encoder gets one from any images: encoder,
 foundation and images are an arm's; the recipe says which latents to make (by default the foundation's VAE's), with
 which network, and how long to train. What comes out is a folder for ``encoder.decoder``.
+
+How a diffusion decoder is trained, as the command line says it: ``decoder.steps=3000 decoder.network.name=unet``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unimm.arm import foundation_of, open_source
 from unimm.components import Encoder
-from unimm.data.latents import latents_of
+from unimm.config_errors import ConfigError
+from unimm.data.latents import Visits, latents_of
 from unimm.data.source import Source
-from unimm.data.visits import Visits
-from unimm.decoders.trained import CONFIG, STATISTICS, WEIGHTS, build_network
-from unimm.encoders.calibrated import CalibratedEncoder, calibrate
-from unimm.encoders.statistics import Statistics
+from unimm.devices import pick_device
+from unimm.encoders.calibrated import CalibratedEncoder, Statistics, calibrate, calibration_images
+from unimm.encoders.token_decoder import CONFIG, STATISTICS, WEIGHTS, build_network
 from unimm.files import write_json
-from unimm.foundation.load import Foundation
-from unimm.foundation.loop import Cost, fit
+from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
+from unimm.pretraining.recipes import Cost, fit
 from unimm.registry import encoders
-from unimm.schema import Choice, RunConfig
-from unimm.training.assemble import foundation_of, open_source
-from unimm.training.calibration import calibration_images
-from unimm.training.decoder_recipe import DecoderRecipe
-from unimm.training.device import pick_device
+from unimm.schema import Choice, EncoderChoice, HeadChoice, RunConfig, Strict
+
+CHOICES = {"latents": {"name": "vae"}, "network": {"name": "dit"}}
+
+
+class DecoderRecipe(Strict):
+    """Which latents the decoder makes, with which network, and how long it trains.
+
+    ``aligned``: the tokens also enter beside the noisy latents, laid over their grid; Emu2's UNet only attends to them.
+    """
+
+    latents: EncoderChoice = Field(default=CHOICES["latents"], validate_default=True)
+    network: HeadChoice = Field(default=CHOICES["network"], validate_default=True)
+    aligned: bool = True
+    condition_dropout: float = Field(0.0, ge=0, lt=1)
+    guidance: float = Field(1.0, ge=1)
+    steps: PositiveInt = 4500
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 1.5e-3
+    seed: NonNegativeInt = 23
+
+    @model_validator(mode="after")
+    def _guidance_needs_dropout(self) -> DecoderRecipe:
+        if self.guidance > 1 and self.condition_dropout == 0:
+            raise ValueError("guidance above 1 steers away from no condition: set condition_dropout, such as 0.1")
+        return self
+
+    def flow(self) -> FlowMatching.Config:
+        """Uniform times and no shift, as the foundation's decoder has them; who samples sets ``steps``."""
+        dropout, guidance = self.condition_dropout, self.guidance
+        return FlowMatching.Config(
+            time_sampling="uniform", shift=1.0, condition_dropout=dropout, guidance=guidance, steps=1
+        )
+
+
+def read_recipe(overrides: Sequence[str]) -> DecoderRecipe:
+    """The recipe with ``key=value`` overrides; `ConfigError` names the key that is wrong."""
+    try:
+        merged = OmegaConf.merge(CHOICES, OmegaConf.from_dotlist(list(overrides)))
+        given = cast("dict[str, Any]", OmegaConf.to_container(merged, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"decoder: {error}") from error
+    try:
+        return DecoderRecipe.model_validate(given)
+    except ValidationError as error:
+        lines = [f"{'.'.join(('decoder', *map(str, problem['loc'])))}: {problem['msg']}" for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
 
 
 def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> Cost:

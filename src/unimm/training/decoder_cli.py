@@ -30,8 +30,7 @@ def train(
     """Train a diffusion decoder for the arm's encoder, on the arm's images."""
     with user_errors():
         from unimm.config import load
-        from unimm.training.decoder import train_decoder
-        from unimm.training.decoder_recipe import read_recipe
+        from unimm.training.decoder import read_recipe, train_decoder
 
         given = overrides or []
         own = [text.removeprefix(PREFIX) for text in given if text.startswith(PREFIX)]

@@ -3,6 +3,8 @@
 A launcher (torchrun, or srun of SLURM) starts one process a GPU and names it in the environment, which Lightning's
 cluster environments read. Nothing that is trained depends on the number of ranks; they share the samples of a step.
 What is small, or may wait for hours, goes over a gloo group of its own, whatever carries the gradients.
+
+Which device a run uses, in which precision, and how much memory it took.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+from unimm.schema import TrainingConfig
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
@@ -139,3 +143,13 @@ def join(device: torch.device) -> World:
     group = dist.new_group(backend="gloo", timeout=PATIENCE)
     assert isinstance(group, dist.ProcessGroup), "every rank is in the group of all"
     return World(rank, ranks, local, here, group)
+
+
+def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:
+    """Whether training computes in bfloat16; ``auto`` does on CUDA."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+
+
+def autocast(settings: TrainingConfig, device: torch.device) -> torch.autocast:
+    """The context in which training computes its losses."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, device))

@@ -21,12 +21,10 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from unimm.backbones.causal_lm import CausalLM, conditions_of
-from unimm.components import Head, Objective, Stage
-from unimm.foundation.language import Row, answer_loss, summed_loss
+from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, conditions_of, summed_loss
+from unimm.components import Head, Objective, Stage, weights_hash
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
-from unimm.training.assemble import weights_hash
 from unimm.training.distributed import ALONE, World
 from unimm.training.sharding import frozen_names, shard, whole
 from unimm.training.step_data import StepData

@@ -2,6 +2,10 @@
 
 A step's batch is a function of the step alone, so that a resumed run goes on as if it had never stopped. It is cut into
 equal shares, one for every rank and micro-batch; what a sample draws goes by its position, so no cut changes it.
+
+Rows that ask about images in joint training: about the scenes, about the run's own images, or both.
+
+A row is found by its position in the stream of understanding, so that a resumed run asks what it would have asked.
 """
 
 from __future__ import annotations
@@ -9,17 +13,95 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from unimm.arm import Arm, open_source
+from unimm.backbones.causal_lm import Row, row
+from unimm.backbones.wording import answer_ids, generation_ids, question_ids
+from unimm.data.cache import cached_latents
 from unimm.data.captions import Caption, choose
-from unimm.data.source import Visit
-from unimm.data.visits import Visits
-from unimm.foundation.language import Row
+from unimm.data.latents import Visits, latents_of
+from unimm.data.order import stream_indices
+from unimm.data.scenes import training_scenes
+from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.training.questions import Questions
+from unimm.pretraining.language import understanding_rows
+from unimm.schema import RunConfig
+
+DESCRIBE = "describe the image ."
+DESCRIBED = 5
+SEED_OFFSET = 1_000_003
+
+
+class Questions(Protocol):
+    """Rows about images, by their position in the stream of understanding."""
+
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        """Rows and the image tokens ``[n, d]`` of each; ``later`` are the ranges that will be asked for next."""
+
+
+class SceneQuestions:
+    """Rows about the scenes, all in memory: row r is about image r modulo the number of images."""
+
+    def __init__(self, seed: int, rows: list[Row], image_tokens: Float[Tensor, "m k c"]) -> None:
+        self.seed, self.rows, self.image_tokens = seed, rows, image_tokens
+
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        indices = stream_indices(self.seed + SEED_OFFSET, begin, end, len(self.rows))
+        tokens = self.image_tokens[indices % len(self.image_tokens)]
+        return [self.rows[i] for i in indices.tolist()], list(tokens)
+
+
+class SourceQuestions:
+    """Rows about the images of the run's own source: its questions, and every fifth a description.
+
+    ``row_of(visit, described)`` words the row of a visit.
+    """
+
+    def __init__(self, visits: Visits, row_of: Callable[[Visit, bool], Row]) -> None:
+        self.visits, self.row_of = visits, row_of
+
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        if begin == end:
+            return [], []
+        visits = self.visits.between(begin, end, later)
+        rows = [self.row_of(visit, visit.position % DESCRIBED == DESCRIBED - 1) for visit in visits]
+        return rows, list(self.visits.finish(visits))
+
+
+class Descriptions:
+    """Questions about scenes, and as every fifth row a description of an image of the run's own source."""
+
+    def __init__(self, scenes: SceneQuestions, visits: Visits, row_of: Callable[[Visit, bool], Row]) -> None:
+        self.scenes = scenes
+        self.described = SourceQuestions(visits, lambda visit, described: row_of(visit, True))
+
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        rows, tokens = self.scenes.between(begin - begin // DESCRIBED, end - end // DESCRIBED, ())
+        next_described = [(first // DESCRIBED, after // DESCRIBED) for first, after in later]
+        more_rows, more_tokens = self.described.between(begin // DESCRIBED, end // DESCRIBED, next_described)
+        return rows + more_rows, [*tokens, *(shown.to(self.scenes.image_tokens.device) for shown in more_tokens)]
+
+
+def wording(tokenizer: PreTrainedTokenizerFast, seed: int, image_tokens: int) -> Callable[[Visit, bool], Row]:
+    """Words the row of a visit: one of the image's questions, or its description where there is none or it is asked."""
+
+    def row_of(visit: Visit, described: bool) -> Row:
+        questions = visit.texts.questions
+        if questions and not described:
+            draw = float(NoiseSource(seed, "question").uniform([visit.position]))
+            question, answer = questions[int(draw * len(questions))]
+        else:
+            question, answer = DESCRIBE, choose(visit.texts, True, seed, visit.position).text
+        return row(question_ids(tokenizer, question, image_tokens), answer_ids(tokenizer, answer))
+
+    return row_of
+
 
 AHEAD = 2
 PROMPTS_KEPT = 1 << 18
@@ -116,3 +198,50 @@ class StepData:
     def _questions(self, step: int, number: int) -> tuple[int, int]:
         begin, end = self.questions_by_step[step : step + 2]
         return self.shares[number].of(begin, end)
+
+
+def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source | None = None) -> StepData:
+    """Latents, prompts and, where the strategy needs them, questions."""
+    source = source or open_source(config, arm.foundation)
+    steps, tokenizer = config.training.steps, arm.backbone.tokenizer
+    latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
+    total, seed = understanding_samples(arm), order_seed(config)
+    return StepData(
+        seed,
+        config.training.batch_size,
+        Visits(source, seed, latents),
+        lambda caption: generation_ids(tokenizer, caption),
+        config.data.long_caption_share,
+        questions(config, arm, source, total, device) if total else None,
+        [total * step // steps for step in range(steps + 1)],
+    )
+
+
+def order_seed(config: RunConfig) -> int:
+    """What decides order, captions and noise of training; the seed of fresh weights is ``config.seed``."""
+    return config.seed if config.data.seed is None else config.data.seed
+
+
+def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
+    """What a joint run asks: about scenes, unless the source has questions; descriptions where it has captions."""
+    eyes, seed = arm.backbone.image_encoder(arm.foundation, arm.encoder), order_seed(config)
+    image_tokens = eyes.latent_spec().tokens
+    row_of = wording(arm.backbone.tokenizer, seed, image_tokens)
+    if source.understanding == "questions":
+        return SourceQuestions(Visits(source, seed + SEED_OFFSET, latents_of(eyes, source, total, device)), row_of)
+    world, resolution = arm.foundation.world, arm.foundation.resolution
+    data = training_scenes(world, config.data.train_scenes, resolution)
+    rows = understanding_rows(arm.backbone, data, image_tokens)
+    about_scenes = SceneQuestions(seed, rows, cached_latents(eyes, data, device))
+    if source.understanding == "scenes":
+        return about_scenes
+    described = latents_of(eyes, source, total // DESCRIBED, device)
+    return Descriptions(about_scenes, Visits(source, seed + SEED_OFFSET, described), row_of)
+
+
+def understanding_samples(arm: Arm) -> int:
+    """How many understanding samples the run itself trains on."""
+    stage = arm.strategy.stages()[0]
+    if not stage.understanding_weight:
+        return 0
+    return stage.understanding_samples or int(arm.foundation.card["costs"]["understanding"]["samples"])

@@ -1,6 +1,14 @@
-"""Lightning's trainer for a run: one process, or the ranks of a world."""
+"""Lightning's trainer for a run: one process, or the ranks of a world.
+
+Notices of libraries that a user can do nothing about stay off the terminal; everything else is shown.
+"""
 
 from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import lightning as L
 import torch
@@ -8,8 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from unimm.components import Stage
 from unimm.schema import TrainingConfig
-from unimm.training.device import uses_bf16
-from unimm.training.distributed import World, launcher
+from unimm.training.distributed import World, launcher, uses_bf16
 from unimm.training.sharding import Sharded
 
 
@@ -69,3 +76,19 @@ def check_questions(settings: TrainingConfig, stage: Stage, world: World, fewest
             f"training.distributed=fsdp2 needs a question for every rank and micro-batch of a step ({parts}), and some "
             f"steps have {fewest}: raise strategy.understanding_samples, or use training.distributed=ddp"
         )
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Within: no advertisements and device lines of Lightning, none of its notes on how it is used here."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning's own use of torch, and modules that are frozen on purpose.
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated")
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from unimm.encoders.clip import build_clip
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector
-from unimm.evaluation.detectors.class_names import RENAMED
-from unimm.evaluation.geneval_prompts import OBJECT_NAMES
+from unimm.evaluation.detectors.instances import RENAMED
+from unimm.evaluation.geneval.prompts import OBJECT_NAMES
 from unimm.scenes.world import COLOURS
 
 CLIP = {

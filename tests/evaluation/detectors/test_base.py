@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector, Thresholds, check_images, objects_for, score_name
-from unimm.evaluation.detectors.class_names import RENAMED, geneval_names
+from unimm.evaluation.detectors.instances import RENAMED, geneval_names
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.geneval_prompts import OBJECT_NAMES
+from unimm.evaluation.geneval.prompts import OBJECT_NAMES
 from unimm.scenes.geneval_rules import compute_iou
 
 COLORS, COUNTING = {"tag": "colors"}, {"tag": "counting"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from unimm.evaluation.detectors.choose import choose
 from unimm.evaluation.detectors.scenes import Scenes
+from unimm.evaluation.suite import choose
 from unimm.registry import detectors
 
 

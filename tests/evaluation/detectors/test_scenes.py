@@ -8,7 +8,7 @@ import torch
 
 from unimm.evaluation.detectors.base import objects_for
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.geneval_results import judge_objects
+from unimm.evaluation.geneval.files import judge_objects
 from unimm.scenes.render import render
 from unimm.scenes.world import Item, Scene
 

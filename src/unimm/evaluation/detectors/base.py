@@ -3,20 +3,30 @@
 The selection follows ``evaluation/evaluate_images.py`` of djghosh13/geneval: per class, boxes strictly above the
 confidence threshold (a higher one for counting prompts), the 16 most confident of them, then without boxes that
 overlap a more confident one (off in the official defaults).
+
+GenEval's scores of images by any detector, under the detector's name: two detectors give two sets of scores.
+
+Overall is the official one, the unweighted mean of the tasks. Beside it stand the two other averages that are sometimes
+called GenEval: the share of all images that are correct, and that of prompts with at least one correct image.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from pydantic import Field
 from torch import Tensor
+from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
+from unimm.evaluation.geneval.files import evaluate_image
+from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
 
 MAX_OBJECTS = 16
@@ -91,3 +101,56 @@ def check_images(images: Tensor) -> None:
     """Raise ValueError unless the images are uint8 [B, 3, H, W]."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"detectors read uint8 images [B, 3, H, W], not {images.dtype} {list(images.shape)}")
+
+
+BATCH = 16
+
+
+class Detected(Metric):
+    """GenEval-protocol scores by one detector."""
+
+    class Config(ComponentConfig):
+        """Nothing to set: thresholds are the detector's."""
+
+    needs = frozenset({"images", "prompts"})
+
+    def __init__(self, config: Config, detector: Detector) -> None:
+        self.config, self.detector = config, detector
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None and evidence.prompts is not None and evidence.captions is not None
+        correct = []
+        for begin in tqdm(range(0, len(evidence.images), BATCH), desc=f"detecting ({self.detector.name})"):
+            found = self.detector.detect(evidence.images[begin : begin + BATCH])
+            for objects, metadata in zip(found, evidence.prompts[begin : begin + BATCH], strict=True):
+                counted = objects_for(objects, metadata, self.detector.thresholds)
+                correct.append(float(evaluate_image(counted, metadata)[0]))
+        return self._scores(correct, [metadata["tag"] for metadata in evidence.prompts], evidence.captions)
+
+    def _scores(self, correct: Sequence[float], tags: Sequence[str], prompts: Sequence[str]) -> list[Score]:
+        prefix = f"geneval[{self.detector.name}]"
+        thresholds = self.detector.thresholds.model_dump()
+        protocol: dict[str, Any] = {"name": score_name(self.detector), "thresholds": thresholds}
+        tasks = [[c if tag == task else None for c, tag in zip(correct, tags, strict=True)] for task in _distinct(tags)]
+        scores = [
+            Score(f"{prefix}/{task}", _mean(own), tags.count(task), protocol, own, clustered(own, prompts))
+            for task, own in zip(_distinct(tags), tasks, strict=True)
+        ]
+        overall, error = float(np.mean([score.value for score in scores])), clustered_mean(tasks, prompts)
+        by_prompt = [max(c for c, own in zip(correct, prompts, strict=True) if own == p) for p in _distinct(prompts)]
+        return [
+            *scores,
+            Score(f"{prefix}/overall", overall, len(correct), {**protocol, "mean of": "tasks"}, stderr=error),
+            Score(
+                f"{prefix}/correct_images", _mean(correct), len(correct), protocol, correct, clustered(correct, prompts)
+            ),
+            Score(f"{prefix}/correct_prompts", _mean(by_prompt), len(by_prompt), protocol),
+        ]
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _mean(items: Sequence[float | None]) -> float:
+    return float(np.mean([item for item in items if item is not None]))

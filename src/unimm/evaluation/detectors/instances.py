@@ -1,9 +1,15 @@
-"""Detectors that find instances first and name their colours afterwards with CLIP: all but the scenes' judge."""
+"""Detectors that find instances first and name their colours afterwards with CLIP: all but the scenes' judge.
+
+GenEval's class names for the labels of detectors trained on COCO, whose spelling differs between releases.
+
+Weights through ``transformers``, whole or not at all: the library would fill gaps with random numbers.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +20,7 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector, Thresholds, check_images
 from unimm.evaluation.detectors.colours import ColourClassifier
+from unimm.evaluation.geneval.prompts import OBJECT_NAMES
 
 
 class Instance(NamedTuple):
@@ -70,3 +77,63 @@ def _strongest(instances: Sequence[Instance], above: float) -> list[Instance]:
         if instance.score > above:
             by_class.setdefault(instance.name, []).append(instance)
     return [instance for own in by_class.values() for instance in own[:MAX_OBJECTS]]
+
+
+# GenEval renames three of COCO's classes; the other six are darknet's spelling, which Hugging Face label files share.
+RENAMED = {
+    "mouse": "computer mouse",
+    "remote": "tv remote",
+    "keyboard": "computer keyboard",
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+
+
+def geneval_names(labels: Iterable[str]) -> list[str]:
+    """The labels with GenEval's names for them, in order.
+
+    Raises ValueError that lists the classes of GenEval which no label stands for: their prompts would all fail.
+    """
+    names = [RENAMED.get(label, label) for label in labels]
+    missing = [name for name in OBJECT_NAMES if name not in names]
+    if missing:
+        raise ValueError(f"the detector has no label for {', '.join(missing)}: give one that was trained on COCO")
+    return names
+
+
+SHOWN = 5
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turn the errors of reading a checkpoint into a ValueError that says what is expected."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"cannot read a checkpoint from {source}: give a folder that the model's and its processor's "
+            f"save_pretrained wrote, or a Hugging Face id that this machine can reach ({error})"
+        ) from error
+
+
+def load_pretrained(model_class: Any, source: str, device: torch.device) -> Any:
+    """The frozen model of a local folder or Hugging Face id in float32.
+
+    Raises ValueError when it cannot be read, or when weights are missing or of another shape.
+    """
+    with reading(source):
+        model, report = model_class.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    mismatched = [key for key, *_ in report["mismatched_keys"]]
+    absent = sorted([*report["missing_keys"], *mismatched])
+    if absent:
+        raise ValueError(
+            f"{source} lacks {len(absent)} weights of {model_class.__name__} ({', '.join(absent[:SHOWN])}, ...): "
+            f"give a complete checkpoint of this model"
+        )
+    return model.eval().requires_grad_(False).to(device)

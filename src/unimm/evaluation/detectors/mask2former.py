@@ -13,9 +13,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from unimm.evaluation.detectors.class_names import geneval_names
-from unimm.evaluation.detectors.instances import Instance, InstanceDetector
-from unimm.evaluation.detectors.pretrained import load_pretrained, reading
+from unimm.evaluation.detectors.instances import Instance, InstanceDetector, geneval_names, load_pretrained, reading
 
 
 class Mask2Former(InstanceDetector):

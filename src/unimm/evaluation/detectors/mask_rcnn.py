@@ -8,8 +8,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from unimm.evaluation.detectors.class_names import geneval_names
-from unimm.evaluation.detectors.instances import Instance, InstanceDetector
+from unimm.evaluation.detectors.instances import Instance, InstanceDetector, geneval_names
 
 EXPECTED = (
     "the state_dict of torchvision's maskrcnn_resnet50_fpn_v2 for COCO (maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth "

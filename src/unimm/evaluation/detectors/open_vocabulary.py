@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.evaluation.detectors.base import Thresholds
-from unimm.evaluation.detectors.instances import Instance, InstanceDetector
-from unimm.evaluation.detectors.pretrained import load_pretrained, reading
-from unimm.evaluation.geneval_prompts import OBJECT_NAMES
+from unimm.evaluation.detectors.instances import Instance, InstanceDetector, load_pretrained, reading
+from unimm.evaluation.geneval.prompts import OBJECT_NAMES
 from unimm.scenes.prompts import article
 
 MODELS = {"owlvit": "OwlViTForObjectDetection", "owlv2": "Owlv2ForObjectDetection"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unimm.registry import nearest
-from unimm.study.errors import StudyError
+from unimm.study.processes import StudyError
 
 Start = Callable[[Sequence[str], int, Path], None]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import submitit
 
-from unimm.study.errors import StudyError
+from unimm.study.processes import StudyError
 
 MINUTES = 24 * 60
 

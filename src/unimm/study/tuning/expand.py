@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from unimm.config import current, flatten
 from unimm.registry import nearest
-from unimm.stored_config import current, flatten
-from unimm.study.arms import add_arms
-from unimm.study.differences import check_declared
-from unimm.study.errors import StudyError
-from unimm.study.plan import PlannedArm
+from unimm.study.expand import add_arms
+from unimm.study.plan import PlannedArm, check_declared
+from unimm.study.processes import StudyError
 from unimm.study.tuning.plan import KIND, SCHEMA_VERSION, TuningPlan, has, hashed, with_values
 from unimm.study.tuning.schema import Tuning, read_tuning
 

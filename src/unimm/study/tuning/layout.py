@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unimm.study.child import FAILED
+from unimm.runs.record import FILE, TrialRecord
+from unimm.study.processes import FAILED
 from unimm.study.tuning.plan import Trial, TuningPlan
-from unimm.training.trial_record import FILE, TrialRecord
 
 FORGIVEN = "--- given new attempts\n"
 

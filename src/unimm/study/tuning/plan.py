@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unimm.config import differing, flatten
 from unimm.files import write_json
-from unimm.stored_config import differing, flatten
-from unimm.study.differences import changes
-from unimm.study.errors import StudyError
-from unimm.study.plan import NOT_HASHED, PlannedArm, plan_hash
+from unimm.study.plan import NOT_HASHED, PlannedArm, changes, plan_hash
+from unimm.study.processes import StudyError
 
 SCHEMA_VERSION = 1
 KIND = "tuning"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from unimm.study.lock import is_held
+from unimm.study.processes import is_held
 from unimm.study.queue import ATTEMPTS, State
 from unimm.study.status import failure
 from unimm.study.tuning.layout import failures, lock_file, log_file, record_of

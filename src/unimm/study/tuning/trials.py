@@ -21,13 +21,12 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from unimm.files import write_json
-from unimm.study.errors import Crashed, Stopped
-from unimm.study.lock import Lock
+from unimm.runs.record import TrialSettings
+from unimm.study.processes import Crashed, Lock, Stopped
 from unimm.study.queue import State, Step, open_storage
 from unimm.study.tuning.layout import FORGIVEN, failures, lock_file, log_file, record_of, settings_file
 from unimm.study.tuning.plan import Trial, TuningPlan
 from unimm.study.tuning.status import states_of
-from unimm.training.trial_record import TrialSettings
 
 DIGITS = 4
 NUMBER = "number"

@@ -6,15 +6,14 @@ import sys
 from pathlib import Path
 
 from unimm.files import write_atomic, write_json
-from unimm.study.child import Children
-from unimm.study.errors import StudyError
+from unimm.runs.record import FILE, GIVEN_UP
+from unimm.study.processes import Children, StudyError
 from unimm.study.queue import ATTEMPTS
 from unimm.study.status import last_lines
 from unimm.study.tuning.layout import failures, log_file, record_of, settings_file, trial_folder
 from unimm.study.tuning.plan import Trial, TuningPlan, read_tuning_plan
 from unimm.study.tuning.trials import Trials
 from unimm.study.worker import clear_unclaimed, work_off
-from unimm.training.trial_record import FILE, GIVEN_UP
 
 
 def trial_command(settings: Path, out: Path) -> list[str]:

@@ -1,0 +1,107 @@
+"""Put an arm together from its configuration: foundation parts, fresh head and queries, objective, strategy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from unimm.backbones.causal_lm import CausalLM
+from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+from unimm.data.cache import at_once
+from unimm.data.source import Context, Source
+from unimm.devices import pick_device
+from unimm.encoders.calibrated import CalibratedEncoder, calibrate, calibration_images
+from unimm.evaluation.metrics.geneval import check_readable
+from unimm.foundation.folder import Foundation
+from unimm.pipeline import BATCH, Pipeline
+from unimm.pretraining.build import obtain
+from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
+from unimm.schema import RunConfig
+
+
+@dataclass
+class Arm:
+    """Everything that takes part in a run."""
+
+    foundation: Foundation
+    encoder: Encoder
+    decoder: Decoder
+    backbone: CausalLM
+    head: Head
+    objective: Objective
+    strategy: Strategy
+
+    def pipeline(self) -> Pipeline:
+        """The sampler of this arm."""
+        few = at_once(BATCH, self.foundation.resolution)
+        return Pipeline(self.backbone, self.head, self.objective, self.decoder, self.encoder.latent_spec(), few)
+
+
+def assemble(config: RunConfig) -> Arm:
+    """Build the arm; the head's weights depend on the seed alone."""
+    obtain(config.foundation)
+    foundation = foundation_of(config)
+    if foundation.resolution < foundation.trained_at:
+        check_readable(foundation.world, foundation.resolution)
+    encoder = build_encoder(config, foundation)
+    decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
+    strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
+    backbone = build_backbone(config, foundation, encoder, strategy)
+    spec = encoder.latent_spec()
+    objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
+    if config.head.name == "linear" and not objective.deterministic:
+        raise ValueError(f"head=linear sees neither noise nor time, so objective={config.objective.name} cannot use it")
+    torch.manual_seed(config.seed)
+    head: Head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, backbone.width)
+    return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
+
+
+def foundation_of(config: RunConfig) -> Foundation:
+    """The run's foundation, for images of its source's side.
+
+    Raises:
+        ValueError: stages whose sources have different sides, although they share one head and its latents.
+    """
+    own, first = (
+        getattr(source.config, "resolution", None)
+        for source in (config.source, config.data.statistics_source or config.source)
+    )
+    if own != first:
+        raise ValueError(
+            f"source.resolution={own or 'null'}, but that of the first stage is {first or 'null'}: all stages of an "
+            "arm have one resolution"
+        )
+    return Foundation(config.foundation, own)
+
+
+def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
+    """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
+    encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
+        encoder.check_decodable()
+        source = config.data.statistics_source or config.source
+        images = calibration_images(open_source(config.model_copy(update={"source": source}), foundation), encoder)
+        calibrate(encoder, images, pick_device(config.training.device))
+    return encoder
+
+
+def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, strategy: Strategy) -> CausalLM:
+    """The backbone from which the strategy starts."""
+    cls = _class(backbones, config.backbone.name)
+    backbone: CausalLM = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
+    backbone.check(strategy.stages())
+    return backbone
+
+
+def _class(registry: Registry[Any], name: str) -> Any:
+    """A component's class; constructors differ by kind, so they are checked when called, not by type."""
+    return registry.get(name)
+
+
+def open_source(config: RunConfig, foundation: Foundation) -> Source:
+    """Where the run's images and captions come from; ValueError if its files are not as they should be."""
+    context = Context(foundation.world, foundation.resolution, config.data.train_scenes)
+    source: Source = _class(sources, config.source.name).build(config.source.config, context)
+    return source

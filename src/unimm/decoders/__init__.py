@@ -1,1 +1,0 @@
-"""Decoders: latents back to images."""

@@ -1,0 +1,1 @@
+"""GenEval's own formats: its prompts, its folders of images, its result files."""

@@ -1,0 +1,1 @@
+"""The registered metrics, a file each; `unimm.evaluation.metric` says what one is."""

@@ -1,0 +1,229 @@
+"""Understanding: the share of one-word questions about test images that were answered correctly, by kind of question,
+and how true whole descriptions of images are (`unimm.evaluation.metrics.understanding`), where there are any.
+
+Overall is the mean of the kinds of question. Chance (one over the number of possible answers) stands in the protocol;
+the floor that matters, the same backbone shown a blank image, comes from scoring blind answers with this metric too.
+
+What a description of a scene states, and how much of it is true: the grammar of long captions read backwards.
+
+Facts are objects (size, colour, shape, place) and relations between coloured shapes. A description may name a scene's
+relations in any order and need not name all of them, so that for relations only the share of stated ones that hold is
+known; objects are all to be named once, so that they have an F1.
+
+What generation training did to understanding: the same questions answered before it and after it.
+
+Answers pair by question, so that the effect, after minus before, hangs on the questions whose answer flipped only. With
+n questions, of which ``gained`` became right and ``lost`` became wrong, its interval is that of Agresti and Min (2005):
+Wald's, with half a question added to each of the four outcomes,
+
+    d = (gained - lost) / (n + 2),   s^2 = (gained + lost + 1 - (gained - lost)^2 / (n + 2)) / (n + 2)^2,   d +- z s,
+
+which keeps its coverage when few answers flip and does not shrink to a point when none does. Overall is the mean of the
+kinds, as in the understanding score. The interval is about other questions to the same two models; it says nothing of
+other training seeds. Before and after a frozen backbone there is no effect to estimate: it is exactly what it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from unimm.component_config import ComponentConfig
+from unimm.evaluation.asking import REQUEST
+from unimm.evaluation.metric import Answered, Described, Evidence, Metric, Score
+from unimm.evaluation.statistics import clustered, clustered_mean
+from unimm.foundation.folder import Foundation
+from unimm.scenes.captions import place, size
+from unimm.scenes.questions import KINDS
+from unimm.scenes.world import RELATIONS, Scene
+
+_OBJECT = re.compile(r"\ban? (small|large) (\w+) (\w+) in the (\w+ \w+) of the image\b")
+_RELATION = re.compile(rf"\bthe (\w+) (\w+) is ({'|'.join(RELATIONS)}) the (\w+) (\w+)\b")
+
+
+class Stated(NamedTuple):
+    """Objects as (size, colour, shape, place), and relations as (colour, shape, relation, colour, shape)."""
+
+    objects: list[tuple[str, str, str, str]]
+    relations: list[tuple[str, str, str, str, str]]
+
+
+class Truth(NamedTuple):
+    """F1 of coloured shapes, and of those with their place, share of true relations, and whether all objects agree.
+
+    ``relations`` is None for a description that states none.
+    """
+
+    objects: float
+    places: float
+    relations: float | None
+    exact: bool
+
+
+def read(description: str) -> Stated:
+    """The facts that a description states; words outside the grammar state nothing."""
+    return Stated(
+        [found.groups() for found in _OBJECT.finditer(description)],  # type: ignore[misc]
+        [found.groups() for found in _RELATION.finditer(description)],  # type: ignore[misc]
+    )
+
+
+def truth(description: str, scene: Scene) -> Truth:
+    """How true a description is of a scene."""
+    stated = read(description)
+    shown = [(size(item), item.colour, item.shape, place(item)) for item in scene.items]
+    return Truth(
+        f1(Counter(o[1:3] for o in stated.objects), Counter(o[1:3] for o in shown)),
+        f1(Counter(o[1:] for o in stated.objects), Counter(o[1:] for o in shown)),
+        sum(_holds(relation, scene) for relation in stated.relations) / len(stated.relations)
+        if stated.relations
+        else None,
+        Counter(stated.objects) == Counter(shown),
+    )
+
+
+def f1(stated: Counter[tuple[str, ...]], shown: Counter[tuple[str, ...]]) -> float:
+    """Harmonic mean of precision and recall of two multisets; 0 where nothing is stated of something."""
+    return 2 * (stated & shown).total() / (stated.total() + shown.total())
+
+
+def _holds(relation: tuple[str, str, str, str, str], scene: Scene) -> bool:
+    """Whether any two objects of these colours and shapes stand like that."""
+    *subject, word, colour, shape = relation
+    return any(
+        [a.colour, a.shape] == subject and (b.colour, b.shape) == (colour, shape) and a.stands(word, b)
+        for a in scene.items
+        for b in scene.items
+        if a is not b
+    )
+
+
+class Understanding(Metric):
+    """Accuracy of answers by kind of question (exists, count, colour, relation) and overall, truth of descriptions."""
+
+    class Config(ComponentConfig):
+        """Nothing to set."""
+
+    needs = frozenset({"answers"})
+
+    def __init__(self, config: Config, foundation: Foundation) -> None:
+        self.config = config
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.answers is not None
+        images = [answer.image for answer in evidence.answers]
+        scores, parts = [], []
+        for kind in KINDS:
+            own = [answer for answer in evidence.answers if answer.kind == kind]
+            if own:
+                protocol = {
+                    "split": "test",
+                    "decision": "likeliest of the possible answers",
+                    "chance": float(np.mean([answer.chance for answer in own])),
+                }
+                items = [float(answer.correct) for answer in own]
+                error = clustered(items, [answer.image for answer in own])
+                name = f"understanding/{kind}"
+                scores.append(Score(name, float(np.mean(items)), len(items), protocol, items, error))
+                parts.append([float(answer.correct) if answer.kind == kind else None for answer in evidence.answers])
+        value = float(np.mean([score.value for score in scores]))
+        protocol = {
+            "split": "test",
+            "mean of": [score.name for score in scores],
+            "chance": float(np.mean([score.protocol["chance"] for score in scores])),
+        }
+        error = clustered_mean(parts, images)
+        overall = Score("understanding/overall", value, len(evidence.answers), protocol, stderr=error)
+        return [*scores, overall, *_descriptions(evidence.descriptions or ())]
+
+
+def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
+    """Means over images of how true descriptions are, by kind of fact."""
+    found = [truth(described.text, described.scene) for described in descriptions]
+    protocol = {"split": "test", "decision": "greedy", "request": REQUEST, "read by": "the grammar of long captions"}
+    scores = []
+    for kind in Truth._fields:
+        items = [None if value is None else float(value) for value in (getattr(facts, kind) for facts in found)]
+        own = [item for item in items if item is not None]
+        value = float(np.mean(own)) if own else None
+        error = clustered(items, range(len(items)))
+        scores.append(Score(f"descriptions/{kind}", value, len(own), protocol, items, error))
+    return scores if descriptions else []
+
+
+LEVEL = 0.95
+
+
+class Change(NamedTuple):
+    """Accuracy on ``n`` questions before and after, the effect with its interval, and how many answers flipped."""
+
+    n: int
+    before: float
+    after: float
+    effect: float
+    low: float
+    high: float
+    gained: int
+    lost: int
+
+
+def retention(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str, Change]:
+    """Change by kind of question, and ``overall``.
+
+    Raises ValueError unless both are answers to the same questions.
+    """
+    if [(answer.kind, answer.image) for answer in before] != [(answer.kind, answer.image) for answer in after]:
+        raise ValueError("answers pair by question: give the answers to the same questions before and after")
+    pairs = {
+        kind: [(b.correct, a.correct) for b, a in zip(before, after, strict=True) if a.kind == kind] for kind in KINDS
+    }
+    asked = {kind: own for kind, own in pairs.items() if own}
+    changes = {kind: _change(own) for kind, own in asked.items()}
+    spread = [_adjusted(own) for own in asked.values()]
+    centre = float(np.mean([middle for middle, _ in spread]))
+    deviation = float(np.sqrt(sum(deviation**2 for _, deviation in spread))) / len(spread)
+    low, high = _interval(centre, deviation)
+    before_mean = float(np.mean([change.before for change in changes.values()]))
+    after_mean = float(np.mean([change.after for change in changes.values()]))
+    n, gained, lost = (sum(getattr(c, name) for c in changes.values()) for name in ("n", "gained", "lost"))
+    overall = Change(n, before_mean, after_mean, after_mean - before_mean, low, high, gained, lost)
+    return {**changes, "overall": overall}
+
+
+def _change(pairs: Sequence[tuple[bool, bool]]) -> Change:
+    n, (before, after) = len(pairs), (float(np.mean(side)) for side in zip(*pairs, strict=True))
+    low, high = _interval(*_adjusted(pairs))
+    return Change(n, before, after, after - before, low, high, *_flips(pairs))
+
+
+def _flips(pairs: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
+    return sum(a and not b for b, a in pairs), sum(b and not a for b, a in pairs)
+
+
+def _adjusted(pairs: Sequence[tuple[bool, bool]]) -> tuple[float, float]:
+    """Agresti and Min's estimate and its standard deviation."""
+    n, (gained, lost) = len(pairs) + 2, _flips(pairs)
+    variance = (gained + lost + 1 - (gained - lost) ** 2 / n) / n**2
+    return (gained - lost) / n, float(np.sqrt(variance))
+
+
+def _interval(centre: float, deviation: float) -> tuple[float, float]:
+    z = float(norm.ppf((1 + LEVEL) / 2))
+    return max(centre - z * deviation, -1.0), min(centre + z * deviation, 1.0)
+
+
+def as_result(start: str, frozen: bool, before: Sequence[Answered] | None, after: Sequence[Answered]) -> dict[str, Any]:
+    """The ``retention`` of result.json.
+
+    A backbone that did not understand before has nothing to retain (``kinds`` is empty); of a frozen one, whose hash
+    was compared, the effect is exactly zero and has no interval.
+    """
+    changes = {} if before is None else retention(before, after)
+    rows = {kind: change._asdict() for kind, change in changes.items()}
+    exact = {"low": None, "high": None} if frozen else {}
+    return {"start": start, "exact": frozen, "kinds": {kind: row | exact for kind, row in rows.items()}}

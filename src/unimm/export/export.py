@@ -1,0 +1,125 @@
+"""`unimm export`: a finished run as a model that loads without the run, its foundation or a hub.
+
+The model card of an exported run: what it was made to find out, from what, how it scored, and what that leaves open.
+
+One run is one seed, so the card compares with nothing but the run's own floors and ceilings.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import yaml
+
+from unimm.export.finished import CONFIG, RESULT, FinishedRun, open_run, trained_arm
+from unimm.export.parts import CARD, write_manifest, write_parts
+from unimm.files import write_atomic
+from unimm.report.rendering import PlainTable, environment, markdown
+from unimm.report.table import headline
+
+COST = "Cost"
+
+
+def model_card(run: FinishedRun) -> str:
+    """``README.md``: YAML front matter as hubs read it, then the card."""
+    config, result = run.config, run.result
+    parts = [config.encoder.name, config.objective.name, config.strategy.name]
+    front = {"library_name": "unimm", "pipeline_tag": "text-to-image", "tags": ["unimm", "ablation", *parts]}
+    template = environment().get_template("model_card.md.j2")
+    return template.render(
+        front=yaml.safe_dump(front, sort_keys=False),
+        config=config,
+        result=result,
+        made_of=markdown(_made_of(run)),
+        trained_on=markdown(_trained_on(run)),
+        scores=markdown(_scores(run)),
+        protocols=[(score.name, _compact(score.protocol)) for score in result.scores],
+        deterministic=not any(field in type(config.objective.config).model_fields for field in ("steps", "guidance")),
+    )
+
+
+def _made_of(run: FinishedRun) -> PlainTable:
+    config, result = run.config, run.result
+    choices = ("encoder", "objective", "strategy", "backbone", "head")
+    rows = [(name, _compact(getattr(config, name).model_dump())) for name in choices]
+    rows += [
+        ("settings", config.settings),
+        ("foundation", config.foundation),
+        ("parameters", f"{result.parameters.trainable:,} trained, {result.parameters.frozen:,} frozen"),
+        *(
+            (f"hash: {name}", value if isinstance(value, str) else _compact(value))
+            for name, value in result.hashes.items()
+        ),
+    ]
+    return PlainTable("made_of", "", ("part", "choice"), tuple(rows), text_columns=2)
+
+
+def _trained_on(run: FinishedRun) -> PlainTable:
+    config, result = run.config, run.result
+    rows = [
+        ("world", result.world),
+        ("images", f"{result.resolution} pixels a side" if result.resolution else "of the foundation's resolution"),
+        ("source", _compact(config.source.model_dump(mode="json"))),
+        ("data", _compact(config.data.model_dump(mode="json"))),
+        ("generation samples", f"{result.counts.generation_samples:,}"),
+        ("understanding samples", f"{result.counts.understanding_samples:,}"),
+        ("steps", f"{result.counts.steps:,}"),
+        ("training", _compact(config.training.model_dump(mode="json"))),
+        ("seed", str(result.seed)),
+        ("device", result.device),
+        ("started", result.started.isoformat()),
+        ("versions", _compact(result.versions)),
+    ]
+    return PlainTable("trained_on", "", ("what", "value"), tuple(rows), text_columns=2)
+
+
+def _scores(run: FinishedRun) -> PlainTable:
+    table = headline(run.result)
+    rows = tuple(
+        (row.group.partition(" (")[0], row.label, row.value, row.n, *row.references)
+        for row in table.rows
+        if row.group != COST
+    )
+    return PlainTable("scores", "", ("group", "score", "value", "n", *table.references), rows, text_columns=2)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def export_run(run_dir: Path, folder: Path) -> Path:
+    """Write the run's model into ``folder``, whole or not at all; returns the path of its card.
+
+    Raises:
+        ValueError: the run is unfinished or not what was scored, or its decoder cannot be exported.
+        FileExistsError: ``folder`` holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: export into a new or empty folder")
+    run = open_run(run_dir)
+    pipeline = trained_arm(run).pipeline()
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    unfinished.mkdir(parents=True)
+    try:
+        write_parts(pipeline, run.config, unfinished)
+        for name in (CONFIG, RESULT):
+            shutil.copyfile(run_dir / name, unfinished / name)
+        write_atomic(unfinished / CARD, model_card(run))
+        write_manifest(unfinished)
+        _as_readable_as(unfinished / CARD, unfinished)
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder / CARD
+
+
+def _as_readable_as(example: Path, folder: Path) -> None:
+    """Give every file the mode of ``example``: the libraries write weights that only their owner can read."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(example.stat().st_mode)

@@ -1,1 +1,0 @@
-"""Generation: prompts to images."""

@@ -1,0 +1,79 @@
+"""Prompts to images: backbone, objective's sampler, decoder.
+
+Every sample's noise is keyed by (prompt number, image number) and by stage, so an image does not depend on the batch
+it was made in, and two arms with the same latents start from the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from unimm.backbones.causal_lm import CausalLM, conditions_of
+from unimm.backbones.wording import generation_ids
+from unimm.components import Decoder, Head, LatentSpec, Objective
+from unimm.noise import NoiseSource
+
+BATCH = 64
+
+
+class Pipeline:
+    """All parts of a trained arm that sampling needs; ``decoded_at_once``: how many images the decoder gets a time."""
+
+    def __init__(
+        self,
+        backbone: CausalLM,
+        head: Head,
+        objective: Objective,
+        decoder: Decoder,
+        spec: LatentSpec,
+        decoded_at_once: int = BATCH,
+    ) -> None:
+        self.backbone, self.head, self.objective = backbone, head, objective
+        self.decoder, self.spec, self.decoded_at_once = decoder, spec, decoded_at_once
+
+    def to(self, device: torch.device) -> Pipeline:
+        """Move all parts to a device, in place."""
+        for part in (self.backbone, self.head, self.decoder):
+            part.to(device)
+        return self
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        keys: Sequence[str],
+        noise: NoiseSource,
+        batch: int = BATCH,
+        decoder_keys: Sequence[str] | None = None,
+    ) -> UInt8[Tensor, "m 3 s s"]:
+        """One image for every prompt, with a progress bar; equal keys mean equal noise.
+
+        ``decoder_keys`` gives the decoder keys of its own, so that one stage's noise can change alone.
+        """
+        decoder_keys = keys if decoder_keys is None else decoder_keys
+        images = []
+        for begin in tqdm(range(0, len(prompts), batch), desc="sampling", unit="batch"):
+            part = slice(begin, begin + batch)
+            images.append(self._batch(prompts[part], keys[part], decoder_keys[part], noise))
+        return torch.cat(images)
+
+    def _batch(
+        self, prompts: Sequence[str], keys: Sequence[str], decoder_keys: Sequence[str], noise: NoiseSource
+    ) -> UInt8[Tensor, "b 3 s s"]:
+        tokenizer = self.backbone.tokenizer
+        rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
+        conditions = conditions_of(self.backbone, rows)
+        shape = (self.spec.tokens, self.spec.channels)
+        latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
+        parts = [slice(begin, begin + self.decoded_at_once) for begin in range(0, len(latents), self.decoded_at_once)]
+        return torch.cat([to_uint8(self.decoder.decode(latents[part], noise, decoder_keys[part])) for part in parts])
+
+
+def to_uint8(images: Tensor) -> UInt8[Tensor, "b 3 s s"]:
+    """Images in [0, 1] as bytes on the CPU."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()

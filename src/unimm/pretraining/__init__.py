@@ -1,0 +1,1 @@
+"""What trains a foundation: recipes of its parts, their sizes, and the build that writes the verified folder."""

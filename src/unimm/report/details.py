@@ -1,0 +1,169 @@
+"""The judge's card as a table: how it reads images whose content is known.
+
+When a run first reached its preset scores, as a table.
+
+Understanding before and after generation training as a table.
+
+What each stage of a run trained on, cost and scored, side by side.
+"""
+
+from collections.abc import Callable
+
+from unimm.report.rendering import PlainTable
+from unimm.report.study.numbers import HEADLINE, short
+from unimm.report.table import described, duration, number, with_error
+from unimm.runs.record import Bounds, Change, Reached, Reading, Result, StageRecord
+
+_VIEWS = {"real": "as rendered", "decoder": "through encoder and decoder"}
+_JUDGE_NOTE = (
+    "Share of objects whose shape and colour, and of images whose number of objects, the judge reads rightly. Blur is "
+    "given in shares of the width, noise in shares of the range. A loss through encoder and decoder is the decoder's "
+    "and the judge's together; scores by this judge cannot be higher than that."
+)
+
+
+def judge_table(result: Result) -> PlainTable | None:
+    """One row a kind of image; None for a run that has no card."""
+    card = result.judge_card
+    if card is None:
+        return None
+    rows = tuple(
+        (
+            _VIEWS.get(name, name),
+            *(number(reading.accuracy) for reading in (view.shape, view.colour, view.count)),
+            number(view.surplus),
+            "; ".join(filter(None, map(_most_common_mistake, (view.shape, view.colour, view.count)))) or "none",
+        )
+        for name, view in card.views.items()
+    )
+    headers = ("real scenes", "shape", "colour", "number", "surplus objects an image", "most common mistakes")
+    title = f"The judge on {card.images} images whose content is known"
+    return PlainTable("judge_card", title, headers, rows, _JUDGE_NOTE)
+
+
+def _most_common_mistake(reading: Reading) -> str:
+    """What was taken for what most often, as a share of all that truly were so."""
+    mistakes = [
+        (count, true, read) for true, row in reading.confusion.items() for read, count in row.items() if read != true
+    ]
+    if not mistakes:
+        return ""
+    count, true, read = max(mistakes)
+    return f"{true} as {read} ({count / sum(reading.confusion[true].values()):.0%})"
+
+
+_REACHED_NOTE = (
+    "First crossing on validation prompts, log-linear between snapshots, that the next snapshot confirms. Targets are "
+    "the same for every run. A run that has not reached one by its last snapshot is censored: it is at least so dear, "
+    "and comparisons keep it. Training only; the foundation's cost stands in its card."
+)
+
+
+def reached_table(result: Result) -> PlainTable | None:
+    """One row a preset score; None for a run without a learning curve."""
+    if result.efficiency is None or not result.efficiency.reached:
+        return None
+    rows = tuple(
+        (
+            f"{_words(row)} {row.target:g}",
+            _outcome(row, result.curve[-1].samples),
+            _shown(row.samples, "{:,.0f}".format),
+            _shown(row.flops, lambda value: number(value / 1e12)),
+            _shown(row.seconds, duration),
+        )
+        for row in result.efficiency.reached
+    )
+    headers = ("score", "reached?", "samples", "TFLOP", "training time")
+    return PlainTable("reached", "Cost of reaching a preset score", headers, rows, _REACHED_NOTE, text_columns=2)
+
+
+def _words(row: Reached) -> str:
+    group, label = described(row.score)
+    return f"{group.partition(' (')[0]}, {label}:"
+
+
+def _outcome(row: Reached, last: int) -> str:
+    if row.samples.high is not None:
+        return "yes" if row.samples.low else "before the first snapshot"
+    if row.samples.low < last:
+        return "at the last snapshot only, which none confirms"
+    return f"not reached in {last:,} samples"
+
+
+def _shown(bounds: Bounds, form: Callable[[float], str]) -> str:
+    if bounds.high is None:
+        return f"≥ {form(bounds.low)}"
+    return form(bounds.low) if bounds.low == bounds.high else f"< {form(bounds.high)}"
+
+
+_EXACT = (
+    "The backbone is frozen: its weights came out as they went in (hash) and so did its logits, so that nothing was "
+    "lost by construction. That is a fact and no estimate; it has no interval."
+)
+_ESTIMATE = (
+    "Share of the same questions answered rightly; after minus before, with a 95 % interval over questions (Agresti "
+    "and Min 2005). One run is one seed: the interval does not cover other trainings."
+)
+_NONE = (
+    "There is no before: this run's backbone started from language alone and could not answer questions about images. "
+    "Compare its understanding score with that of a sequential arm, which saw as many questions."
+)
+
+
+def retention_table(result: Result) -> PlainTable | None:
+    """One row a kind of question; no rows where there was no understanding before; None where nobody asked."""
+    if result.retention is None:
+        return None
+    rows = tuple(
+        (
+            kind,
+            f"{change.n:,}",
+            number(change.before),
+            number(change.after),
+            _effect(change),
+            str(change.gained),
+            str(change.lost),
+        )
+        for kind, change in result.retention.kinds.items()
+    )
+    headers = ("questions", "n", "before", "after", "effect (interval)", "became right", "became wrong")
+    note = _NONE if not rows else _EXACT if result.retention.exact else _ESTIMATE
+    title = "Understanding before and after generation training"
+    marked = frozenset(i for i, row in enumerate(rows) if row[0] == "overall")
+    return PlainTable("retention", title, headers, rows, note, marked)
+
+
+def _effect(change: Change) -> str:
+    if change.low is None or change.high is None:
+        return "exactly 0"
+    return f"{change.effect:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
+
+
+_STAGES_NOTE = (
+    "Each stage starts from the averaged weights of the one before, with fresh optimiser state, and was scored on the "
+    "same prompts with the same noise. The scores above are the last stage's; costs above are those of all stages."
+)
+
+
+def stages_table(result: Result) -> PlainTable | None:
+    """One row a quantity, one column a stage; None for a run without stages."""
+    if not result.stages:
+        return None
+    measured = {score.name for stage in result.stages for score in stage.scores}
+    facts = {
+        "trained on": lambda stage: stage.source,
+        "strategy": lambda stage: stage.strategy,
+        "learning rate": lambda stage: f"{stage.learning_rate:g}",
+        "generation samples": lambda stage: f"{stage.counts.generation_samples:,}",
+        "training work (TFLOP)": lambda stage: number(stage.train_flops / 1e12),
+        "training time": lambda stage: duration(stage.train_seconds),
+    }
+    rows = [(name, *map(read, result.stages)) for name, read in facts.items()]
+    rows += [(short(name), *(_score(stage, name) for stage in result.stages)) for name in HEADLINE if name in measured]
+    headers = ("", *(stage.name for stage in result.stages))
+    return PlainTable("stages", "Stages", headers, tuple(rows), _STAGES_NOTE)
+
+
+def _score(stage: StageRecord, name: str) -> str:
+    found = next((score for score in stage.scores if score.name == name), None)
+    return "" if found is None else with_error(found.value, found.stderr)

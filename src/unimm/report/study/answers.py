@@ -1,0 +1,240 @@
+"""A verdict as a reader wants it: one sentence that answers the claim, its interval, and on how much it rests.
+
+The one sentence that answers a claim, by verdict and kind of claim.
+"""
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+from unimm.analysis.claims import BestCell, Claim, Difference, Invariant, Measured, NonInferiority, Reach
+from unimm.analysis.results import StudyResults
+from unimm.analysis.verdicts import Outcome, Verdict, decide
+from unimm.report.rendering import PlainTable
+from unimm.report.study.evidence import at_an_end
+from unimm.report.study.folder import Study
+from unimm.report.study.numbers import between, short, signed, times
+from unimm.report.table import number
+
+
+def measured(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """Answers a claim with a number and its interval."""
+    if verdict.outcome is Outcome.UNTESTABLE:
+        return f"Not tested: {verdict.note}."
+    found = _reverse if verdict.outcome is Outcome.CONTRADICTED and not isinstance(claim, Reach) else _finding
+    sentence = _SENTENCES[verdict.outcome](claim, verdict, found(study, claim, verdict))
+    return sentence + _note(verdict) + _stuck(study, claim, verdict)
+
+
+def checked(verdict: Verdict) -> str:
+    """Answers an invariant."""
+    sentences = {
+        Outcome.SUPPORTED: "Yes, exactly, in every run.",
+        Outcome.CONTRADICTED: f"No; {verdict.note}.",
+        Outcome.UNTESTABLE: f"Not tested: {verdict.note}.",
+    }
+    return sentences[verdict.outcome]
+
+
+def _supported(claim: Measured, verdict: Verdict, finding: str) -> str:
+    worst = f", so not worse by {number(claim.margin)} or more" if isinstance(claim, NonInferiority) else ""
+    return f"Yes: {finding}{worst}."
+
+
+def _contradicted(claim: Measured, verdict: Verdict, finding: str) -> str:
+    return f"No, the reverse: {finding}."
+
+
+def _negligible(claim: Measured, verdict: Verdict, finding: str) -> str:
+    limit = f"x{claim.smallest_ratio:g}" if isinstance(claim, Reach) else f"±{number(claim.margin)}"
+    return f"No difference that matters ({limit} would): {finding}."
+
+
+def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
+    seeds = verdict.seeds_needed
+    if seeds is None:
+        what = "longer runs or other checkpoints" if isinstance(claim, Reach) else "more prompts"
+        return f"Open: {finding}; {what} are needed, not more seeds."
+    return f"Open: {finding}; if that stayed, about {seeds:,} seeds an arm would decide."
+
+
+_SENTENCES = {
+    Outcome.SUPPORTED: _supported,
+    Outcome.CONTRADICTED: _contradicted,
+    Outcome.NEGLIGIBLE: _negligible,
+    Outcome.INCONCLUSIVE: _inconclusive,
+}
+
+
+def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """What was measured; a difference is positive in the claimed direction."""
+    shown = times if isinstance(claim, Reach) else signed
+    effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
+    if isinstance(claim, Reach):
+        budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
+        goal = f"{claim.target:g} of {short(claim.metric)}"
+        return f"{claim.slower} needs {effect} ({interval}) the {budget} of {claim.faster} for {goal}"
+    return _difference(study, claim, claim.direction, effect, interval)
+
+
+def _reverse(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """What was measured against the claim, in positive numbers: "lower by 0.14" instead of "higher by -0.14"."""
+    assert verdict.estimate is not None and verdict.low is not None and verdict.high is not None
+    effect, interval = signed(-verdict.estimate), between(-verdict.high, -verdict.low, signed)
+    return _difference(study, claim, {"higher": "lower", "lower": "higher"}[claim.direction], effect, interval)
+
+
+def _difference(study: Study, claim: Measured, direction: str, effect: str, interval: str) -> str:
+    at = " at equal FLOPs" if claim.budget == "flops" else ""
+    return f"{short(claim.metric)} {direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
+
+
+@singledispatch
+def _favoured(claim: Measured, study: Study) -> str:
+    """Which side of the comparison the claim favours."""
+    raise NotImplementedError(type(claim))
+
+
+@_favoured.register
+def _(claim: BestCell, study: Study) -> str:
+    return claim.best
+
+
+@_favoured.register(Difference)
+@_favoured.register(NonInferiority)
+def _(claim: Difference | NonInferiority, study: Study) -> str:
+    """What the arms with positive weights share and the others lack (`sequential`), or else their names."""
+    levels: dict[str, set[object]] = {
+        arm: {planned.component(kind) for kind in ("encoder", "objective", "strategy")}
+        for arm, planned in study.plan.arms.items()
+    }
+    ours = [levels[arm] for arm, weight in claim.contrast.items() if weight > 0]
+    theirs = [levels[arm] for arm, weight in claim.contrast.items() if weight < 0]
+    shared = set.intersection(*ours) - set.union(*theirs)
+    return " and ".join(sorted(map(str, shared))).replace("_", " ") or ", ".join(
+        arm for arm, weight in claim.contrast.items() if weight > 0
+    )
+
+
+def _note(verdict: Verdict) -> str:
+    """The rival, or how many runs reached the target."""
+    return f" {verdict.note[0].upper()}{verdict.note[1:]}." if verdict.note else ""
+
+
+def _stuck(study: Study, claim: Measured, verdict: Verdict) -> str:
+    """Arms at their floor or ceiling, whose distance from the others is then understated."""
+    ends = {end: arms for end, arms in at_an_end(study, claim).items() if arms}
+    return "".join(f" At the {end}: {', '.join(arms)}." for end, arms in ends.items())
+
+
+# Every outcome has a word, and a mark for readers who do not see its colour.
+MARKS = {
+    Outcome.SUPPORTED: "✓",
+    Outcome.CONTRADICTED: "✗",
+    Outcome.NEGLIGIBLE: "≈",
+    Outcome.INCONCLUSIVE: "?",
+    Outcome.UNTESTABLE: "-",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One claim, answered; `effect` and `interval` are empty where there is no number."""
+
+    claim: Claim
+    verdict: Verdict
+    sentence: str
+    effect: str
+    interval: str
+    sample: str
+    role: str
+
+    @property
+    def mark(self) -> str:
+        """The outcome's sign."""
+        return MARKS[self.verdict.outcome]
+
+
+def answers(study: Study, results: StudyResults) -> list[Answer]:
+    """Every claim of the plan with its verdict, in the plan's order."""
+    claims = study.plan.claims
+    verdicts = decide(claims, results)
+    return [_answer(study, claim, verdict) for claim, verdict in zip(claims.claims, verdicts, strict=True)]
+
+
+def tally(found: list[Answer]) -> list[tuple[Outcome, int]]:
+    """How often each outcome came, those that did."""
+    counts = [(outcome, sum(answer.verdict.outcome is outcome for answer in found)) for outcome in MARKS]
+    return [(outcome, count) for outcome, count in counts if count]
+
+
+def scopes(found: list[Answer]) -> dict[str, list[str]]:
+    """What each verdict holds for, and the claims that share it."""
+    shared: dict[str, list[str]] = {}
+    for answer in found:
+        shared.setdefault(answer.verdict.scope, []).append(answer.claim.id)
+    return shared
+
+
+def details(found: list[Answer]) -> PlainTable:
+    """All that stands behind the verdicts."""
+    headers = (
+        "claim",
+        "verdict",
+        "metric",
+        "effect",
+        "interval",
+        "level",
+        "p adjusted",
+        "smallest effect",
+        "seeds x prompts",
+    )
+    rows = tuple(_details(answer) for answer in found)
+    note = (
+        "Effects are in the metric's unit and positive in the claimed direction; x2 means that the other arm pays "
+        "twice as much. Intervals and p-values are adjusted for all claims of the same role (Holm for primary ones, "
+        "false coverage rate for secondary ones)."
+    )
+    return PlainTable("claims", "Claims and their intervals", headers, rows, note, text_columns=3)
+
+
+def _details(answer: Answer) -> tuple[str, ...]:
+    claim, verdict = answer.claim, answer.verdict
+    if isinstance(claim, Invariant):
+        return (claim.id, verdict.outcome.value, "checked in every run", "", "", "", "", "", answer.sample)
+    level = "" if verdict.level is None else f"{100 * (1 - verdict.level):.2f} %"
+    p = "" if verdict.p_adjusted is None else f"{verdict.p_adjusted:.2g}"
+    smallest = times(claim.smallest_ratio) if isinstance(claim, Reach) else number(claim.margin)
+    return (
+        claim.id,
+        verdict.outcome.value,
+        claim.metric,
+        answer.effect,
+        answer.interval,
+        level,
+        p,
+        smallest,
+        answer.sample,
+    )
+
+
+def _answer(study: Study, claim: Claim, verdict: Verdict) -> Answer:
+    if isinstance(claim, Invariant):
+        return Answer(claim, verdict, checked(verdict), "", "", _sample(verdict), "invariant")
+    effect = interval = ""
+    if verdict.estimate is not None:
+        shown = times if isinstance(claim, Reach) else signed
+        effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
+    return Answer(
+        claim,
+        verdict,
+        measured(study, claim, verdict),
+        effect,
+        interval,
+        _sample(verdict),
+        claim.role,
+    )
+
+
+def _sample(verdict: Verdict) -> str:
+    """Seeds an arm, and prompts where the score has a value for each."""
+    return " x ".join(f"{count:,}" for count in (verdict.n_seeds, verdict.n_items) if count)

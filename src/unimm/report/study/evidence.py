@@ -1,0 +1,329 @@
+"""From run folders to what verdicts read: scores by run or by prompt, learning curves, facts and guards.
+
+Scores at equal generation samples are those of the finished runs on the test prompts. Scores at equal FLOPs are read
+off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints.
+
+What a score could be at worst and at best: the floors and ceilings that runs measured beside it.
+
+The conditions without which a claim is untestable, checked on the runs of the arms that it names.
+
+    complete               every planned run is finished and measured the metric, over the same number of items, under
+                           the same protocol, and not with the bias of too few images
+    budgets_match          the arms spent the same of the claim's budget
+    judge_passes           the judge accepts real scenes
+    evaluator_independent  the features and evaluators that score are not what the arm trains against
+    within_range           the arms do not all sit at the floor, or all at the ceiling, where nothing can differ; for a
+                           claim of "no worse", none of them does
+
+An arm at the floor beside one well above it does show a difference (one that is rather too small), so `within_range`
+lets a claimed difference pass unless every arm sits at the same end; `at_an_end` names the arms for the reader. What is
+too small favours "no worse", though: arms that cannot get worse hide what the others lose.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from operator import eq, lt
+
+import numpy as np
+from pydantic import JsonValue
+
+from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
+from unimm.analysis.results import Curve, Guard, StudyResults
+from unimm.report.study.folder import Array, Items, Study, StudyRun
+from unimm.runs.record import NamedScores, Result, Score
+
+
+def reference(run: StudyRun, kind: str, metric: str) -> float | None:
+    """The run's floor (`floors`) or lowest ceiling (`ceilings`) of a score: what its own parts allow, if measured."""
+    tables: Mapping[str, NamedScores] = getattr(run.result, kind)
+    values = [value for scores in tables.values() if (value := scores.get(metric)) is not None]
+    return min(values) if values else None
+
+
+def mean_reference(study: Study, arm: str, kind: str, metric: str) -> float | None:
+    """Mean over seeds of an arm's floor or ceiling, or None where none was measured."""
+    values = [value for run in study.finished(arm) if (value := reference(run, kind, metric)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+JUDGE_AT_LEAST = 0.99
+MARGIN = 0.03
+NAMED = 4
+
+
+def guards(study: Study) -> dict[str, Guard]:
+    """Guard -> function that gives None if a claim passes, and otherwise what was found."""
+    checks: dict[str, Callable[[Study, Claim], str | None]] = {
+        "complete": _complete,
+        "budgets_match": _budgets_match,
+        "judge_passes": _judge_passes,
+        "evaluator_independent": _evaluator_independent,
+        "within_range": _within_range,
+    }
+    return {name: partial(check, study) for name, check in checks.items()}
+
+
+def arms_of(claim: Claim) -> list[str]:
+    """The arms that a claim names, in its order."""
+    return list(dict.fromkeys(name for _, kind, name in claim.references() if kind == "arms"))
+
+
+def at_an_end(study: Study, claim: Claim) -> dict[str, list[str]]:
+    """The claim's arms whose mean lies within 3 % of the range from its floor (`floor`) or ceiling (`ceiling`)."""
+    found: dict[str, list[str]] = {"floor": [], "ceiling": []}
+    if isinstance(claim, Invariant):
+        return found
+    for arm in arms_of(claim):
+        limits = _limits(study, arm, claim.metric)
+        if limits is not None:
+            floor, ceiling = limits
+            mean, margin = study.values(arm, claim.metric).mean(), MARGIN * (ceiling - floor)
+            found["floor"] += [arm] if mean <= floor + margin else []
+            found["ceiling"] += [arm] if mean >= ceiling - margin else []
+    return found
+
+
+def _runs(study: Study, claim: Claim) -> Iterable[tuple[str, StudyRun]]:
+    return ((f"{arm}, seed {seed}", run) for arm in arms_of(claim) for seed, run in study.runs[arm].items())
+
+
+def _complete(study: Study, claim: Claim) -> str | None:
+    missing = [f"{arm} seed {seed}" for (arm, seed) in study.missing if arm in arms_of(claim)]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        return f"runs not finished: {', '.join(missing[:NAMED])}{more}"
+    if isinstance(claim, Invariant):
+        return None
+    unmeasured = [name for name, run in _runs(study, claim) if np.isnan(run.value(claim.metric))]
+    if unmeasured:
+        return f"{claim.metric} could not be measured in {'; '.join(unmeasured)}"
+    scores = [s for _, run in _runs(study, claim) for s in run.result.scores if s.name == claim.metric]
+    # Of a score among correct images only the protocol is the same in every arm: how many are correct is a finding.
+    counts = sorted({score.n for score in scores if "among" not in score.protocol})
+    if len(counts) > 1:
+        return f"runs scored different numbers of items: {', '.join(map(str, counts))}"
+    return _not_comparable(claim.metric, scores)
+
+
+def _not_comparable(metric: str, scores: Sequence[Score]) -> str | None:
+    """Why a metric's values are no ground for a verdict: it is no score, or biased, or was measured differently."""
+    if metric.startswith("bias/"):
+        return f"{metric} is a diagnostic of an evaluator's bias and no score"
+    if any(score.protocol.get("biased") for score in scores):
+        return f"{metric} of {scores[0].n:,} images is biased upwards: claim the kernel distance, or score more images"
+    for key in sorted(set.intersection(*(set(score.protocol) for score in scores))):
+        values = {_spelled(score.protocol[key]) for score in scores}
+        if len(values) > 1:
+            return f"runs measured {metric} differently: {key} is {' or '.join(sorted(values))}"
+    return None
+
+
+def _spelled(value: JsonValue) -> str:
+    """A protocol's entry as text; numbers to six digits, which another machine's rounding does not reach."""
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, sort_keys=True)
+
+
+def _budgets_match(study: Study, claim: Claim) -> str | None:
+    assert not isinstance(claim, Invariant), "claims files give invariants no budget"
+    if claim.budget == "flops":
+        # Scores are read off the learning curves at one common number of FLOPs: equal by construction.
+        unknown = [name for name, run in _runs(study, claim) if run.result.efficiency is None]
+        return f"FLOPs were not recorded in {'; '.join(unknown)}" if unknown else None
+    spent = {(run.result.counts.generation_samples, run.result.counts.steps) for _, run in _runs(study, claim)}
+    if len(spent) == 1:
+        return None
+    return "arms spent " + "; ".join(f"{samples:,} samples in {steps:,} steps" for samples, steps in sorted(spent))
+
+
+def _judge_passes(study: Study, claim: Claim) -> str | None:
+    for name, run in _runs(study, claim):
+        accepted = run.result.ceilings.get("real", {}).get("geneval/overall")
+        if accepted is None:
+            return f"{name}: the judge was not tried on real scenes"
+        if accepted < JUDGE_AT_LEAST:
+            return f"{name}: the judge accepts {accepted:.1%} of real scenes, less than {JUDGE_AT_LEAST:.0%}"
+    return None
+
+
+def _evaluator_independent(study: Study, claim: Claim) -> str | None:
+    for arm in arms_of(claim):
+        target = study.plan.arms[arm].component("encoder")
+        for run in study.finished(arm):
+            hashes = run.result.hashes
+            evaluators = {key: value for key, value in hashes.items() if key.startswith(("features", "evaluator"))}
+            if target not in hashes or not evaluators:
+                return f"{arm}: the weights of {target} or of the evaluators have no recorded hash"
+            same = [name for name, value in evaluators.items() if value == hashes[target]]
+            if same:
+                return f"{arm} trains against {target}, whose weights are also {', '.join(same)}"
+    return None
+
+
+def _within_range(study: Study, claim: Claim) -> str | None:
+    assert not isinstance(claim, Invariant), "claims files give invariants no metric"
+    arms = arms_of(claim)
+    if any(_limits(study, arm, claim.metric) is None for arm in arms):
+        return f"no floor of {claim.metric} was measured in every arm"
+    for end, stuck in at_an_end(study, claim).items():
+        if stuck and isinstance(claim, NonInferiority):
+            return f"{', '.join(stuck)} at the {end} of {claim.metric}, where a loss cannot show"
+        if len(stuck) == len(arms):
+            return f"every arm lies within {MARGIN:.0%} of its {end} of {claim.metric}"
+    return None
+
+
+def _limits(study: Study, arm: str, metric: str) -> tuple[float, float] | None:
+    """Mean floor and ceiling of an arm; a fraction without a measured ceiling can reach 1."""
+    floor, ceiling = (mean_reference(study, arm, kind, metric) for kind in ("floors", "ceilings"))
+    return None if floor is None else (floor, 1.0 if ceiling is None else ceiling)
+
+
+Fact = Callable[[Result], bool | None]
+
+# Scores that are means of task means over prompts, and the first word of their tasks' scores.
+BY_PROMPT = {"geneval/overall": "geneval", "geneval_long/overall": "geneval_long"}
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+
+
+def evidence(study: Study) -> StudyResults:
+    """Everything that the study's claims are decided on."""
+    scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
+    tasks = {metric: found for metric, kind in BY_PROMPT.items() if (found := _prompt_tasks(study, kind)) is not None}
+    for metric in tasks:
+        scores[metric] = {
+            arm: np.array([_by_prompt(run, BY_PROMPT[metric]) for run in study.finished(arm)]) for arm in scores[metric]
+        }
+    curves = _curves(study)
+    budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
+    if curves and all(run.result.efficiency for run in study.all_runs):
+        budgets["flops"] = {metric: _at_equal_flops(curves[metric]) for metric in curves}
+    return StudyResults(
+        setting=setting(study),
+        scores=budgets,
+        tasks=tasks,
+        curves=curves,
+        facts={name: _checked(study, check) for name, check in FACTS.items()},
+        unfinished=Counter(arm for arm, _ in study.missing),
+        guards=guards(study),
+    )
+
+
+def setting(study: Study) -> str:
+    """Where the numbers hold: world, profile and size."""
+    worlds = sorted({run.result.world for run in study.all_runs})
+    sizes = [run.result.parameters.trainable / 1e6 for run in study.all_runs]
+    if not sizes:
+        return f"profile {study.plan.profile}"
+    span = " to ".join(
+        dict.fromkeys(f"{size:.1f}" if size >= 0.1 else f"{size:.2g}" for size in (min(sizes), max(sizes)))
+    )
+    return f"the world {' and '.join(worlds)}, profile {study.plan.profile}, {span} M trainable parameters"
+
+
+def _by_run(study: Study, metric: str) -> dict[str, Array]:
+    return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
+
+
+def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
+    """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one.
+
+    One prompt a task says nothing about how prompts vary: such scores are taken by run.
+    """
+    seen: list[tuple[str, ...]] = []
+    for run in study.all_runs:
+        if run.items is None or not any(f"{kind}/{task}" in run.items.scores for task in TASKS):
+            return None
+        seen.append(tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS))
+    if not seen or len(set(seen)) > 1:
+        return None
+    first = study.all_runs[0]
+    assert first.items is not None
+    tasks = [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
+    return tasks if min(Counter(tasks).values()) > 1 else None
+
+
+def _by_prompt(run: StudyRun, kind: str) -> Array:
+    """Score of every prompt, `[prompts]`: the mean over its images. Long wordings follow their short ones' order."""
+    assert run.items is not None
+    items = run.items
+    correct = [
+        items.scores[f"{kind}/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
+    ]
+    return np.array([np.mean([float(correct[i] or 0) for i in block]) for block in _blocks(run, items)])
+
+
+def _blocks(run: StudyRun, items: Items) -> list[list[int]]:
+    """Positions of each prompt's images. The test repeats short texts, so that a text does not tell prompts apart."""
+    size = int(run.result.config["evaluation"]["images_per_prompt"])  # type: ignore[index, call-overload, arg-type]
+    positions = [i for i, row in enumerate(items.prompts) if row.tag in TASKS]
+    assert len(positions) % size == 0, "every prompt of the six tasks has the same number of images"
+    return [positions[begin : begin + size] for begin in range(0, len(positions), size)]
+
+
+def _curves(study: Study) -> dict[str, dict[str, Curve]]:
+    """Metric -> arm -> curves of all its runs, for arms whose runs were scored at the same two or more checkpoints."""
+    found: dict[str, dict[str, Curve]] = {}
+    for arm in study.plan.arms:
+        runs = study.finished(arm)
+        samples = [[point.samples for point in run.result.curve] for run in runs]
+        if not samples or len(samples[0]) < 2 or any(row != samples[0] for row in samples):
+            continue
+        costs = _costs(runs, np.array(samples, dtype=float))
+        for metric in runs[0].result.curve[0].scores:
+            rows = [[point.scores.get(metric) for point in run.result.curve] for run in runs]
+            found.setdefault(metric, {})[arm] = Curve(costs, np.array(rows, dtype=float))
+    return found
+
+
+def _costs(runs: Sequence[StudyRun], samples: Array) -> dict[Budget, Array]:
+    """Samples so far at each checkpoint, and FLOPs, which are proportional to them, where they were counted."""
+    costs: dict[Budget, Array] = {"generation_samples": samples}
+    each = [run.result.efficiency.train_flops_per_sample for run in runs if run.result.efficiency]
+    if len(each) == len(runs):
+        costs["flops"] = samples * np.array(each)[:, None]
+    return costs
+
+
+def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
+    """Scores of every run at the FLOPs of the cheapest run, `[seeds]`; NaN where the first checkpoint is later."""
+    common = np.log(min(curve.costs["flops"][:, -1].min() for curve in curves.values()))
+
+    def read_off(flops: Array, scores: Array) -> float:
+        return float(np.interp(common, np.log(flops), scores, left=np.nan))
+
+    return {
+        arm: np.array([read_off(*run) for run in zip(curve.costs["flops"], curve.scores, strict=True)])
+        for arm, curve in curves.items()
+    }
+
+
+def _checked(study: Study, check: Fact) -> dict[str, list[bool]]:
+    """Arm -> whether the fact held in each run, for arms whose every run can say."""
+    found = {}
+    for arm in study.plan.arms:
+        held = [known for run in study.finished(arm) if (known := check(run.result)) is not None]
+        if held and len(held) == len(study.finished(arm)):
+            found[arm] = held
+    return found
+
+
+def _over_resolution(quantity: str, holds: Callable[[int, int], bool]) -> Fact:
+    """Whether `holds` of a quantity at every measured resolution and at the next higher one."""
+
+    def check(result: Result) -> bool | None:
+        values = [getattr(point, quantity) for point in sorted(result.resolution_scaling, key=lambda p: p.resolution)]
+        return all(holds(*pair) for pair in pairwise(values)) if len(values) > 1 else None
+
+    return check
+
+
+# Fact -> whether it held in a run, or None if its result does not say.
+FACTS: dict[str, Fact] = {
+    "backbone_unchanged": lambda result: result.invariants.backbone_unchanged,
+    "tokens_fixed_over_resolution": _over_resolution("tokens", eq),
+    "tokens_grow_with_resolution": _over_resolution("tokens", lt),
+    "cost_grows_with_resolution": _over_resolution("head_flops", lt),
+}

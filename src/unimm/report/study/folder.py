@@ -1,0 +1,181 @@
+"""Reads a study's folder, `plan.json` and `runs/<arm>/seed<k>/`, and says which planned runs are not finished."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from unimm.analysis.claims import Claims
+from unimm.runs.record import Result, RunFolder, Sample
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+FAILED, FAILURE = "--- failed: ", "failed.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class PlannedArm(_Record):
+    """An arm as planned: its resolved configuration without the seed."""
+
+    file: str
+    hash: str
+    config: dict[str, Any]
+
+    def component(self, kind: str) -> str:
+        """Name of the arm's encoder, objective, strategy, ..."""
+        return str(self.config[kind]["name"])
+
+
+class TunedArm(_Record):
+    """A tuned arm: the arm `of` which it is, with the settings `chosen`; it lacks the `skipped` ones."""
+
+    of: str
+    chosen: dict[str, JsonValue]
+    skipped: tuple[str, ...]
+
+
+class Tuning(_Record):
+    """The tuning that found settings, with as many `trials` and `samples` for every arm, and its tuned arms."""
+
+    folder: str
+    plan: str
+    metric: str
+    trials: int
+    samples: int
+    by_sampling: tuple[str, ...]
+    arms: dict[str, TunedArm]
+
+
+class Plan(_Record):
+    """`plan.json`, frozen before the first run; its claims name arms of the plan only; amendments are dated."""
+
+    name: str
+    question: str
+    profile: str
+    created: str
+    hash: str
+    seeds: tuple[int, ...]
+    arms: dict[str, PlannedArm]
+    overrides: list[JsonValue]
+    declared_differences: list[JsonValue]
+    claims: Claims
+    amendments: list[dict[str, JsonValue]]
+    tuned: Tuning | None = None
+
+
+class Prompt(_Record):
+    """What one image was made for, and the task that the prompt belongs to."""
+
+    prompt: str
+    tag: str
+
+
+class Items(_Record):
+    """`items.json`: the value of every image (for understanding: of every question) under the scores that have one."""
+
+    prompts: tuple[Prompt, ...]
+    scores: dict[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One finished run."""
+
+    folder: RunFolder
+    items: Items | None
+
+    @property
+    def result(self) -> Result:
+        """Its `result.json`."""
+        return self.folder.result
+
+    def value(self, metric: str) -> float:
+        """The run's score, NaN where it was not measured."""
+        found = next((score.value for score in self.result.scores if score.name == metric), None)
+        return float("nan") if found is None else found
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as far as it got: finished runs by arm and seed, and why each other planned run is missing."""
+
+    path: Path
+    plan: Plan
+    runs: Mapping[str, Mapping[int, StudyRun]]
+    missing: Mapping[tuple[str, int], str]
+
+    def finished(self, arm: str) -> list[StudyRun]:
+        """The finished runs of one arm, in the order of the plan's seeds."""
+        return list(self.runs[arm].values())
+
+    @property
+    def all_runs(self) -> list[StudyRun]:
+        """Every finished run, arm by arm."""
+        return [run for arm in self.plan.arms for run in self.finished(arm)]
+
+    def values(self, arm: str, metric: str) -> Array:
+        """One score of every finished run of an arm, `[seeds]`, NaN where it was not measured."""
+        return np.array([run.value(metric) for run in self.finished(arm)], dtype=float)
+
+    @property
+    def metrics(self) -> set[str]:
+        """Names of all scores of all runs."""
+        return {score.name for run in self.all_runs for score in run.result.scores}
+
+
+def read(folder: Path) -> Study:
+    """Read the study in `folder`; ValueError says which file is missing or malformed."""
+    plan = _plan(folder)
+    runs: dict[str, dict[int, StudyRun]] = {arm: {} for arm in plan.arms}
+    missing: dict[tuple[str, int], str] = {}
+    for arm in plan.arms:
+        for seed in plan.seeds:
+            run_dir = folder / "runs" / arm / f"seed{seed}"
+            if (run_dir / "result.json").is_file():
+                runs[arm][seed] = _run(run_dir)
+            else:
+                missing[arm, seed] = _why_missing(run_dir, folder / "logs" / f"{arm}-seed{seed}.log")
+    return Study(folder, plan, runs, missing)
+
+
+def _why_missing(run_dir: Path, log: Path) -> str:
+    """A failed run's log ends with the reason, which whoever started it wrote there; collected, it is `failed.json`."""
+    if (run_dir / FAILURE).is_file():
+        return f"failed: {json.loads((run_dir / FAILURE).read_text(encoding='utf-8'))['reason']}"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if lines and lines[-1].startswith(FAILED):
+        return f"failed: {lines[-1].removeprefix(FAILED)}"
+    return "started, not finished" if run_dir.is_dir() else "not started"
+
+
+def _plan(folder: Path) -> Plan:
+    path = folder / "plan.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is no study: it has no plan.json. Start one with `unimm study run STUDY.yaml`.")
+    try:
+        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ValueError(f"{path} is not a plan that this unimm reads; restore it from the study: {error}") from error
+
+
+def _run(run_dir: Path) -> StudyRun:
+    try:
+        result = Result.model_validate_json((run_dir / "result.json").read_text(encoding="utf-8"))
+        samples = _optional(run_dir / "samples" / "grid.json", TypeAdapter(tuple[Sample, ...]))
+        items = _optional(run_dir / "items.json", TypeAdapter(Items))
+    except ValidationError as error:
+        raise ValueError(f"{run_dir}: a file does not follow docs/result.md; run it again: {error}") from error
+    return StudyRun(RunFolder(run_dir, result, steps=(), samples=samples or (), config=""), items)
+
+
+def _optional(path: Path, adapter: TypeAdapter[T]) -> T | None:
+    """What a file holds, or None if a run has none (older runs have no items)."""
+    return adapter.validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None

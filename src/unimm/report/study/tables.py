@@ -1,0 +1,268 @@
+"""The tables of a study: arms with standard errors, factorial effects, the paper's ordering, completeness, guards.
+
+Where a study's numbers come from: the plan and what changed in it, versions, devices, times.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unimm.analysis import factorial, figure4
+from unimm.analysis.contrast import Comparison, compare
+from unimm.analysis.results import StudyResults
+from unimm.config import ABSENT, current, differing
+from unimm.config_errors import ConfigError
+from unimm.report.rendering import PlainTable
+from unimm.report.study.evidence import mean_reference
+from unimm.report.study.folder import Study, StudyRun
+from unimm.report.study.numbers import HEADLINE, Mean, lower_is_better, mean_of, short, signed
+from unimm.report.table import described, duration, number, ordered
+
+# The paper's metric -> ours that measures the same thing in this world.
+COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_distance"}
+
+
+def headline_metrics(study: Study) -> list[str]:
+    """The headline scores that this study has."""
+    return [metric for metric in HEADLINE if metric in study.metrics]
+
+
+def arms_table(study: Study) -> PlainTable:
+    """One row an arm, one column a headline score: mean over seeds, standard error, floor and ceiling."""
+    metrics = headline_metrics(study)
+    headers = ("arm", "seeds", *(f"{short(m)}{' (lower is better)' if lower_is_better(m) else ''}" for m in metrics))
+    rows = tuple(
+        (arm, str(len(study.finished(arm))), *(_scored(study, arm, metric) for metric in metrics))
+        for arm in study.plan.arms
+    )
+    note = (
+        "Mean ± standard error over seeds [floor; ceiling]. A floor is what the same images score without doing the "
+        "task (other images' prompts, answers without the image); a ceiling is what real scenes score after this "
+        "arm's encoder and decoder."
+    )
+    return PlainTable("arms", "Arms", headers, rows, note)
+
+
+def _scored(study: Study, arm: str, metric: str) -> str:
+    limits = [_limit(study, arm, kind, metric) for kind in ("floors", "ceilings")]
+    bounds = f"\n[{'; '.join(limits)}]" if any(limit != "-" for limit in limits) else ""
+    return f"{mean_of(study.values(arm, metric))}{bounds}"
+
+
+def _limit(study: Study, arm: str, kind: str, metric: str) -> str:
+    value = mean_reference(study, arm, kind, metric)
+    return "-" if value is None else number(value)
+
+
+def all_scores(study: Study) -> PlainTable:
+    """One row a score, one column an arm."""
+    arms = list(study.plan.arms)
+    rows = []
+    for metric in ordered(study.metrics):
+        group, label = described(metric)
+        cells = [str(mean_of(study.values(arm, metric))) for arm in arms]
+        rows.append((group.partition(" (")[0], label, _items(study, metric), *cells))
+    note = "Mean ± standard error over seeds; n is the number of items behind each run's score."
+    return PlainTable("scores", "All scores", ("group", "score", "n", *arms), tuple(rows), note, text_columns=2)
+
+
+def _items(study: Study, metric: str) -> str:
+    counts = {score.n for run in study.all_runs for score in run.result.scores if score.name == metric}
+    return f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
+
+
+def factorial_table(study: Study, results: StudyResults) -> PlainTable | None:
+    """Main effects and interactions of the 2x2x2, or None for a study that is not one."""
+    if not set(factorial.ARMS) <= set(study.plan.arms):
+        return None
+    metrics = [metric for metric in headline_metrics(study) if _complete(study, metric)]
+    if not metrics:
+        return None
+    columns = [_effects(metric, results) for metric in metrics]
+    rows = tuple((name, *(_effect(column[name]) for column in columns)) for name in columns[0])
+    note = (
+        "Effect (95 % interval, not adjusted: exploratory) in each score's own unit; * where the interval excludes 0. "
+        "A main effect is the mean of the four arms with CLIP, flow matching or sequential training minus that of the "
+        "other four; an interaction is the difference between two such effects, or of three factors between two such "
+        "interactions. Each is taken within every seed "
+        "and judged by its spread over seeds, as the arms of a seed share data. Distances: negative is better."
+    )
+    return PlainTable("factorial", "Main effects and interactions", ("effect", *map(short, metrics)), rows, note)
+
+
+def _complete(study: Study, metric: str) -> bool:
+    """Whether every arm of the 2x2x2 has this score of every planned seed, of two or more."""
+    values = [study.values(arm, metric) for arm in factorial.ARMS]
+    return all(len(row) == max(2, len(study.plan.seeds)) and np.isfinite(row).all() for row in values)
+
+
+def _effects(metric: str, results: StudyResults) -> dict[str, Comparison]:
+    return factorial.effects(results.scores["generation_samples"][metric], tasks=results.tasks.get(metric))
+
+
+def _effect(effect: Comparison) -> str:
+    star = " *" if effect.low > 0 or effect.high < 0 else ""
+    return f"{signed(effect.estimate)} ({signed(effect.low)} to {signed(effect.high)}){star}"
+
+
+def paper_table(study: Study, results: StudyResults) -> PlainTable | None:
+    """The paper's ordering of its three arms by each metric of its Figure 4, and ours; None without those arms."""
+    if set(study.plan.arms).isdisjoint(figure4.ordering("geneval")):
+        return None
+    rows = tuple((metric.upper(), _published(metric), *_ours(study, results, metric)) for metric in figure4.METRICS)
+    headers = ("paper's metric", "paper (one run an arm)", "our metric", "this study (mean over seeds)", "same order?")
+    note = (
+        "Best first. Paper: BLIP3-o (arXiv 2505.09568), Figure 4, last checkpoint, digitised (GenEval ±0.4, FID ±0.9). "
+        "Ours: > where the 95 % interval of the difference excludes 0, ≈ where it does not: there the order is chance."
+    )
+    return PlainTable("figure4", "The paper's Figure 4 beside this study", headers, rows, note, text_columns=5)
+
+
+def _published(metric: str) -> str:
+    last = figure4.curves(metric).iloc[-1]
+    return " > ".join(f"{arm} {last[arm]:.1f}" for arm in figure4.ordering(metric))
+
+
+def _ours(study: Study, results: StudyResults, metric: str) -> tuple[str, str, str]:
+    ours, published = COUNTERPARTS[metric], figure4.ordering(metric)
+    if ours is None:
+        return ("none", "not measured here", "")
+    found = {arm: mean_of(study.values(arm, ours)) for arm in published if arm in study.plan.arms}
+    ranked = sorted((arm for arm in found if found[arm].seeds), key=lambda arm: _rank(ours, found[arm]))
+    if len(ranked) < len(published):
+        return (ours, "not all three arms have run", "")
+    signs = [_sign(results, ours, *pair) for pair in pairwise(ranked)]
+    text = f"{ranked[0]} {number(found[ranked[0]].value)}"
+    for sign, arm in zip(signs, ranked[1:], strict=True):
+        text += f" {sign} {arm} {number(found[arm].value)}"
+    same = "yes" if tuple(ranked) == published else "no"
+    return (ours, text, same if "≈" not in signs else f"{same}, but not resolved")
+
+
+def _rank(metric: str, mean: Mean) -> float:
+    return mean.value if lower_is_better(metric) else -mean.value
+
+
+def _sign(results: StudyResults, metric: str, better: str, worse: str) -> str:
+    """Whether two arms next to each other can be told apart; one seed cannot tell."""
+    cells = results.scores["generation_samples"][metric]
+    if min(len(cells[better]), len(cells[worse])) < 2 or np.isnan(cells[better]).any() or np.isnan(cells[worse]).any():
+        return "≈"
+    difference = compare(cells[better], cells[worse], tasks=results.tasks.get(metric))
+    return ">" if difference.low > 0 or difference.high < 0 else "≈"
+
+
+def completeness_table(study: Study) -> PlainTable:
+    """Every planned run: finished, with its time, or why not."""
+    seeds = study.plan.seeds
+    rows = tuple((arm, *(_state(study, arm, seed) for seed in seeds)) for arm in study.plan.arms)
+    marked = frozenset(i for i, arm in enumerate(study.plan.arms) if len(study.finished(arm)) < len(seeds))
+    headers = ("arm", *(f"seed {seed}" for seed in seeds))
+    return PlainTable("completeness", "Planned runs", headers, rows, "Highlighted: arms with missing runs.", marked)
+
+
+def _state(study: Study, arm: str, seed: int) -> str:
+    run = study.runs[arm].get(seed)
+    return study.missing[arm, seed] if run is None else f"finished in {duration(run.result.speed.wall_seconds)}"
+
+
+def guards_table(study: Study, results: StudyResults) -> PlainTable:
+    """Every guard: how many claims name it, and which of them it stops."""
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
+    for guard, check in results.guards.items():
+        named = [claim for claim in study.plan.claims.claims if guard in claim.guards]
+        failed = [f"{claim.id}: {found}" for claim in named if (found := check(claim)) is not None]
+        if failed:
+            marked.add(len(rows))
+        rows.append((guard, str(len(named)), "; ".join(failed) or "none"))
+    headers = ("guard", "claims", "claims that it makes untestable")
+    return PlainTable("guards", "Guards", headers, tuple(rows), marked=frozenset(marked), text_columns=3)
+
+
+def provenance_table(study: Study) -> PlainTable:
+    """Plan, arms, versions and devices; several values where runs differ."""
+    plan, runs = study.plan, study.all_runs
+    rows = [
+        ("plan", plan.name),
+        ("plan's hash", plan.hash),
+        ("plan frozen", plan.created),
+        ("profile", plan.profile),
+        ("seeds", ", ".join(map(str, plan.seeds))),
+        ("overrides of every arm", _listed(plan.overrides)),
+        ("declared differences between arms", _listed(plan.declared_differences)),
+        *((f"arm {name}", f"{arm.file}, hash {arm.hash}") for name, arm in plan.arms.items()),
+    ]
+    if runs:
+        started = sorted(run.result.started for run in runs)
+        wall = sum(run.result.speed.wall_seconds or 0 for run in runs)
+        rows += [
+            ("devices", ", ".join(sorted({run.result.device for run in runs}))),
+            (
+                "first and last run started",
+                " and ".join(time.isoformat(" ", "seconds") for time in (started[0], started[-1])),
+            ),
+            ("wall time of all runs together", duration(wall)),
+            *((f"version: {name}", text) for name, text in _versions(runs).items()),
+        ]
+    return PlainTable("provenance", "Provenance", ("what", "value"), tuple(rows), text_columns=2)
+
+
+def amendments_table(study: Study) -> PlainTable | None:
+    """What was changed in the plan after it was frozen, when and why; None if nothing was."""
+    amendments = study.plan.amendments
+    if not amendments:
+        return None
+    rows = tuple(
+        (_word(entry.get("date", "")), _word(entry.get("reason", "")), _listed(_rest(entry))) for entry in amendments
+    )
+    note = "Changes after the plan was frozen. Claims that they touch are no longer fixed beforehand."
+    return PlainTable("amendments", "Amendments", ("date", "reason", "change"), rows, note, text_columns=3)
+
+
+def off_plan(study: Study) -> list[str]:
+    """Finished runs whose configuration is not the planned one, with the keys that differ."""
+    found = []
+    for arm, planned in study.plan.arms.items():
+        for seed, run in study.runs[arm].items():
+            ran = {key: value for key, value in run.result.config.items() if key != "seed"}
+            keys = _differing(planned.config, ran)
+            if keys:
+                found.append(f"{arm} seed {seed}: {', '.join(keys)}")
+    return found
+
+
+def _differing(planned: Mapping[str, Any], ran: Mapping[str, Any]) -> list[str]:
+    """Dotted keys at which two configurations differ: settings that one unimm did not have yet count by their default.
+
+    Configurations that this unimm cannot read are compared as they were written.
+    """
+    changes = differing(planned, ran)
+    if any(ABSENT in (change.before, change.after) for change in changes):
+        with suppress(ConfigError):
+            changes = differing(current(planned, Path("plan.json")), current(ran, Path("result.json")))
+    return [change.key for change in changes]
+
+
+def _versions(runs: list[StudyRun]) -> dict[str, str]:
+    names = dict.fromkeys(name for run in runs for name in run.result.versions)
+    found = {name: dict.fromkeys(_word(run.result.versions.get(name, "unknown")) for run in runs) for name in names}
+    return {name: ", ".join(values) for name, values in found.items()}
+
+
+def _rest(entry: Mapping[str, Any]) -> list[Any]:
+    """Everything of an amendment that has no column of its own."""
+    return [value if key == "change" else {key: value} for key, value in entry.items() if key not in ("date", "reason")]
+
+
+def _listed(values: list[Any]) -> str:
+    return "; ".join(map(_word, values)) or "none"
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

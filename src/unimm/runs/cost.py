@@ -1,0 +1,171 @@
+"""What a run costs: FLOPs of training and of sampling, seconds an image, peak memory.
+
+FLOPs are counted on a few real steps (`unimm.flops`) and averaged, since captions differ in length; the
+frozen backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts
+cost stands in its card.
+
+When a run first reached scores that were set beforehand: in samples, FLOPs and seconds of training.
+
+The learning curve gives the crossing, log-linear between snapshots, and the next snapshot must confirm it
+(`unimm.analysis.reach`). A run that crossed before its first snapshot, or not by its last, is censored: its cost is
+known within bounds only, and stays in every comparison with those bounds.
+
+How a target grows with the image: tokens of the arm's encoder, and what one pass of its head then costs.
+
+BLIP3-o (arXiv 2505.09568) argues for CLIP features because they stay 64 tokens at every resolution, while VAE latents
+grow with it. Here a scene is drawn larger, encoded by the run's own encoder, and a head of the run's own size, built
+for that many tokens (its weights do not matter), is counted on one sample. Encoders that can be built without weights
+are run on shapes alone: an autoencoder's activations at four times 1,024 pixels would fill a machine's memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unimm.analysis.reach import cost_to_reach
+from unimm.arm import Arm
+from unimm.data.scenes import SceneSet
+from unimm.encoders.calibrated import OutlinedEncoder
+from unimm.flops import count_flops
+from unimm.noise import NoiseSource
+from unimm.pipeline import Pipeline
+from unimm.registry import heads
+from unimm.schema import RunConfig
+from unimm.training.distributed import autocast
+from unimm.training.module import ArmModule
+
+# Half of all facts is the target of the studies' claims; 0.3 of whole prompts is what a ten-minute run aims at.
+PRESETS = {"atoms/overall": 0.5, "geneval/overall": 0.3}
+
+
+def reached(curve: Sequence[Mapping[str, Any]], flops_per_sample: float, log: Path) -> list[dict[str, Any]]:
+    """The ``efficiency.reached`` of result.json; ``log`` is the run's metrics.jsonl. Empty without a curve."""
+    if len(curve) < 2:
+        return []
+    samples = [point["samples"] for point in curve]
+    seconds = _clock(log)
+    found = []
+    for name, target in PRESETS.items():
+        cost = cost_to_reach(samples, [point["scores"][name] for point in curve], target)
+        found.append(
+            {
+                "score": name,
+                "target": target,
+                "samples": _bounds(cost.low, cost.high, lambda count: count),
+                "flops": _bounds(cost.low, cost.high, lambda count: count * flops_per_sample),
+                "seconds": _bounds(cost.low, cost.high, seconds),
+            }
+        )
+    return found
+
+
+def _bounds(low: float, high: float, cost: Callable[[float], float]) -> dict[str, float | None]:
+    return {"low": cost(low), "high": cost(high) if math.isfinite(high) else None}
+
+
+def _clock(log: Path) -> Callable[[float], float]:
+    """Training seconds by samples, linear between the log's rows."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    samples, seconds = ([0.0, *(row[key] for row in rows)] for key in ("samples", "seconds"))
+    return lambda count: float(np.interp(count, samples, seconds))
+
+
+COUNTED_STEPS = 8
+COUNTED_IMAGES = 4
+
+
+def training_flops(module: ArmModule) -> float:
+    """FLOPs of forward and backward pass a generation sample, over the first steps; leaves no gradients behind."""
+    module.train()
+    counted = min(COUNTED_STEPS, module.config.steps)
+
+    def steps() -> None:
+        for step, share in itertools.product(range(counted), range(len(module.data.shares))):
+            with autocast(module.config, module.device):
+                loss = module.losses(step, share)[0]
+            loss.backward()
+
+    flops = count_flops(steps)
+    module.zero_grad(set_to_none=True)
+    module.eval()
+    return flops / (counted * module.config.batch_size)
+
+
+def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
+    """FLOPs an image, from prompt to pixels."""
+    few = prompts[:COUNTED_IMAGES]
+    keys = [str(number) for number in range(len(few))]
+    return count_flops(lambda: pipeline(few, keys, NoiseSource(0, "flops"))) / len(few)
+
+
+def completed(
+    spent: Mapping[str, Any], seconds_per_image: float, curve: Sequence[Mapping[str, Any]], log: Path
+) -> dict[str, Any]:
+    """``efficiency`` with what only scoring can tell: seconds an image, and when preset scores were reached."""
+    return {
+        **spent,
+        "sampling_seconds_per_image": seconds_per_image,
+        "reached": reached(curve, spent["train_flops_per_sample"], log),
+    }
+
+
+def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], peak_memory: int) -> dict[str, Any]:
+    """The ``efficiency`` of result.json, as far as it is known before scoring."""
+    per_sample = training_flops(module)
+    return {
+        "train_flops_per_sample": per_sample,
+        "train_flops": per_sample * module.config.steps * module.config.batch_size,
+        "sampling_flops_per_image": sampling_flops(pipeline, prompts),
+        "peak_memory_bytes": peak_memory,
+    }
+
+
+FACTORS = (1, 2, 4)
+
+
+def resolution_scaling(config: RunConfig, arm: Arm, device: torch.device) -> list[dict[str, int]]:
+    """The ``resolution_scaling`` of result.json, from the run's resolution as far up as the encoder goes."""
+    points = []
+    for factor in FACTORS:
+        side = factor * arm.foundation.resolution
+        try:
+            tokens = encoded_tokens(arm, side, device)
+        except (ValueError, RuntimeError):  # a tower may be made for one size only
+            if factor == 1:
+                raise
+            break
+        points.append({"resolution": side, "tokens": tokens, "head_flops": head_flops(config, arm, tokens)})
+    return points
+
+
+@torch.inference_mode()
+def encoded_tokens(arm: Arm, side: int, device: torch.device) -> int:
+    """Tokens of one image of a side."""
+    encoder = arm.encoder
+    if isinstance(encoder, OutlinedEncoder):
+        outline = encoder.on_meta(encoder.config, side)
+        return int(outline.encode(torch.empty(1, 3, side, side, device="meta")).shape[1])
+    image = SceneSet(arm.foundation.world, "validation", 1, side).images(slice(0, 1))
+    return int(encoder.to(device).encode(image.to(device)).shape[1])
+
+
+@torch.inference_mode()
+def head_flops(config: RunConfig, arm: Arm, tokens: int) -> int:
+    """FLOPs of one forward pass on one sample of so many tokens, on a square grid; counted on shapes alone."""
+    side, channels, width = math.isqrt(tokens), arm.encoder.latent_spec().channels, arm.backbone.width
+    if side * side != tokens:
+        raise ValueError(f"encoder={config.encoder.name} gave {tokens} tokens, which form no square grid")
+    build: Any = heads.get(config.head.name)
+    with torch.device("meta"):
+        head = build(config.head.config, channels, (side, side), width).eval()
+        queries = tokens if head.one_query_a_token else len(arm.backbone.queries)
+        noisy, time, conditions = torch.zeros(1, tokens, channels), torch.zeros(1), torch.zeros(1, queries, width)
+    return count_flops(lambda: head(noisy, time, conditions))

@@ -1,0 +1,360 @@
+"""A finished run as types: `result.json`, `metrics.jsonl`, `samples/grid.json`; see docs/result.md.
+
+Version 1 only ever gains fields. Reading therefore keeps fields it does not know, and refuses a file whose
+required fields are missing or whose version is newer than this code.
+
+Reads a finished run folder into types, and says what is wrong with one that cannot be read.
+
+What a trial of tuning is told, and what it leaves behind: `trial.json`, written last. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_validator
+
+SCHEMA_VERSION = 1
+
+NamedScores = dict[str, float | None]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Score(_Record):
+    """One number, over how many items it was taken, and how; null if it could not be measured.
+
+    `stderr` is its standard error over prompts or questions within this run, null where it was not taken.
+    """
+
+    name: str
+    value: float | None
+    n: int
+    protocol: dict[str, JsonValue]
+    stderr: float | None = None
+
+
+class Counts(_Record):
+    """What training consumed; ``understanding_before`` of the understanding samples, the foundation's backbone did."""
+
+    generation_samples: int
+    understanding_samples: int
+    steps: int
+    understanding_before: int | None = None
+
+
+class Parameters(_Record):
+    """Parameter counts of the assembled model."""
+
+    trainable: int
+    frozen: int
+
+
+class Speed(_Record):
+    """Throughput and where the time went; null where a phase did not happen."""
+
+    samples_per_second: float | None
+    train_seconds: float | None
+    score_seconds: float | None
+    wall_seconds: float | None
+    data_wait_fraction: float | None
+
+
+class Bounds(_Record):
+    """What something cost: equal bounds where it was seen, `high` null where it had not happened by the end."""
+
+    low: float
+    high: float | None
+
+
+class Reached(_Record):
+    """Cost of first reaching a preset score on validation prompts, log-linear between snapshots."""
+
+    score: str
+    target: float
+    samples: Bounds
+    flops: Bounds
+    seconds: Bounds
+
+
+class Efficiency(_Record):
+    """FLOPs (forward and backward a generation sample; from prompt to pixels an image), memory, seconds an image."""
+
+    train_flops_per_sample: float
+    train_flops: float
+    sampling_flops_per_image: float
+    peak_memory_bytes: int
+    sampling_seconds_per_image: float | None = None
+    reached: list[Reached] = []
+
+
+class ResolutionPoint(_Record):
+    """Tokens of the run's encoder for an image of ``resolution`` pixels a side, and FLOPs of its head on as many."""
+
+    resolution: int
+    tokens: int
+    head_flops: int
+
+
+class Invariants(_Record):
+    """Properties checked after training; null where the arm does not promise them."""
+
+    backbone_unchanged: bool | None
+
+
+class Reading(_Record):
+    """How a facet was read: share right, and true value -> value read -> how often."""
+
+    accuracy: float
+    confusion: dict[str, dict[str, int]]
+
+
+class JudgedView(_Record):
+    """The judge on images of one kind; `surplus` counts detections an image that lie on no object."""
+
+    shape: Reading
+    colour: Reading
+    count: Reading
+    surplus: float
+
+
+class JudgeCard(_Record):
+    """How the judge reads real scenes: as rendered, through encoder and decoder, and damaged."""
+
+    images: int
+    views: dict[str, JudgedView]
+
+
+class Change(_Record):
+    """Accuracy on the same `n` questions before and after generation training, and how many answers flipped.
+
+    `effect` is after minus before; its 95 % interval is over questions, and null where the effect is exactly 0.
+    """
+
+    n: int
+    before: float
+    after: float
+    effect: float
+    low: float | None
+    high: float | None
+    gained: int
+    lost: int
+
+
+class Retention(_Record):
+    """What generation training left of understanding, by kind of question; no kinds where there was none before."""
+
+    start: str
+    exact: bool
+    kinds: dict[str, Change]
+
+
+class CurvePoint(_Record):
+    """One snapshot of the run, scored on ``n`` validation images."""
+
+    step: int
+    samples: int
+    n: int
+    scores: NamedScores
+
+
+class Data(_Record):
+    """What training visited, from `data_card.json`; equal digests mean the same samples in the same order."""
+
+    source: str
+    latents: str
+    resumes: str
+    positions: int
+    digest: str
+    captions: dict[str, int]
+    unusable: int
+    replaced: int
+
+
+class StageRecord(_Record):
+    """One stage of a run that trained in stages: on what, how fast, how much, and what it scored."""
+
+    name: str
+    source: str
+    strategy: str
+    learning_rate: float
+    counts: Counts
+    train_flops: float
+    train_seconds: float | None
+    scores: list[Score]
+    data: Data | None
+
+
+class Result(_Record):
+    """`result.json`: the whole outcome of one run (one arm, one seed)."""
+
+    schema_version: int
+    arm: str
+    seed: int
+    profile: str
+    world: str
+    settings: str
+    device: str
+    started: datetime
+    scores: list[Score]
+    floors: dict[str, NamedScores]
+    ceilings: dict[str, NamedScores]
+    counts: Counts
+    parameters: Parameters
+    speed: Speed
+    hashes: dict[str, JsonValue]
+    invariants: Invariants
+    versions: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+    curve: list[CurvePoint] = []
+    efficiency: Efficiency | None = None
+    data: Data | None = None
+    resolution: int | None = None
+    resolution_scaling: list[ResolutionPoint] = []
+    judge_card: JudgeCard | None = None
+    retention: Retention | None = None
+    stages: list[StageRecord] = []
+
+    @field_validator("schema_version")
+    @classmethod
+    def _readable(cls, version: int) -> int:
+        if not 1 <= version <= SCHEMA_VERSION:
+            known = f"this unimm reads versions 1 to {SCHEMA_VERSION}"
+            raise ValueError(f"{known}: install the one that wrote version {version}")
+        return version
+
+
+class Step(_Record):
+    """One line of `metrics.jsonl`; `samples` counts generation samples so far."""
+
+    step: int
+    samples: int
+    seconds: float
+    loss: float | None
+    generation_loss: float | None
+    understanding_loss: float | None = None
+    gradient_norm: float | None = None
+
+
+class Sample(_Record):
+    """One image of `samples/grid.json`; `file` is relative to the run, `index` the image's place among all."""
+
+    prompt: str
+    tag: str
+    file: str
+    correct: bool
+    index: int
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Everything that the page shows."""
+
+    path: Path
+    result: Result
+    steps: tuple[Step, ...]
+    samples: tuple[Sample, ...]
+    config: str
+
+    def image(self, sample: Sample) -> bytes:
+        """The PNG of one sample, which must lie inside the run folder."""
+        path = (self.path / sample.file).resolve()
+        if not path.is_relative_to(self.path.resolve()):
+            raise ValueError(f"samples/grid.json names {sample.file}, outside the run folder {self.path}")
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: sample the run again, or drop it from samples/grid.json")
+        return path.read_bytes()
+
+
+def read(run_dir: Path) -> RunFolder:
+    """Read the run in `run_dir`; ValueError says which file is missing or malformed."""
+    try:
+        return RunFolder(
+            path=run_dir,
+            result=Result.model_validate_json(_text(run_dir, "result.json")),
+            steps=_steps(_text(run_dir, "metrics.jsonl")),
+            samples=tuple(TypeAdapter(list[Sample]).validate_json(_text(run_dir, "samples/grid.json"))),
+            config=_text(run_dir, "config.yaml"),
+        )
+    except ValidationError as error:
+        raise ValueError(f"{run_dir}: a file does not follow docs/result.md: {error}") from error
+
+
+def _text(run_dir: Path, name: str) -> str:
+    path = run_dir / name
+    if not path.is_file():
+        raise ValueError(f"{run_dir} is not a finished run: it has no {name}. Finish it with `unimm run` first.")
+    return path.read_text(encoding="utf-8")
+
+
+def _steps(text: str) -> tuple[Step, ...]:
+    """The training log in step order; where a resumed run repeats a step, the later line counts."""
+    steps: dict[int, Step] = {}
+    for count, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            step = Step.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"metrics.jsonl, line {count}, is not JSON: delete that line") from error
+        steps[step.step] = step
+    return tuple(steps[key] for key in sorted(steps))
+
+
+FILE = "trial.json"
+GIVEN_UP = "failed.json"  # in its place where a trial failed by itself three times
+Value = str | bool | int | float | None
+
+
+class TrialSettings(BaseModel):
+    """One trial: the arm's resolved configuration, which settings were proposed, and what to choose by sampling.
+
+    ``plan`` is the hash of the tuning's plan, ``number`` 0 the arm as it stands, ``params`` the proposed values (they
+    stand in ``config``), ``by_sampling`` the values to try of each setting that needs no training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan: str
+    arm: str
+    number: int
+    config: dict[str, Any]
+    params: dict[str, Value]
+    by_sampling: dict[str, list[Value]]
+    metric: str
+
+
+class Evaluation(BaseModel):
+    """The score of one set of sampling settings; null if it could not be measured."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    settings: dict[str, Value]
+    value: float | None
+
+
+class TrialRecord(BaseModel):
+    """``trial.json``: every evaluation on the ``n`` validation images, the best one first chosen, and what it cost.
+
+    ``untuned`` is the score with the arm's own sampling settings, ``value`` that with the ``chosen`` ones.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    schema_version: int = 1
+    settings: TrialSettings
+    chosen: dict[str, Value]
+    value: float | None
+    untuned: float | None
+    evaluations: list[Evaluation]
+    n: int
+    samples: int
+    seconds: float
+    device: str
+    versions: dict[str, str]
