@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unimm.encoders.clip import clip_tokens, load_clip
 from unimm.evaluation.metric import Evidence, Score
-from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed
+from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed, evaluator
 from unimm.foundation.folder import Foundation
 from unimm.report.table import described
 from unimm.scenes.render import render
@@ -48,7 +48,7 @@ def cosines(model, foundation: Foundation, evidence: Evidence) -> Tensor:
 
 @pytest.mark.parametrize(("name", "part"), [("clip_score/a", 0), ("clip_score/b", 1), ("bias/clip_score/target", None)])
 def test_scores_are_open_clips_cosines(name, part, foundation, evidence, scores) -> None:
-    model = load_clip(foundation.folder / "clip") if part is None else foundation.evaluator(part)
+    model = load_clip(foundation.folder / "clip") if part is None else evaluator(foundation, part)
     expected = 100 * cosines(model, foundation, evidence)
     assert scores[name].value == pytest.approx(float(expected.mean()), abs=1e-3)
     assert scores[name].items == pytest.approx(expected.tolist(), abs=1e-3)
@@ -73,12 +73,12 @@ def test_an_evaluator_that_is_the_target_is_refused(foundation, evidence) -> Non
 
 def test_batches_do_not_matter_and_training_mode_is_off(foundation, evidence, monkeypatch) -> None:
     processor = OpenClipProcessor(foundation.tokenizer)
-    whole = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
+    whole = embed(evaluator(foundation, 0), processor, evidence.images, evidence.captions)
     monkeypatch.setattr("unimm.evaluation.metrics.clip_score.BATCH", 7)
-    parts = embed(foundation.evaluator(0), processor, evidence.images, evidence.captions)
+    parts = embed(evaluator(foundation, 0), processor, evidence.images, evidence.captions)
     np.testing.assert_allclose(parts.pictures, whole.pictures, atol=1e-5)
     assert parts.score == pytest.approx(whole.score, abs=1e-3)
-    adapter = OpenClipAdapter(foundation.evaluator(0))
+    adapter = OpenClipAdapter(evaluator(foundation, 0))
     adapter.train()
     assert not any(module.training for module in adapter.modules())
 

@@ -128,8 +128,8 @@ def mistaken(level: float) -> Evidence:
 def asked():
     """Questions about scenes, their images, the scenes themselves, and the backbone that answers."""
     data = SceneSet(foundation().world, "test", 120, foundation().resolution, seed=1)
-    backbone = foundation().backbone(CausalLM.Config(), "understanding", 0).eval()
-    encoder = foundation().clip(Clip.Config(grid=foundation().card["grid"]))
+    encoder = Clip.build(Clip.Config(grid=foundation().card["grid"]), foundation())
+    backbone = CausalLM.build(CausalLM.Config(), foundation(), encoder, "understanding", 0).eval()
     return questions_for(data, 120), data.pixels, [sample.scene for sample in data.samples], backbone, encoder
 
 
