@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from unimm.curation.pack import pack, scene_samples
 from unimm.export.export import export_run
 from unimm.export.sample import write_samples
 from unimm.noise import NoiseSource
-from unimm.runs import job
+from unimm.runs import job, record
 from unimm.runs.record import Result
 from unimm.scenes.world import world
 from unimm.schema import RunConfig
@@ -86,8 +87,8 @@ def test_a_run_at_128_pixels_is_scored_exported_and_drawn_at_128(
     for name in ("frechet_distance", "kernel_distance", "clip_score/a", "clip_score/b", "diversity/latents/vendi"):
         assert protocols[name]["resize"] == "bicubic, antialiased, to 64"
     assert "resize" not in protocols["geneval/overall"]
-    shown = json.loads((tmp_path / "run" / "samples" / "grid.json").read_text())
-    assert {Image.open(tmp_path / "run" / row["file"]).size for row in shown} == {(128, 128)}
+    run = record.read(tmp_path / "run")
+    assert {Image.open(io.BytesIO(run.image(sample))).size for sample in run.samples} == {(128, 128)}
     sampled = Image.open(write_samples(tmp_path / "run", [PROMPT], [3], tmp_path / "drawn").files[0])
     export_run(tmp_path / "run", tmp_path / "model")
     exported = UnimmPipeline.from_pretrained(tmp_path / "model")(PROMPT, seed=3).images[0]

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
+
+from unimm.runs.samples import write_sheet
 
 GOLDEN = Path(__file__).parents[1] / "data" / "result_v1.json"
 HOSTILE = 'a <script>alert("x")</script> | circle & square'
@@ -33,11 +34,7 @@ def run_dir(tmp_path: Path, golden: dict[str, Any]) -> Path:
         line |= {"generation_loss": noisy, "understanding_loss": understanding, "gradient_norm": 1.0}
         lines.append(json.dumps(line))
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    grid = []
     judged = [(HOSTILE, True), ("a red square", False), ("two blue stars", True)]
-    for number, (prompt, correct) in enumerate(judged):
-        file = f"samples/{number:05d}_0.png"
-        matplotlib.image.imsave(folder / file, generator.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-        grid.append({"prompt": prompt, "tag": "colors", "file": file, "correct": correct, "index": 0})
-    (folder / "samples" / "grid.json").write_text(json.dumps(grid))
+    rows = [{"prompt": text, "tag": "colors", "correct": correct, "index": 0} for text, correct in judged]
+    write_sheet(folder, generator.integers(0, 256, (len(rows), 32, 32, 3), dtype=np.uint8), rows)
     return folder

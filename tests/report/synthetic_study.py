@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from PIL import Image
+
+from unimm.runs.samples import write_sheet
 
 CLAIMS = Path(__file__).parents[2] / "ablations" / "studies" / "claims.yaml"
 HOSTILE = 'a photo of a <script>alert("x")</script> & a square | $5'
@@ -206,13 +207,11 @@ def grown(final: float, samples: int, rng: np.random.Generator) -> float:
 
 
 def write_samples(run_dir: Path, rng: np.random.Generator, prompts: list[dict[str, str]], level: float) -> None:
-    (run_dir / "samples").mkdir()
-    rows = []
+    rows, images = [], []
     for index in range(0, len(prompts), len(prompts) // 12):
-        file = f"samples/{index:05d}.png"
         image = np.full((32, 32, 3), 128, dtype=np.uint8)
         x, y = rng.integers(2, 18, 2)
         image[y : y + 12, x : x + 12] = rng.integers(0, 256, 3)
-        Image.fromarray(image).save(run_dir / file)
-        rows.append({**prompts[index], "file": file, "correct": bool(rng.random() < level), "index": index})
-    (run_dir / "samples" / "grid.json").write_text(json.dumps(rows))
+        images.append(image)
+        rows.append({**prompts[index], "correct": bool(rng.random() < level), "index": index})
+    write_sheet(run_dir, np.stack(images), rows)

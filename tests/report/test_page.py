@@ -13,6 +13,7 @@ from rich.console import Console
 from unimm.report import page
 from unimm.report.page import print_scores, print_summary
 from unimm.report.table import duration, number
+from unimm.runs import record
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 
@@ -180,6 +181,21 @@ def test_sample_outside_the_run_is_refused(run_dir: Path) -> None:
     (run_dir / "samples" / "grid.json").write_text(json.dumps(grid))
     with pytest.raises(ValueError, match="outside the run folder"):
         page.write(run_dir)
+
+
+def test_run_with_a_file_for_every_image_has_the_same_page(run_dir: Path) -> None:
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    assert markdown.count("](samples/sheet.png)") == 1 and "| row 1, column 2 | a red square |" in markdown
+    run = record.read(run_dir)
+    rows = [sample.model_dump(exclude={"box"}) for sample in run.samples]
+    for place, (row, sample) in enumerate(zip(rows, run.samples, strict=True)):
+        row["file"] = f"samples/{place:05d}.png"
+        (run_dir / row["file"]).write_bytes(run.image(sample))
+    (run_dir / "samples" / "sheet.png").unlink()
+    (run_dir / "samples" / "grid.json").write_text(json.dumps(rows))
+    assert page.write(run_dir).read_text(encoding="utf-8") == html
+    assert "| ![](samples/00001.png) | a red square |" in (run_dir / "report.md").read_text(encoding="utf-8")
 
 
 def test_run_without_steps_or_samples(run_dir: Path) -> None:

@@ -38,7 +38,7 @@ def main(config_file: Path, out: Path) -> None:
         replace(checkpoint, str(step + 1))
         note(f"step {step + 1}")
     (out / "samples").mkdir(exist_ok=True)
-    (out / "samples" / "00000.png").write_bytes(b"png")
+    (out / "samples" / "sheet.png").write_bytes(b"png")
     (out / "samples" / "grid.json").write_text("[]")
     (out / "items.json").write_text("{}")
     note("result")

@@ -105,4 +105,5 @@ def test_a_real_study_runs_and_collects(tmp_path: Path, monkeypatch: pytest.Monk
             run = folder / "runs" / arm / "seed0"
             result = Result.model_validate_json((run / "result.json").read_text())
             assert (result.arm, config_hash(result.config)) == (arm, planned["hash"])
-            assert (run / "items.json").is_file() and (run / "samples/grid.json").is_file()
+            kept = ("items.json", "samples/grid.json", "samples/sheet.png")
+            assert all((run / name).is_file() for name in kept)

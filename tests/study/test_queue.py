@@ -113,7 +113,7 @@ def finish_by_hand(folder: Path, plan: Plan) -> None:
             "items.json",
             "data_card.json",
             "last.ckpt",
-            "samples/00000.png",
+            "samples/sheet.png",
             "samples/grid.json",
         ):
             write_atomic(out / name, f"{run}: {name}")
@@ -126,12 +126,12 @@ def test_another_machine_continues_from_committed_results(tmp_path, make_plan, p
     finish_by_hand(here, plan)
     assert collect.collect(here, plan, committed) == 2
     assert sorted(file.name for file in (committed / "runs/a/seed0").rglob("*.*")) == [
-        "00000.png",
         "config.yaml",
         "data_card.json",
         "grid.json",
         "items.json",
         "result.json",
+        "sheet.png",
     ]
     (committed / "runs/b/seed0/result.json").unlink()
     make_plan(there, {"a": 0, "b": 0}, seeds=1)

@@ -120,6 +120,7 @@ def write(run_dir: Path) -> Path:
         "table": headline(run.result),
         "details": [found for build in DETAILS if (found := build(run.result)) is not None],
         "samples": run.samples,
+        "sheets": list(dict.fromkeys(sample.file for sample in run.samples if sample.place)),
         "config": run.config,
         "provenance": _provenance(run.result),
         "protocols": [(score.name, _compact(score.protocol)) for score in run.result.scores],

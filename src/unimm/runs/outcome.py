@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision.utils import save_image
 
 from unimm.arm import Arm
 from unimm.components import weights_hash
 from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.config_errors import read_yaml
 from unimm.devices import device_name
-from unimm.files import write_atomic, write_json
+from unimm.files import write_atomic
+from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
 from unimm.schema import RunConfig
 from unimm.training.step_data import understanding_samples
@@ -71,25 +71,14 @@ def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
 
 def save_grid(scored: Scored, out: Path) -> None:
     """The same prompts for every arm: the first image of evenly spaced prompts, never picked by result."""
-    folder = out / "samples"
-    folder.mkdir(exist_ok=True)
     count = min(GRID_IMAGES, len(scored.prompts))
-    rows, correct = [], scored.correct()
-    for number in range(count):
-        index = number * len(scored.prompts) // count
-        file = f"samples/{index:05d}.png"
-        save_image(scored.images[index].float() / 255, out / file)
-        prompt = scored.prompts[index]
-        rows.append(
-            {
-                "prompt": prompt["prompt"],
-                "tag": prompt["tag"],
-                "file": file,
-                "correct": correct[index],
-                "index": index,
-            }
-        )
-    write_json(folder / "grid.json", rows)
+    chosen = [number * len(scored.prompts) // count for number in range(count)]
+    prompts, correct = [scored.prompts[index] for index in chosen], scored.correct()
+    rows = [
+        {"prompt": prompt["prompt"], "tag": prompt["tag"], "correct": correct[index], "index": index}
+        for prompt, index in zip(prompts, chosen, strict=True)
+    ]
+    write_sheet(out, scored.images[chosen].permute(0, 2, 3, 1).cpu().numpy(), rows)
 
 
 def save_items(scored: Scored, out: Path) -> None:

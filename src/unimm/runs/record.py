@@ -18,6 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_validator
 
+from unimm.runs.samples import GRID, Sample, read_image
+
 SCHEMA_VERSION = 1
 
 NamedScores = dict[str, float | None]
@@ -242,16 +244,6 @@ class Step(_Record):
     gradient_norm: float | None = None
 
 
-class Sample(_Record):
-    """One image of `samples/grid.json`; `file` is relative to the run, `index` the image's place among all."""
-
-    prompt: str
-    tag: str
-    file: str
-    correct: bool
-    index: int
-
-
 @dataclass(frozen=True)
 class RunFolder:
     """Everything that the page shows."""
@@ -264,12 +256,7 @@ class RunFolder:
 
     def image(self, sample: Sample) -> bytes:
         """The PNG of one sample, which must lie inside the run folder."""
-        path = (self.path / sample.file).resolve()
-        if not path.is_relative_to(self.path.resolve()):
-            raise ValueError(f"samples/grid.json names {sample.file}, outside the run folder {self.path}")
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: sample the run again, or drop it from samples/grid.json")
-        return path.read_bytes()
+        return read_image(self.path, sample)
 
 
 def read(run_dir: Path) -> RunFolder:
@@ -279,7 +266,7 @@ def read(run_dir: Path) -> RunFolder:
             path=run_dir,
             result=Result.model_validate_json(_text(run_dir, "result.json")),
             steps=_steps(_text(run_dir, "metrics.jsonl")),
-            samples=tuple(TypeAdapter(list[Sample]).validate_json(_text(run_dir, "samples/grid.json"))),
+            samples=tuple(TypeAdapter(list[Sample]).validate_json(_text(run_dir, GRID))),
             config=_text(run_dir, "config.yaml"),
         )
     except ValidationError as error:

@@ -37,7 +37,7 @@ from unimm.report.study.style import (
     plain,
 )
 from unimm.report.study.tables import headline_metrics
-from unimm.runs.record import Sample
+from unimm.runs.samples import Sample
 
 CURVES = ("geneval/overall", "atoms/overall")
 DIVERSITY = ("diversity/latents/vendi", "diversity/latents/place_entropy")

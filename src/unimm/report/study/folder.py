@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from unimm.analysis.claims import Claims
-from unimm.runs.record import Result, RunFolder, Sample
+from unimm.runs.record import Result, RunFolder
+from unimm.runs.samples import Sample
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
