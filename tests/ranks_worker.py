@@ -14,9 +14,9 @@ import torch
 from unimm.arm import assemble, open_source
 from unimm.components import weights_hash
 from unimm.config import load
-from unimm.runs.job import train
 from unimm.training.callbacks import MovingAverage
 from unimm.training.distributed import World, join
+from unimm.training.fit import train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

@@ -19,19 +19,18 @@ runner = CliRunner()
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Stand-in for unimm.runs.stages, and for the job under it, that records its calls."""
+    """Stand-in for unimm.runs.stages that records its calls."""
     made: list[dict[str, Any]] = []
 
     def run(config: Any, out: Path, resume: bool, overwrite: bool) -> None:
         made.append({"config": config, "out": out, "resume": resume, "overwrite": overwrite})
 
-    job, stages = types.ModuleType("unimm.runs.job"), types.ModuleType("unimm.runs.stages")
-    job.__dict__.update(Interrupted=type("Interrupted", (Exception,), {}))
+    stages = types.ModuleType("unimm.runs.stages")
     stages.__dict__.update(run=run, score=lambda run_dir: made.append({"score": run_dir}))
     monkeypatch.setattr("unimm.cli._present", lambda result, folder: None)
-    package = types.ModuleType("unimm.training")
-    package.__dict__.update(job=job, stages=stages, __path__=[])
-    for module in (package, job, stages):
+    package = types.ModuleType("unimm.runs")
+    package.__dict__.update(stages=stages, __path__=[])
+    for module in (package, stages):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return made
 

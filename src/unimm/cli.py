@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,10 @@ from unimm.export.cli import SeedsCommand, export, sample
 from unimm.planning.cli import plan
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
-from unimm.user_errors import user_errors
+from unimm.user_errors import Interrupted, user_errors
+
+if TYPE_CHECKING:
+    from unimm.runs.record import Result
 
 app = typer.Typer(
     help="Ablation studies of unified multimodal models.",
@@ -48,13 +51,13 @@ def run(
         if print_config:
             typer.echo(dump(config), nl=False)
             return
-        from unimm.runs import job, stages
+        from unimm.runs import stages
 
         default = Path("experiments/runs") / config.profile / f"{config.name}-seed{config.seed}"
         folder = out or default
         try:
             result = stages.run(config, folder, resume=resume, overwrite=overwrite)
-        except job.Interrupted as stop:
+        except Interrupted as stop:
             typer.echo(f"{stop} (folder {folder})", err=True)
             raise typer.Exit(130) from stop
         _present(result, folder)
@@ -109,7 +112,7 @@ def score(
             write_json(out, [row._asdict() for row in scores])
 
 
-def _present(result: dict[str, Any], folder: Path) -> None:
+def _present(result: Result, folder: Path) -> None:
     """Write the page and print the table."""
     from unimm.report import page
     from unimm.report.page import print_summary

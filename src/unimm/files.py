@@ -10,6 +10,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+# What training leaves in a run's folder; `unimm.runs.record` names what comes after it.
+METRICS, WEIGHTS, AVERAGES = "metrics.jsonl", "weights.safetensors", "averages"
+CHECKPOINT, START = "last.ckpt", "start.safetensors"
+
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Replace `path` with `data` (text is UTF-8), creating its folder where needed."""

@@ -1,4 +1,4 @@
-"""Mistakes of the user as one message and exit code 2, for every verb of the command line."""
+"""What ends a verb early: mistakes of the user as one message and exit code 2, and a signal that stops training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 import typer
 
 PACKAGE = Path(__file__).parent
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal; the checkpoint is written."""
 
 
 @contextmanager

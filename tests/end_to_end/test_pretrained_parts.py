@@ -87,11 +87,11 @@ def decoder_for(overrides: list[str], recipe: list[str], out: Path) -> list[str]
 def trained(config: RunConfig, out: Path) -> Any:
     """The arm after its two steps, through the functions that `unimm run` calls."""
     from unimm.arm import assemble, open_source
-    from unimm.runs import job
+    from unimm.training.fit import train
 
     arm = assemble(config)
     out.mkdir(exist_ok=True)
-    module, _ = job.train(config, arm, open_source(config, arm.foundation), out, torch.device("cpu"))
+    module, _ = train(config, arm, open_source(config, arm.foundation), out, torch.device("cpu"))
     assert all(torch.isfinite(torch.tensor(value)) for value in module.latest.values())
     return arm, module
 
@@ -157,7 +157,7 @@ def test_a_whole_run_with_a_language_model_is_scored_exported_and_drawn_again(
     result = job.run(arm_of("vae_fm", *encoder, *backbone, *fast), tmp_path / "run")
     checked = Result.model_validate(json.loads((tmp_path / "run" / "result.json").read_text()))
     assert checked.invariants.backbone_unchanged is True
-    assert result["counts"]["understanding_samples"] == 0  # the foundation's stages taught another backbone
+    assert result.counts.understanding_samples == 0  # the foundation's stages taught another backbone
     export_run(tmp_path / "run", tmp_path / "model")
     image = UnimmPipeline.from_pretrained(tmp_path / "model")(PROMPTS[0], seed=0).images[0]
     assert image.size == (64, 64)
@@ -188,12 +188,10 @@ def test_adapters_train_while_the_model_stays(checkpoint: Checkpoint, tmp_path: 
     pytest.importorskip("peft")
     from safetensors.torch import load_file
 
-    from unimm.runs import job
-
     backbone = ["backbone=pretrained_lm", f"backbone.pretrained={checkpoint('qwen3')}", "backbone.queries=4"]
     backbone += ["backbone.lora.rank=2", "strategy.understanding_samples=8"]
     arm, _ = trained(arm_of("vae_fm_joint", *backbone), tmp_path / "run")
-    weights = load_file(job.final_average(tmp_path / "run"))
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
     own = {name for name in weights if name.startswith("backbone.model.")}
     assert own
     assert all("lora_" in name for name in own)

@@ -24,6 +24,7 @@ from unimm.runs.record import Result
 from unimm.scenes.world import world
 from unimm.schema import RunConfig
 from unimm.training.decoder import read_recipe, train_decoder
+from unimm.training.fit import train
 from unimm.training.step_data import step_data
 
 Checkpoint = Callable[[str], Path]
@@ -61,7 +62,7 @@ def drawn(config: RunConfig, out: Path) -> Any:
     """Two steps of training through the functions that `unimm run` calls, then an image."""
     arm = assemble(config)
     out.mkdir()
-    module, _ = job.train(config, arm, open_source(config, arm.foundation), out, CPU)
+    module, _ = train(config, arm, open_source(config, arm.foundation), out, CPU)
     assert all(torch.isfinite(torch.tensor(value)) for value in module.latest.values())
     return arm, arm.pipeline()([PROMPT], ["0"], NoiseSource(0, "test"))
 

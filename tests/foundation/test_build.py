@@ -37,8 +37,8 @@ def test_an_arm_runs_on_it(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     config = load(ROOT / "ablations/clip_fm.yaml", ["profile=tiny", f"foundation={folder}"])
     result = job.run(config, tmp_path / "run")
-    assert result["invariants"]["backbone_unchanged"] is True
-    assert [point["samples"] for point in result["curve"]] == [48, 64]
+    assert result.invariants.backbone_unchanged is True
+    assert [point.samples for point in result.curve] == [48, 64]
 
 
 def test_an_altered_file_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from unimm import UnimmPipeline
 from unimm.cli import app
 from unimm.components import Decoder
 from unimm.export.export import export_run
-from unimm.export.finished import open_run, trained_arm
 from unimm.export.parts import write_parts
 from unimm.export.sample import write_samples
+from unimm.runs.run import Run
 
 CIRCLE, SQUARES = "a photo of a red circle", "a photo of two blue squares"
 FRESH = """
@@ -199,8 +199,8 @@ def test_a_decoder_without_settings_says_what_it_lacks(flow_run: Path, tmp_path:
         def decode(self, latents, noise, keys):
             raise NotImplementedError
 
-    run = open_run(flow_run)
-    parts = trained_arm(run).pipeline()
+    run = Run.finished(flow_run)
+    parts = run.model().pipeline()
     parts.decoder = Enlarge()
     with pytest.raises(ValueError, match="Enlarge cannot be exported: give the class `settings`"):
         write_parts(parts, run.config, tmp_path)

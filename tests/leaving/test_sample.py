@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from unimm.cli import app
-from unimm.export.finished import open_run, trained_arm
 from unimm.export.sample import Wanted, contact_sheet, product, unknown_words, write_samples
+from unimm.runs.run import Run
 
 CIRCLE, SQUARES = "a photo of a red circle", "a photo of two blue squares"
 runner = CliRunner()
@@ -88,13 +88,13 @@ def test_damaged_or_other_weights_are_refused(flow_run: Path, tmp_path: Path) ->
     whole = path.read_bytes()
     path.write_bytes(whole[:-8])
     with pytest.raises(ValueError, match="truncated"):
-        trained_arm(open_run(tmp_path / "run"))
+        Run.finished(tmp_path / "run").model()
     path.write_bytes(whole)
     weights = load_file(path)
     weights["backbone.queries"] += 1
     save_file(weights, path)
     with pytest.raises(ValueError, match="hashes of backbone are not those"):
-        trained_arm(open_run(tmp_path / "run"))
+        Run.finished(tmp_path / "run").model()
 
 
 def test_the_same_thing_twice_and_empty_prompts_are_refused(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_file_names_tell_prompts_apart_and_stay_in_their_folder() -> None:
 
 
 def test_words_that_the_model_does_not_know(flow_run: Path) -> None:
-    tokenizer = trained_arm(open_run(flow_run)).backbone.tokenizer
+    tokenizer = Run.finished(flow_run).model().backbone.tokenizer
     assert unknown_words(tokenizer, "a Photo of a red dog") == ["Photo", "dog"]
     assert unknown_words(tokenizer, CIRCLE) == []
 
@@ -138,6 +138,6 @@ def test_a_rebuilt_foundation_is_refused(flow_run: Path, tmp_path: Path) -> None
         (tmp_path / "run" / "result.json").write_text(json.dumps(changed))
         if refused:
             with pytest.raises(ValueError, match=f"hashes of {part} are not those"):
-                trained_arm(open_run(tmp_path / "run"))
+                Run.finished(tmp_path / "run").model()
         else:
-            trained_arm(open_run(tmp_path / "run"))
+            Run.finished(tmp_path / "run").model()

@@ -14,6 +14,7 @@ from unimm.report import page
 from unimm.report.page import print_scores, print_summary
 from unimm.report.table import duration, number
 from unimm.runs import record
+from unimm.runs.record import Result
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 
@@ -135,7 +136,7 @@ def test_standard_errors_stand_beside_their_values(run_dir: Path, golden: dict[s
     (run_dir / "result.json").write_text(json.dumps(golden))
     assert "0.444 ± 0.012" in page.write(run_dir).read_text(encoding="utf-8")
     console = Console(width=160, record=True)
-    print_summary(golden, run_dir / "report.html", console)
+    print_summary(Result.model_validate(golden), run_dir / "report.html", console)
     print_scores([("fid", 12.5, 100, None), ("coverage", 0.5, 100, 0.02)], console)
     text = console.export_text()
     assert "0.444 ± 0.012" in text and re.search(r"coverage +0\.500 ± 0\.020 +100", text)
@@ -221,7 +222,7 @@ def test_numbers_read_well() -> None:
 def test_terminal_summary_shows_the_table_and_the_page(golden: dict[str, Any]) -> None:
     golden["arm"] = "clip[red]"
     console = Console(width=120, record=True)
-    print_summary(golden, Path("runs/a/report.html"), console)
+    print_summary(Result.model_validate(golden), Path("runs/a/report.html"), console)
     text = console.export_text()
     assert "clip[red], seed 3" in text and "Report: runs/a/report.html" in text
     assert re.search(r"overall .* 0\.193 .* 553 .* 0\.022 .* 0\.922", text)

@@ -70,10 +70,10 @@ def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, mo
         "stages": {name: {**stage, "samples": 4} for name, stage in planned_stages.items()}
     }
     result = stages.run(tiny(config, warmup_steps=0), tmp_path / "run")
-    kinds = [(stage["name"], stage["source"]) for stage in result["stages"]]
+    kinds = [(stage.name, stage.source) for stage in result.stages]
     assert kinds == [("pretrain", "mixture"), ("instruct", planned_stages["instruct"]["source"]["name"])]
-    assert {"geneval/overall", "atoms/overall"} <= {score["name"] for score in result["scores"]}
-    assert result["invariants"]["backbone_unchanged"] is True
+    assert {"geneval/overall", "atoms/overall"} <= {score.name for score in result.scores}
+    assert result.invariants.backbone_unchanged is True
 
 
 @pytest.mark.slow
@@ -86,10 +86,10 @@ def test_every_caption_mix_trains_and_is_scored_on_both_wordings(
 
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     result = job.run(tiny(planned("caption_mix").arms[arm].config), tmp_path / "run")
-    names = {score["name"] for score in result["scores"]}
+    names = {score.name for score in result.scores}
     overall = {f"{kind}/overall" for kind in ("geneval", "atoms", "geneval_long", "atoms_long")}
-    for reference in (result["floors"]["shuffled_prompts"], *result["ceilings"].values()):
+    for reference in (result.floors["shuffled_prompts"], *result.ceilings.values()):
         assert overall <= names & set(reference)
-    assert result["ceilings"]["real"]["geneval_long/overall"] == 1.0
-    kinds = result["data"]["captions"]
+    assert result.ceilings["real"]["geneval_long/overall"] == 1.0
+    kinds = result.data.captions
     assert arm != "long_only" or set(kinds) == {"long"}

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from unimm.arm import assemble, open_source
 from unimm.config import load
 from unimm.runs.cost import training_flops
-from unimm.runs.job import train
 from unimm.runs.outcome import prepare
 from unimm.training.distributed import autocast
+from unimm.training.fit import train
 from unimm.training.module import ArmModule
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"

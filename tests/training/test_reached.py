@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unimm.runs.cost import PRESETS, reached
+from unimm.runs.record import CurvePoint
 
 FLOPS = 2.0e6
 
@@ -20,16 +21,16 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def curve(*atoms: float) -> list[dict]:
+def curve(*atoms: float) -> list[CurvePoint]:
     return [
-        {"samples": 1000 * 2**i, "scores": {**dict.fromkeys(PRESETS, 0.0), "atoms/overall": a}}
+        CurvePoint(step=100 * 2**i, samples=1000 * 2**i, n=1, scores=dict.fromkeys(PRESETS, 0.0) | {"atoms/overall": a})
         for i, a in enumerate(atoms)
     ]
 
 
 def atoms_row(log: Path, *atoms: float) -> dict:
-    (found,) = [row for row in reached(curve(*atoms), FLOPS, log) if row["score"] == "atoms/overall"]
-    return found
+    (found,) = [row for row in reached(curve(*atoms), FLOPS, log) if row.score == "atoms/overall"]
+    return found.model_dump()
 
 
 def test_a_crossing_halfway_lies_at_the_geometric_mean(log: Path) -> None:

@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 import torch
 
-from unimm.arm import assemble
 from unimm.config import load
 from unimm.runs.cost import resolution_scaling
 from unimm.runs.record import ResolutionPoint
+from unimm.runs.run import Run
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 
 
 def measured(*overrides: str) -> tuple[Any, list[ResolutionPoint]]:
     config = load(ABLATIONS / "clip_mse.yaml", ["profile=tiny", *overrides])
-    arm = assemble(config)
+    run = Run(config, Path("unused"), torch.device("cpu"))
+    arm = run.arm
     before, started = torch.get_rng_state(), time.monotonic()
-    points = resolution_scaling(config, arm, torch.device("cpu"))
+    points = resolution_scaling(run)
     assert time.monotonic() - started < 10  # under 2 s on an idle core
     assert bool((torch.get_rng_state() == before).all())
-    return arm, [ResolutionPoint.model_validate(point) for point in points]
+    return arm, points
 
 
 @pytest.mark.parametrize("head", ["dit", "linear"])

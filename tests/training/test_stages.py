@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from unimm.config import ConfigError, load, read
-from unimm.export.finished import open_run, trained_arm
 from unimm.report import page
 from unimm.runs import stages
 from unimm.runs.record import Result
+from unimm.runs.run import Run
 from unimm.schema import RunConfig
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
@@ -100,7 +100,8 @@ def test_what_an_earlier_stage_trained_reaches_the_last_one(tmp_path: Path, monk
     assert all(torch.equal(start[name], first[name]) for name in first)
     assert not (out / "pretrain" / "start.safetensors").exists()
 
-    found = Result.model_validate(result)
+    found = Result.model_validate_json((out / "result.json").read_text())
+    assert found == result
     own = [Result.model_validate_json((out / s / "result.json").read_text()) for s in ("pretrain", "instruct")]
     assert [stage.strategy for stage in found.stages] == ["joint", "sequential"]
     assert found.scores == own[1].scores and found.stages[0].scores == own[0].scores
@@ -114,10 +115,10 @@ def test_what_an_earlier_stage_trained_reaches_the_last_one(tmp_path: Path, monk
     assert [(point.step, point.samples) for point in found.curve] == [(1, 16), (2, 32), (3, 48), (4, 64)]
 
     # The hashes that scoring wrote down hold only for an arm with both stages' weights.
-    trained_arm(open_run(out))
+    Run.finished(out).model()
     again = stages.score(out)
-    assert again["scores"] == result["scores"] and again["stages"] == result["stages"]
+    assert again.scores == result.scores and again.stages == result.stages
     text = page.write(out).with_name("report.md").read_text()
     assert "Stages" in text and "| trained on | scenes | scenes |" in text
     assert (out / "pretrain" / "report.html").exists() and (out / "instruct" / "report.html").exists()
-    assert list(read(out / "config.yaml").stages) == list(result["config"]["stages"]) == ["pretrain", "instruct"]
+    assert list(read(out / "config.yaml").stages) == list(result.config["stages"]) == ["pretrain", "instruct"]

@@ -159,6 +159,12 @@ class CausalLM(nn.Module):
         """Channels H of the conditions."""
         return int(self.queries.shape[1])
 
+    def set_trainable(self, core: bool) -> None:
+        """Let the queries require gradients, and `core_parameters` where ``core`` says so."""
+        for parameter in self.core_parameters():
+            parameter.requires_grad_(core)
+        self.queries.requires_grad_(True)
+
     def core_parameters(self) -> list[nn.Parameter]:
         """Everything but the queries: what `sequential` freezes."""
         return [p for name, p in self.named_parameters() if name != "queries"]

@@ -12,18 +12,20 @@ import shutil
 import uuid
 from pathlib import Path
 
+import torch
 import yaml
 
-from unimm.export.finished import CONFIG, RESULT, FinishedRun, open_run, trained_arm
 from unimm.export.parts import CARD, write_manifest, write_parts
 from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, markdown
 from unimm.report.table import headline
+from unimm.runs.record import CONFIG, RESULT
+from unimm.runs.run import Run
 
 COST = "Cost"
 
 
-def model_card(run: FinishedRun) -> str:
+def model_card(run: Run) -> str:
     """``README.md``: YAML front matter as hubs read it, then the card."""
     config, result = run.config, run.result
     parts = [config.encoder.name, config.objective.name, config.strategy.name]
@@ -41,7 +43,7 @@ def model_card(run: FinishedRun) -> str:
     )
 
 
-def _made_of(run: FinishedRun) -> PlainTable:
+def _made_of(run: Run) -> PlainTable:
     config, result = run.config, run.result
     choices = ("encoder", "objective", "strategy", "backbone", "head")
     rows = [(name, _compact(getattr(config, name).model_dump())) for name in choices]
@@ -57,7 +59,7 @@ def _made_of(run: FinishedRun) -> PlainTable:
     return PlainTable("made_of", "", ("part", "choice"), tuple(rows), text_columns=2)
 
 
-def _trained_on(run: FinishedRun) -> PlainTable:
+def _trained_on(run: Run) -> PlainTable:
     config, result = run.config, run.result
     rows = [
         ("world", result.world),
@@ -76,7 +78,7 @@ def _trained_on(run: FinishedRun) -> PlainTable:
     return PlainTable("trained_on", "", ("what", "value"), tuple(rows), text_columns=2)
 
 
-def _scores(run: FinishedRun) -> PlainTable:
+def _scores(run: Run) -> PlainTable:
     table = headline(run.result)
     rows = tuple(
         (row.group.partition(" (")[0], row.label, row.value, row.n, *row.references)
@@ -99,8 +101,8 @@ def export_run(run_dir: Path, folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: export into a new or empty folder")
-    run = open_run(run_dir)
-    pipeline = trained_arm(run).pipeline()
+    run = Run.finished(run_dir, torch.device("cpu"))
+    pipeline = run.model().pipeline()
     unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     unfinished.mkdir(parents=True)
     try:

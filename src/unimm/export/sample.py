@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from unimm.export.finished import open_run, trained_arm
 from unimm.files import write_atomic
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
+from unimm.runs.run import Run
 
 NOISE = NoiseSource(0, "drawing")
 
@@ -121,7 +121,7 @@ def write_samples(run_dir: Path, prompts: Sequence[str], seeds: Sequence[int], o
             raise ValueError(f"a {what} is given twice: the same prompt and seed make the same image")
     if not all(prompt.strip() for prompt in prompts):
         raise ValueError("a prompt is empty: say what to draw")
-    arm = trained_arm(open_run(run_dir))
+    arm = Run.finished(run_dir, torch.device("cpu")).model()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipeline = arm.pipeline().to(device)
     wanted = product(prompts, seeds)

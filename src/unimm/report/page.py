@@ -181,12 +181,11 @@ LEFT_TO_THE_PAGE = frozenset(
 )
 
 
-def print_summary(result: dict[str, Any], page: Path, console: Console | None = None) -> None:
-    """Print the scores of `result` (the content of result.json) and the path of `page`."""
+def print_summary(result: Result, page: Path, console: Console | None = None) -> None:
+    """Print the scores of `result` (`result.json`) and the path of `page`."""
     console = console or Console()
-    parsed = Result.model_validate(result)
-    table = headline(parsed)
-    title = f"{parsed.arm}, seed {parsed.seed}, {parsed.profile} on {parsed.world}"
+    table = headline(result)
+    title = f"{result.arm}, seed {result.seed}, {result.profile} on {result.world}"
     shown = RichTable(title=escape(title), title_justify="left", box=SIMPLE)
     shown.add_column("score")
     for heading in ("value", "n", *(title.removesuffix(" ceiling") for title in table.references)):

@@ -1,16 +1,12 @@
-"""What a run costs: FLOPs of training and of sampling, seconds an image, peak memory.
+"""What a run costs: FLOPs of training and sampling, seconds, memory; when it reached preset scores; larger images.
 
-FLOPs are counted on a few real steps (`unimm.flops`) and averaged, since captions differ in length; the
-frozen backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts
-cost stands in its card.
+FLOPs are counted on a few real steps (`unimm.flops`) and averaged, since captions differ in length; the frozen
+backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts cost
+stands in its card.
 
-When a run first reached scores that were set beforehand: in samples, FLOPs and seconds of training.
-
-The learning curve gives the crossing, log-linear between snapshots, and the next snapshot must confirm it
-(`unimm.analysis.reach`). A run that crossed before its first snapshot, or not by its last, is censored: its cost is
-known within bounds only, and stays in every comparison with those bounds.
-
-How a target grows with the image: tokens of the arm's encoder, and what one pass of its head then costs.
+When a run first reached scores that were set beforehand is read off the learning curve, log-linear between snapshots,
+and the next snapshot must confirm it (`unimm.analysis.reach`). A run that crossed before its first snapshot, or not by
+its last, is censored: its cost is known within bounds only, and stays in every comparison with those bounds.
 
 BLIP3-o (arXiv 2505.09568) argues for CLIP features because they stay 64 tokens at every resolution, while VAE latents
 grow with it. Here a scene is drawn larger, encoded by the run's own encoder, and a head of the run's own size, built
@@ -23,7 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +34,40 @@ from unimm.flops import count_flops
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
 from unimm.registry import heads
-from unimm.schema import RunConfig
+from unimm.runs.record import Bounds, CurvePoint, Efficiency, Reached, ResolutionPoint
+from unimm.runs.run import Run
 from unimm.training.distributed import autocast
 from unimm.training.module import ArmModule
 
 # Half of all facts is the target of the studies' claims; 0.3 of whole prompts is what a ten-minute run aims at.
 PRESETS = {"atoms/overall": 0.5, "geneval/overall": 0.3}
+COUNTED_STEPS, COUNTED_IMAGES = 8, 4
+FACTORS = (1, 2, 4)
 
 
-def reached(curve: Sequence[Mapping[str, Any]], flops_per_sample: float, log: Path) -> list[dict[str, Any]]:
+def reached(curve: Sequence[CurvePoint], flops_per_sample: float, log: Path) -> list[Reached]:
     """The ``efficiency.reached`` of result.json; ``log`` is the run's metrics.jsonl. Empty without a curve."""
     if len(curve) < 2:
         return []
-    samples = [point["samples"] for point in curve]
+    samples = [point.samples for point in curve]
     seconds = _clock(log)
     found = []
     for name, target in PRESETS.items():
-        cost = cost_to_reach(samples, [point["scores"][name] for point in curve], target)
+        cost = cost_to_reach(samples, np.array([point.scores[name] for point in curve], dtype=float), target)
         found.append(
-            {
-                "score": name,
-                "target": target,
-                "samples": _bounds(cost.low, cost.high, lambda count: count),
-                "flops": _bounds(cost.low, cost.high, lambda count: count * flops_per_sample),
-                "seconds": _bounds(cost.low, cost.high, seconds),
-            }
+            Reached(
+                score=name,
+                target=target,
+                samples=_bounds(cost.low, cost.high, lambda count: count),
+                flops=_bounds(cost.low, cost.high, lambda count: count * flops_per_sample),
+                seconds=_bounds(cost.low, cost.high, seconds),
+            )
         )
     return found
 
 
-def _bounds(low: float, high: float, cost: Callable[[float], float]) -> dict[str, float | None]:
-    return {"low": cost(low), "high": cost(high) if math.isfinite(high) else None}
+def _bounds(low: float, high: float, cost: Callable[[float], float]) -> Bounds:
+    return Bounds(low=cost(low), high=cost(high) if math.isfinite(high) else None)
 
 
 def _clock(log: Path) -> Callable[[float], float]:
@@ -76,10 +75,6 @@ def _clock(log: Path) -> Callable[[float], float]:
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     samples, seconds = ([0.0, *(row[key] for row in rows)] for key in ("samples", "seconds"))
     return lambda count: float(np.interp(count, samples, seconds))
-
-
-COUNTED_STEPS = 8
-COUNTED_IMAGES = 4
 
 
 def training_flops(module: ArmModule) -> float:
@@ -106,43 +101,36 @@ def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
     return count_flops(lambda: pipeline(few, keys, NoiseSource(0, "flops"))) / len(few)
 
 
-def completed(
-    spent: Mapping[str, Any], seconds_per_image: float, curve: Sequence[Mapping[str, Any]], log: Path
-) -> dict[str, Any]:
+def completed(spent: Efficiency, seconds_per_image: float, curve: Sequence[CurvePoint], log: Path) -> Efficiency:
     """``efficiency`` with what only scoring can tell: seconds an image, and when preset scores were reached."""
-    return {
-        **spent,
-        "sampling_seconds_per_image": seconds_per_image,
-        "reached": reached(curve, spent["train_flops_per_sample"], log),
-    }
+    known = reached(curve, spent.train_flops_per_sample, log)
+    return spent.model_copy(update={"sampling_seconds_per_image": seconds_per_image, "reached": known})
 
 
-def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], peak_memory: int) -> dict[str, Any]:
+def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], peak_memory: int) -> Efficiency:
     """The ``efficiency`` of result.json, as far as it is known before scoring."""
     per_sample = training_flops(module)
-    return {
-        "train_flops_per_sample": per_sample,
-        "train_flops": per_sample * module.config.steps * module.config.batch_size,
-        "sampling_flops_per_image": sampling_flops(pipeline, prompts),
-        "peak_memory_bytes": peak_memory,
-    }
+    return Efficiency(
+        train_flops_per_sample=per_sample,
+        train_flops=per_sample * module.config.steps * module.config.batch_size,
+        sampling_flops_per_image=sampling_flops(pipeline, prompts),
+        peak_memory_bytes=peak_memory,
+    )
 
 
-FACTORS = (1, 2, 4)
-
-
-def resolution_scaling(config: RunConfig, arm: Arm, device: torch.device) -> list[dict[str, int]]:
+def resolution_scaling(run: Run) -> list[ResolutionPoint]:
     """The ``resolution_scaling`` of result.json, from the run's resolution as far up as the encoder goes."""
     points = []
     for factor in FACTORS:
-        side = factor * arm.foundation.resolution
+        side = factor * run.arm.foundation.resolution
         try:
-            tokens = encoded_tokens(arm, side, device)
+            tokens = encoded_tokens(run.arm, side, run.device)
         except (ValueError, RuntimeError):  # a tower may be made for one size only
             if factor == 1:
                 raise
             break
-        points.append({"resolution": side, "tokens": tokens, "head_flops": head_flops(config, arm, tokens)})
+        flops = head_flops(run, tokens)
+        points.append(ResolutionPoint(resolution=side, tokens=tokens, head_flops=flops))
     return points
 
 
@@ -158,8 +146,9 @@ def encoded_tokens(arm: Arm, side: int, device: torch.device) -> int:
 
 
 @torch.inference_mode()
-def head_flops(config: RunConfig, arm: Arm, tokens: int) -> int:
+def head_flops(run: Run, tokens: int) -> int:
     """FLOPs of one forward pass on one sample of so many tokens, on a square grid; counted on shapes alone."""
+    config, arm = run.config, run.arm
     side, channels, width = math.isqrt(tokens), arm.encoder.latent_spec().channels, arm.backbone.width
     if side * side != tokens:
         raise ValueError(f"encoder={config.encoder.name} gave {tokens} tokens, which form no square grid")

@@ -1,7 +1,4 @@
-"""What a finished run leaves behind: the facts about it, its sample grid, and every item's score.
-
-Claim a run's folder: an empty one, or one that holds the same run, whichever unimm stored its configuration.
-"""
+"""The ends of a run: claiming its folder before training, and the facts and files that it leaves behind."""
 
 from __future__ import annotations
 
@@ -11,14 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from unimm.arm import Arm
-from unimm.components import weights_hash
 from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.config_errors import read_yaml
 from unimm.devices import device_name
 from unimm.files import write_atomic
+from unimm.runs.record import CONFIG, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items
+from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
 from unimm.schema import RunConfig
@@ -27,46 +22,34 @@ from unimm.training.step_data import understanding_samples
 GRID_IMAGES = 36
 
 
-def describe(config: RunConfig, arm: Arm, device: torch.device, started: datetime) -> dict[str, Any]:
+def describe(run: Run, started: datetime) -> dict[str, Any]:
     """The result's head: which arm, where, from what."""
+    config, foundation = run.config, run.arm.foundation
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "arm": config.name,
         "seed": config.seed,
         "profile": config.profile,
-        "world": arm.foundation.world.name,
-        "resolution": arm.foundation.resolution,
+        "world": foundation.world.name,
+        "resolution": foundation.resolution,
         "settings": config.settings,
-        "device": device_name(device),
-        "started": started.isoformat(),
-        "hashes": latent_hashes(config.encoder.name, arm)
-        | {"head": weights_hash(arm.head)[:16], "backbone": weights_hash(arm.backbone)[:16]},
+        "device": device_name(run.device),
+        "started": started,
+        "hashes": run.hashes(),
     }
 
 
-def latent_hashes(encoder: str, arm: Arm) -> dict[str, str]:
-    """Hashes of the foundation's parts and of the encoder.
-
-    Where the encoder is such a part and its latents are not what the part's hash says (statistics measured at another
-    resolution), their own hash stands beside it as ``latents``.
-    """
-    own = arm.encoder.latent_spec().fingerprint
-    parts = {encoder: own} | {part: arm.foundation.fingerprint(part) for part in arm.foundation.card["costs"]}
-    return parts if parts[encoder] == own else {**parts, "latents": own}
-
-
-def counts(config: RunConfig, arm: Arm) -> dict[str, int]:
+def counts(run: Run) -> Counts:
     """Samples in all: what the foundation's backbone already saw counts as well as this run's own."""
-    steps, batch = config.training.steps, config.training.batch_size
+    arm = run.arm
     taught = arm.backbone.of_foundation and arm.strategy.start == "understanding"
     seen = arm.foundation.card["costs"]["understanding"]["samples"] if taught else 0
-    understood = seen + understanding_samples(arm)
-    return {
-        "generation_samples": steps * batch,
-        "understanding_samples": understood,
-        "steps": steps,
-        "understanding_before": seen,
-    }
+    return Counts(
+        generation_samples=run.samples,
+        understanding_samples=seen + understanding_samples(arm),
+        steps=run.config.training.steps,
+        understanding_before=seen,
+    )
 
 
 def save_grid(scored: Scored, out: Path) -> None:
@@ -82,10 +65,11 @@ def save_grid(scored: Scored, out: Path) -> None:
 
 
 def save_items(scored: Scored, out: Path) -> None:
-    """``items.json``: the value of every image under every score that has one, which paired statistics need."""
+    """``items.json``, which paired statistics need; values to four decimals."""
     scores = {s.name: [v if v is None else round(v, 4) for v in s.items] for s in scored.scores if s.items is not None}
-    prompts = [{"prompt": p["prompt"], "tag": p["tag"]} for p in scored.prompts]
-    write_atomic(out / "items.json", json.dumps({"prompts": prompts, "scores": scores}) + "\n")
+    prompts = [ItemPrompt(prompt=str(p["prompt"]), tag=str(p["tag"])) for p in scored.prompts]
+    items = Items(prompts=prompts, scores=scores)
+    write_atomic(out / ITEMS, json.dumps(items.model_dump(mode="json")) + "\n")
 
 
 EXECUTION = frozenset({"training.gradient_accumulation_steps", "training.distributed"})
@@ -93,7 +77,7 @@ EXECUTION = frozenset({"training.gradient_accumulation_steps", "training.distrib
 
 def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None:
     """Claim the output folder; refuses one that holds another run or, without ``resume``, this one."""
-    settings = out / "config.yaml"
+    settings = out / CONFIG
     if overwrite and settings.exists():
         shutil.rmtree(out)
     if out.exists() and any(out.iterdir()):

@@ -1,26 +1,26 @@
-"""A finished run as types: `result.json`, `metrics.jsonl`, `samples/grid.json`; see docs/result.md.
+"""A run as a record: the types and file names that its writers and its readers share; see docs/result.md.
 
-Version 1 only ever gains fields. Reading therefore keeps fields it does not know, and refuses a file whose
-required fields are missing or whose version is newer than this code.
-
-Reads a finished run folder into types, and says what is wrong with one that cannot be read.
-
-What a trial of tuning is told, and what it leaves behind: `trial.json`, written last. Imports no torch.
+`Result` is ``result.json``, `Items` is ``items.json``, `Step` is a line of ``metrics.jsonl``, and `TrialRecord` is the
+``trial.json`` of tuning. Version 1 only ever gains fields: reading keeps those it does not know, and refuses a file
+whose required fields are missing or whose version is newer than this code. Imports no torch.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_serializer, field_validator
 
+from unimm.files import METRICS, write_json
 from unimm.runs.samples import GRID, Sample, read_image
 
 SCHEMA_VERSION = 1
+CONFIG, RESULT, ITEMS = "config.yaml", "result.json", "items.json"
 
 NamedScores = dict[str, float | None]
 
@@ -223,6 +223,10 @@ class Result(_Record):
     retention: Retention | None = None
     stages: list[StageRecord] = []
 
+    @field_serializer("started")
+    def _spelled(self, started: datetime) -> str:
+        return started.isoformat()
+
     @field_validator("schema_version")
     @classmethod
     def _readable(cls, version: int) -> int:
@@ -230,6 +234,20 @@ class Result(_Record):
             known = f"this unimm reads versions 1 to {SCHEMA_VERSION}"
             raise ValueError(f"{known}: install the one that wrote version {version}")
         return version
+
+
+class ItemPrompt(_Record):
+    """The prompt of one image, and its task."""
+
+    prompt: str
+    tag: str
+
+
+class Items(_Record):
+    """``items.json``: the value of every image under every score that has one, in the order of ``prompts``."""
+
+    prompts: list[ItemPrompt]
+    scores: dict[str, list[float | None]]
 
 
 class Step(_Record):
@@ -264,13 +282,23 @@ def read(run_dir: Path) -> RunFolder:
     try:
         return RunFolder(
             path=run_dir,
-            result=Result.model_validate_json(_text(run_dir, "result.json")),
-            steps=_steps(_text(run_dir, "metrics.jsonl")),
+            result=Result.model_validate_json(_text(run_dir, RESULT)),
+            steps=_steps(_text(run_dir, METRICS)),
             samples=tuple(TypeAdapter(list[Sample]).validate_json(_text(run_dir, GRID))),
-            config=_text(run_dir, "config.yaml"),
+            config=_text(run_dir, CONFIG),
         )
     except ValidationError as error:
         raise ValueError(f"{run_dir}: a file does not follow docs/result.md: {error}") from error
+
+
+def write_result(result: Result, run_dir: Path) -> None:
+    """Write ``result.json``: the fields that were measured, so that a record keeps the version it was made by."""
+    write_json(run_dir / RESULT, result.model_dump(mode="json", exclude_unset=True))
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """A mapping as JSON reads it back: tuples as lists, keys as texts."""
+    return json.loads(json.dumps(value))  # type: ignore[no-any-return]
 
 
 def _text(run_dir: Path, name: str) -> str:
@@ -294,7 +322,7 @@ def _steps(text: str) -> tuple[Step, ...]:
     return tuple(steps[key] for key in sorted(steps))
 
 
-FILE = "trial.json"
+TRIAL = "trial.json"
 GIVEN_UP = "failed.json"  # in its place where a trial failed by itself three times
 Value = str | bool | int | float | None
 

@@ -1,11 +1,9 @@
-"""Score a trained arm: sample the test prompts, run the metrics, and put floors and ceilings beside every score.
+"""Score a trained run: sample the test prompts, run the metrics, put floors and ceilings beside every score.
 
-The test in long wording, for runs that score it: what is sampled, and real scenes as ceilings.
-
-The learning curve: every averaged snapshot of a run sampled and judged, on validation prompts.
-
-The learning rate is constant after warm-up and snapshots are averages of weights, so that each point is a finished
-model at its number of samples (no schedule has to be run out first) and curves of different arms can be compared.
+Runs whose metrics ask for it are tested in long wording too. The learning curve judges every averaged snapshot on
+validation prompts. The learning rate is constant after warm-up and snapshots are averages of weights, so that each
+point is a finished model at its number of samples (no schedule has to be run out first) and curves of different arms
+can be compared.
 """
 
 from __future__ import annotations
@@ -14,12 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,9 +27,10 @@ from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Answered, Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline, to_uint8
+from unimm.runs import record
+from unimm.runs.run import Run
 from unimm.runs.understanding import answered, described
 from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.long_prompts import LongPrompt, long_prompts
@@ -42,7 +39,6 @@ from unimm.scenes.render import render
 from unimm.scenes.stream import compose
 from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig, RunConfig
-from unimm.training.module import ArmModule
 
 
 @dataclass(frozen=True)
@@ -106,17 +102,18 @@ class Scored:
         """The scores, floors, ceilings and judge's card of result.json."""
         return {
             "scores": [
-                {"name": s.name, "value": s.value, "n": s.n, "stderr": s.stderr, "protocol": dict(s.protocol)}
+                record.Score(name=s.name, value=s.value, n=s.n, stderr=s.stderr, protocol=record.plain(s.protocol))
                 for s in self.scores
             ],
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
             "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
-            "judge_card": card_as_result(self.card),
+            "judge_card": record.JudgeCard.model_validate(card_as_result(self.card)),
         }
 
 
-def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
+def score_run(run: Run) -> Scored:
     """Sample, judge, measure. Evaluation noise has its own stream and does not depend on the training seed."""
+    config, arm = run.config, run.arm
     settings, foundation = config.evaluation, arm.foundation
     metrics = build_metrics(settings.metrics, foundation)
     prompts, keys = test_prompts(arm, settings)
@@ -127,9 +124,9 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
     check_size(config, images, foundation.resolution)
     long = LongTest.for_metrics(metrics, foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
-    answers, blind = answered(config, arm, device)
-    descriptions, blind_descriptions = described(config, arm, device)
-    training = training_images(config, foundation)
+    answers, blind = answered(run)
+    descriptions, blind_descriptions = described(run)
+    training = training_images(run)
     evidence = Evidence(
         images=images,
         prompts=prompts,
@@ -146,8 +143,8 @@ def score_arm(config: RunConfig, arm: Arm, device: torch.device) -> Scored:
         "blind": score_all(metrics, Evidence(answers=blind, descriptions=blind_descriptions)),
     }
     scenes = real_scenes(prompts, foundation.world)
-    real = real_images(arm, scenes, device)
-    long_real = long.real(lambda described: real_images(arm, described, device))
+    real = real_images(run, scenes)
+    long_real = long.real(lambda shown: real_images(run, shown))
     known: dict[str, Any] = {"prompts": prompts, "reference": evidence.reference, "training": training}
     ceilings = {
         name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
@@ -166,12 +163,13 @@ def check_size(config: RunConfig, images: Tensor, resolution: int) -> None:
         )
 
 
-def training_images(config: RunConfig, foundation: Foundation) -> Tensor | None:
+def training_images(run: Run) -> Tensor | None:
     """As many of the run's training images as the reference has; None where a source cannot look images up."""
+    config = run.config
     wanted = config.evaluation.reference_scenes
     few = min(config.data.train_scenes, wanted)
     small = config.model_copy(update={"data": config.data.model_copy(update={"train_scenes": few})})
-    source = open_source(small, foundation)
+    source = open_source(small, run.arm.foundation)
     if not isinstance(source, IndexedSource):
         return None
     images = []
@@ -229,8 +227,9 @@ def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
 
 
 @torch.inference_mode()
-def real_images(arm: Arm, scenes: list[Scene], device: torch.device) -> dict[str, Tensor]:
+def real_images(run: Run, scenes: list[Scene]) -> dict[str, Tensor]:
     """Real scenes as rendered (``real``), and through encoder and decoder (``decoder``)."""
+    arm, device = run.arm, run.device
     rendered = np.stack([render(scene, arm.foundation.resolution) for scene in scenes])
     real = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
     noise, decoded = NoiseSource(0, "ceiling"), []
@@ -243,22 +242,16 @@ def real_images(arm: Arm, scenes: list[Scene], device: torch.device) -> dict[str
     return {"real": real, "decoder": torch.cat(decoded)}
 
 
-def learning_curve(
-    config: RunConfig, arm: Arm, module: ArmModule, run_dir: Path, device: torch.device
-) -> list[dict[str, Any]]:
-    """Scores of each snapshot in ``run_dir``, in order of samples; leaves the final weights in the module."""
-    final = {name: value.detach().clone() for name, value in module.trained_state().items()}
-    prompts = prompt_set(arm.foundation.world, "validation", config.evaluation.curve_prompts)
+def learning_curve(run: Run) -> list[record.CurvePoint]:
+    """Scores of each snapshot, in order of samples; leaves the final weights in the arm."""
+    foundation, batch = run.arm.foundation, run.config.training.batch_size
+    prompts = prompt_set(foundation.world, "validation", run.config.evaluation.curve_prompts)
     keys = [f"validation {number}" for number in range(len(prompts))]
-    metrics = build_metrics(("geneval",), arm.foundation)
+    metrics = build_metrics(("geneval",), foundation)
     points = []
-    for path in sorted((run_dir / "averages").glob("average-*.safetensors")):
-        step = int(path.stem.removeprefix("average-"))
-        module.load_state_dict(load_file(path), strict=False)
-        module.to(device).eval()
-        images = arm.pipeline()([str(p["prompt"]) for p in prompts], keys, NoiseSource(0, "evaluation"))
-        scores = score_all(metrics, Evidence(images=images, prompts=prompts))
-        values = {score.name: score.value for score in scores}
-        points.append({"step": step, "samples": step * config.training.batch_size, "n": len(images), "scores": values})
-    module.load_state_dict(final, strict=False)
+    for step, file in run.snapshots():
+        images = run.weights(file).pipeline()([str(p["prompt"]) for p in prompts], keys, NoiseSource(0, "evaluation"))
+        scores = {score.name: score.value for score in score_all(metrics, Evidence(images=images, prompts=prompts))}
+        points.append(record.CurvePoint(step=step, samples=step * batch, n=len(images), scores=scores))
+    run.weights()
     return points

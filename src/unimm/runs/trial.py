@@ -15,22 +15,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from unimm.arm import Arm, assemble, open_source
-from unimm.devices import device_name, pick_device
+from unimm.devices import device_name
 from unimm.evaluation.metric import Evidence
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.files import write_json
+from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
-from unimm.runs.job import final_average, load_average, train
 from unimm.runs.outcome import prepare
-from unimm.runs.record import FILE, Evaluation, TrialRecord, TrialSettings, Value
+from unimm.runs.record import TRIAL, Evaluation, TrialRecord, TrialSettings, Value
+from unimm.runs.run import Run
 from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig
 from unimm.training.callbacks import MovingAverage
-from unimm.training.module import ArmModule
+from unimm.training.fit import train
 
 DECAY = "training.ema_decay"
 Settings = dict[str, Value]
@@ -58,15 +55,14 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
     """Train, choose, record; continues from the last checkpoint in ``out``. ValueError for a wrong configuration."""
     clock = time.monotonic()
     config = RunConfig.model_validate(settings.config)
-    device = pick_device(config.training.device)
-    arm = assemble(config)
-    source = open_source(config, arm.foundation)
+    run = Run(config, out)
+    arm, source = run.arm, run.source
     prepare(config, out, resume=True, overwrite=False)
     decays = [float(value) for value in settings.by_sampling.get(DECAY, ()) if isinstance(value, int | float)]
-    averages = {d: AnotherAverage(d, out / f"averages-{d:g}", config.training.steps) for d in decays}
-    module, _ = train(config, arm, source, out, device, list(averages.values()))
-    judge = Judge(config, arm, module, device, settings.metric)
-    weights = {config.training.ema_decay: final_average(out)} | {d: kept.path for d, kept in averages.items()}
+    averages = {d: AnotherAverage(d, out / f"{AVERAGES}-{d:g}", config.training.steps) for d in decays}
+    train(config, arm, source, out, run.device, list(averages.values()))
+    judge = Judge(run, settings.metric)
+    weights = {config.training.ema_decay: out / WEIGHTS} | {d: kept.path for d, kept in averages.items()}
     own = {key: _own(config, key) for key in settings.by_sampling}
     evaluations = choose(lambda tried: judge(tried, weights), own, settings.by_sampling)
     best = max(evaluations, key=_rank)
@@ -77,19 +73,19 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
         untuned=evaluations[0].value,
         evaluations=evaluations,
         n=judge.images,
-        samples=config.training.steps * config.training.batch_size,
+        samples=run.samples,
         seconds=time.monotonic() - clock,
-        device=device_name(device),
+        device=device_name(run.device),
         versions={name: version(name) for name in ("torch", "lightning", "unimm")},
     )
-    write_json(out / FILE, record.model_dump(mode="json"))
+    write_json(out / TRIAL, record.model_dump(mode="json"))
     _clear(out)
     return record
 
 
 def _clear(out: Path) -> None:
     """Delete the weights of a finished trial: nobody samples from it again, and a tuning has many."""
-    for path in (*out.glob("last.ckpt"), *out.glob("*.safetensors"), *out.glob("averages*/*.safetensors")):
+    for path in (*out.glob(CHECKPOINT), *out.glob("*.safetensors"), *out.glob(f"{AVERAGES}*/*.safetensors")):
         path.unlink()
 
 
@@ -120,10 +116,11 @@ def _own(config: RunConfig, key: str) -> Any:
 class Judge:
     """Scores sampling settings of a trained arm on the validation prompts, with the same noise every time."""
 
-    def __init__(self, config: RunConfig, arm: Arm, module: ArmModule, device: torch.device, metric: str) -> None:
-        self.config, self.arm, self.module, self.device, self.metric = config, arm, module, device, metric
-        self.prompts = prompt_set(arm.foundation.world, "validation", config.evaluation.curve_prompts)
-        self.metrics = build_metrics(("geneval",), arm.foundation)
+    def __init__(self, run: Run, metric: str) -> None:
+        self.run, self.metric = run, metric
+        foundation = run.arm.foundation
+        self.prompts = prompt_set(foundation.world, "validation", run.config.evaluation.curve_prompts)
+        self.metrics = build_metrics(("geneval",), foundation)
 
     @property
     def images(self) -> int:
@@ -132,15 +129,14 @@ class Judge:
 
     def __call__(self, settings: Settings, weights: Mapping[float, Path]) -> float | None:
         """The metric under these settings; ``weights`` are the averages by their decay."""
-        decay = settings.get(DECAY, self.config.training.ema_decay)
+        decay = settings.get(DECAY, self.run.config.training.ema_decay)
         assert isinstance(decay, int | float)
-        load_average(self.module, weights[float(decay)])
-        self.module.to(self.device).eval()
+        arm = self.run.weights(weights[float(decay)])
         sampled = {key.removeprefix("objective."): v for key, v in settings.items() if key.startswith("objective.")}
-        kind: Any = objectives.get(self.config.objective.name)
-        own = self.config.objective.config.model_dump()
+        kind: Any = objectives.get(self.run.config.objective.name)
+        own = self.run.config.objective.config.model_dump()
         objective = kind(kind.Config.model_validate({**own, **sampled}))
-        pipeline = replace(self.arm, objective=objective).pipeline()
+        pipeline = replace(arm, objective=objective).pipeline()
         texts, keys = [str(p["prompt"]) for p in self.prompts], [f"tuning {i}" for i in range(self.images)]
         images = pipeline(texts, keys, NoiseSource(0, "tuning"))
         scores = score_all(self.metrics, Evidence(images=images, prompts=self.prompts))

@@ -123,9 +123,9 @@ def trial(
 ) -> None:
     """Make one trial of a tuning; its workers start this."""
     with user_errors():
-        from unimm.runs.job import Interrupted
         from unimm.runs.record import TrialSettings
         from unimm.runs.trial import run_trial
+        from unimm.user_errors import Interrupted
 
         told = TrialSettings.model_validate_json(settings.read_text(encoding="utf-8"))
         try:

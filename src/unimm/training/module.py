@@ -65,9 +65,7 @@ class ArmModule(L.LightningModule):
         self.backbone, self.head = backbone, head
         self.objective, self.stage, self.config, self.data = objective, stage, config, data
         self.world, self.sharded = world, False
-        for parameter in backbone.core_parameters():
-            parameter.requires_grad_(stage.train_backbone)
-        backbone.queries.requires_grad_(True)
+        backbone.set_trainable(stage.train_backbone)
         self.frozen_hash = ""
         self.latest: dict[str, float] = {}
         self._sums = dict.fromkeys(LOSSES, 0.0)

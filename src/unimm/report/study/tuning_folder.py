@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unimm.config import flatten
 from unimm.report.study.folder import PlannedArm
-from unimm.runs.record import FILE, GIVEN_UP, TrialRecord
+from unimm.runs.record import GIVEN_UP, TRIAL, TrialRecord
 
 
 class TuningPlan(BaseModel):
@@ -136,7 +136,7 @@ def read(folder: Path) -> Outcome:
 def _trials(folder: Path, plan: TuningPlan) -> ArmTrials:
     records, failed = {}, set()
     for number in range(plan.trials):
-        path = folder / f"trial{number}" / FILE
+        path = folder / f"trial{number}" / TRIAL
         if path.is_file():
             record = TrialRecord.model_validate_json(path.read_text(encoding="utf-8"))
             if record.settings.plan == plan.hash:

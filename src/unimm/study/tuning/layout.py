@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unimm.runs.record import FILE, TrialRecord
+from unimm.runs.record import TRIAL, TrialRecord
 from unimm.study.processes import FAILED
 from unimm.study.tuning.plan import Trial, TuningPlan
 
@@ -33,7 +33,7 @@ def lock_file(folder: Path, trial: Trial) -> Path:
 
 def record_of(folder: Path, plan: TuningPlan, trial: Trial) -> TrialRecord | None:
     """The trial's record if it is done under this plan: `trial.json` is written last, so it is whole."""
-    path = trial_folder(folder, trial) / FILE
+    path = trial_folder(folder, trial) / TRIAL
     if not path.is_file():
         return None
     record = TrialRecord.model_validate_json(path.read_text(encoding="utf-8"))

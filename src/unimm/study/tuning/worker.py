@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from unimm.files import write_atomic, write_json
-from unimm.runs.record import FILE, GIVEN_UP
+from unimm.runs.record import GIVEN_UP, TRIAL
 from unimm.study.processes import Children, StudyError
 from unimm.study.queue import ATTEMPTS
 from unimm.study.status import last_lines
@@ -65,4 +65,4 @@ def adopt(reports: Path, plan: TuningPlan, folder: Path) -> None:
 
 def copy(source: Path, trial: Trial, target: Path) -> None:
     """Copy one trial's record."""
-    write_atomic(trial_folder(target, trial) / FILE, (trial_folder(source, trial) / FILE).read_bytes())
+    write_atomic(trial_folder(target, trial) / TRIAL, (trial_folder(source, trial) / TRIAL).read_bytes())
