@@ -144,8 +144,9 @@ def report(
             raise ValueError("--out is for --compare; a page is written into its own folder")
         from unimm.report import page
         from unimm.report.study import page as study_page
+        from unimm.runs.record import PLAN
 
-        writer = study_page if (path / "plan.json").exists() else page
+        writer = study_page if (path / PLAN).exists() else page
         typer.echo(writer.write(path))
 
 

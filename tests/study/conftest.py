@@ -8,16 +8,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unimm.files import write_json
 from unimm.study.layout import config_file
-from unimm.study.plan import Plan, PlannedArm, config_hash, plan_hash
+from unimm.study.plan import PlannedArm, StudyPlan, config_hash, hashed, plan_hash
 
-MakePlan = Callable[..., Plan]
+MakePlan = Callable[..., StudyPlan]
 CLAIM = {"id": "it", "text": "So it is.", "kind": "invariant", "holds": {"backbone_unchanged": ["a"]}}
 
 # A configuration of a real run with every default left out, as if a unimm without these settings had stored it.
@@ -38,17 +37,17 @@ TRAINING = {"samples": 4, "batch_size": 1, "learning_rate": 0.001, "warmup_steps
 def make_plan() -> MakePlan:
     """Freeze a plan: `crashes` maps each arm to how often a run of it crashes before it succeeds."""
 
-    def make(folder: Path, crashes: dict[str, int], seeds: int = 2) -> Plan:
+    def make(folder: Path, crashes: dict[str, int], seeds: int = 2) -> StudyPlan:
         arms = {}
         for name, count in crashes.items():
             config = {**PARTS, "name": name, "question": str(count), "training": TRAINING}
             arms[name] = PlannedArm(f"{name}.yaml", config_hash(config), config)
         created, claims = "2026-12-01T00:00:00+00:00", {"alpha": 0.05, "claims": [CLAIM]}
-        plan = Plan(1, "fakes", "Does it run?", "none", created, "", list(range(seeds)), arms, [], [], claims, [])
-        plan = replace(plan, hash=plan_hash(plan.content()))
-        for run in plan.runs:
+        plan = StudyPlan(1, "fakes", "Does it run?", "none", created, "", list(range(seeds)), arms, [], [], claims, [])
+        plan = hashed(plan)
+        for run in plan.units:
             config_file(folder, run).parent.mkdir(parents=True, exist_ok=True)
-            config_file(folder, run).write_text(json.dumps({**arms[run.arm].config, "seed": run.seed}))
+            config_file(folder, run).write_text(json.dumps({**arms[run.arm].config, "seed": run.number}))
         write_json(folder / "plan.json", plan.content())
         return plan
 
@@ -106,15 +105,15 @@ def noted() -> Callable[[Path], Counter[str]]:
 
 
 @pytest.fixture
-def check_complete() -> Callable[[Path, Plan, int], None]:
+def check_complete() -> Callable[[Path, StudyPlan, int], None]:
     """Every run has one result, no two processes shared a folder, and `kills` cost at most a step each."""
 
-    def check(folder: Path, plan: Plan, kills: int) -> None:
+    def check(folder: Path, plan: StudyPlan, kills: int) -> None:
         found = executions(folder)
-        assert all((folder / "runs" / str(run) / "result.json").is_file() for run in plan.runs)
+        assert all((folder / "runs" / str(run) / "result.json").is_file() for run in plan.units)
         assert not [line for line in found if line.endswith(("OVERLAP", "DOUBLE"))]
         repeated = sum(count - 1 for line, count in found.items() if " step " in line)
         assert repeated <= kills
-        assert sum(count for line, count in found.items() if line.endswith("result")) <= len(plan.runs) + kills
+        assert sum(count for line, count in found.items() if line.endswith("result")) <= len(plan.units) + kills
 
     return check

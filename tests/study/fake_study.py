@@ -9,7 +9,6 @@ from pathlib import Path
 from unimm.study import engines, launch, worker
 from unimm.study.engines import local
 from unimm.study.plan import read_plan
-from unimm.study.tuning import worker as tuning
 
 RUN = Path(__file__).with_name("fake_run.py")
 TRIAL = Path(__file__).with_name("fake_trial.py")
@@ -22,9 +21,9 @@ def work(folder: Path, storage: str | None) -> None:
 
 
 def tune(folder: Path, storage: str | None) -> None:
-    tuning.trial_command = lambda settings, out: [sys.executable, str(TRIAL), str(settings), str(out)]
+    worker.trial_command = lambda settings, out: [sys.executable, str(TRIAL), str(settings), str(out)]
     worker.POLL_SECONDS = 0.2
-    tuning.work(folder, folder / "collected", storage)
+    worker.work(folder, folder / "collected", storage)
 
 
 def launch_workers(folder: Path, workers: str | None) -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from unimm.files import write_atomic, write_json
 from unimm.report.study import folder
+from unimm.runs.record import FAILED
 from unimm.study import collect, launch, queue
-from unimm.study.layout import is_done, lock_file, log_file, run_folder
-from unimm.study.plan import Plan, PlannedArm, Run, config_hash
-from unimm.study.processes import FAILED, Lock, is_held
-from unimm.study.queue import Queue, State, Step
+from unimm.study.layout import PlannedRun, lock_file, log_file, unit_folder
+from unimm.study.plan import PlannedArm, StudyPlan, config_hash
+from unimm.study.processes import Lock, is_held
+from unimm.study.queue import RunQueue, State, Step
 from unimm.study.status import describe, read_states
 
 
@@ -31,8 +32,8 @@ def test_a_crash_fails_only_its_run_after_two_retries(tmp_path, make_plan, proce
     text = describe(tmp_path, plan, states)
     assert "2 done, 1 failed of 3 runs" in text
     assert "no memory left on this device" in text
-    Queue(tmp_path, plan, None).restart()
-    assert read_states(tmp_path, plan, None)[Run("bad", 0)] is State.WAITING
+    RunQueue(tmp_path, plan, None).restart()
+    assert read_states(tmp_path, plan, None)[PlannedRun("bad", 0)] is State.WAITING
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -54,22 +55,33 @@ def test_finished_runs_are_collected_at_once_and_arms_keep_pace_across_kills(
     tmp_path, make_plan, processes, noted
 ) -> None:
     plan = make_plan(tmp_path, {"a": 0, "b": 0, "c": 0}, seeds=2)
-    started = [f"{run} start" for run in plan.runs]
+    started = [f"{run} start" for run in plan.units]
     assert [line.split("/")[0] for line in started] == ["a", "b", "c"] * 2
     launcher = processes.start("launch", tmp_path, "1")
     wait_until(lambda: (tmp_path / "executions.txt").exists() and noted(tmp_path)["b/seed0 step 2"])
     launcher.kill()
     launcher.wait()
-    for run in plan.runs:
-        assert is_done(tmp_path / "collected", plan, run) == is_done(tmp_path, plan, run) == (run == Run("a", 0))
-    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.runs))
+    for run in plan.units:
+        assert plan.is_done(tmp_path / "collected", run) == plan.is_done(tmp_path, run) == (run == PlannedRun("a", 0))
+    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.units))
     there = tmp_path / "there"
     make_plan(there, {"a": 0, "b": 0, "c": 0}, seeds=2)
     collect.adopt(tmp_path / "collected", there, plan)
-    assert is_done(there, plan, Run("a", 0))
+    assert plan.is_done(there, PlannedRun("a", 0))
     processes.finish("launch", tmp_path, "1")
     lines = [line for line in (tmp_path / "executions.txt").read_text().splitlines() if line.endswith("start")]
     assert lines == [*started[:2], *started[1:]]
+
+
+def test_a_launch_notes_why_runs_failed(tmp_path, make_plan, monkeypatch) -> None:
+    plan = make_plan(tmp_path / "study", {"a": 0}, seeds=1)
+
+    def start(command, workers, there) -> None:
+        write_atomic(log_file(there, PlannedRun("a", 0)), f"{FAILED}exit code 1\n")
+
+    monkeypatch.setattr("unimm.study.engines.engine", lambda name: start)
+    launch.launch(plan, launch.Places(tmp_path / "study", tmp_path / "kept"), "local", 1, None)
+    assert folder.read(tmp_path / "kept").missing == {("a", 0): "failed: exit code 1"}
 
 
 def test_a_launch_fails_before_it_runs_where_results_of_another_plan_are_kept(tmp_path, make_plan) -> None:
@@ -95,19 +107,19 @@ def test_a_killed_launcher_takes_its_workers_with_it_and_the_next_one_finishes(
     wait_until((tmp_path / "executions.txt").exists)
     launcher.kill()
     launcher.wait()
-    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.runs))
+    wait_until(lambda: not any(is_held(lock_file(tmp_path, run)) for run in plan.units))
     stopped = (tmp_path / "executions.txt").read_text()
     time.sleep(0.5)
     assert (tmp_path / "executions.txt").read_text() == stopped
     processes.finish("launch", tmp_path)
     check_complete(tmp_path, plan, kills=2)
-    assert all(is_done(tmp_path / "collected", plan, run) for run in plan.runs)
+    assert all(plan.is_done(tmp_path / "collected", run) for run in plan.units)
 
 
-def finish_by_hand(folder: Path, plan: Plan) -> None:
+def finish_by_hand(folder: Path, plan: StudyPlan) -> None:
     """Every run as if it had run, without a process."""
-    for run in plan.runs:
-        out = run_folder(folder, run)
+    for run in plan.units:
+        out = unit_folder(folder, run)
         for name in (
             "config.yaml",
             "items.json",
@@ -117,7 +129,7 @@ def finish_by_hand(folder: Path, plan: Plan) -> None:
             "samples/grid.json",
         ):
             write_atomic(out / name, f"{run}: {name}")
-        write_json(out / "result.json", {"config": {**plan.arms[run.arm].config, "seed": run.seed}})
+        write_json(out / "result.json", {"config": {**plan.arms[run.arm].config, "seed": run.number}})
 
 
 def test_another_machine_continues_from_committed_results(tmp_path, make_plan, processes, noted) -> None:
@@ -144,7 +156,7 @@ def test_another_machine_continues_from_committed_results(tmp_path, make_plan, p
 def test_why_a_run_failed_is_collected_until_it_succeeds(tmp_path, make_plan) -> None:
     here, committed = tmp_path / "here", tmp_path / "reports"
     plan = make_plan(here, {"a": 0}, seeds=1)
-    log = log_file(here, Run("a", 0))
+    log = log_file(here, PlannedRun("a", 0))
     log.parent.mkdir()
     log.write_text(f"step 3\n{FAILED}exit code 1\n")
     assert collect.collect(here, plan, committed) == 0
@@ -160,7 +172,7 @@ def test_results_of_another_configuration_do_not_count(tmp_path, make_plan) -> N
     finish_by_hand(tmp_path / "old", plan)
     changed = make_plan(tmp_path / "new", {"a": 1}, seeds=1)
     collect.adopt(tmp_path / "old", tmp_path / "new", changed)
-    assert not is_done(tmp_path / "new", changed, Run("a", 0))
+    assert not changed.is_done(tmp_path / "new", PlannedRun("a", 0))
     with pytest.raises(ValueError, match="holds results of another plan"):
         collect.collect(tmp_path / "old", plan, tmp_path / "new")
 
@@ -169,7 +181,7 @@ def test_results_of_another_configuration_do_not_count(tmp_path, make_plan) -> N
 def test_results_count_whichever_unimm_stored_them(tmp_path, make_plan, newer) -> None:
     """The fakes' configurations leave out every default; a later unimm stores `weight_decay` besides."""
     here, there = tmp_path / "here", tmp_path / "there"
-    plan, run = make_plan(here, {"a": 0}, seeds=1), Run("a", 0)
+    plan, run = make_plan(here, {"a": 0}, seeds=1), PlannedRun("a", 0)
     finish_by_hand(here, plan)
     path = here / "runs/a/seed0/result.json"
     config = json.loads(path.read_text())["config"]
@@ -179,22 +191,22 @@ def test_results_count_whichever_unimm_stored_them(tmp_path, make_plan, newer) -
         plan = replace(plan, arms={"a": arm})
     else:
         write_json(path, {"config": config})
-    assert is_done(here, plan, run)
+    assert plan.is_done(here, run)
     collect.adopt(here, there, plan)
-    assert is_done(there, plan, run)
+    assert plan.is_done(there, run)
     collect.collect(here, plan, tmp_path / "reports")
-    assert is_done(tmp_path / "reports", plan, run)
+    assert plan.is_done(tmp_path / "reports", run)
     write_json(path, {"config": {**config, "training": {**config["training"], "weight_decay": 0.1}}})
-    assert not is_done(here, plan, run)
+    assert not plan.is_done(here, run)
     write_json(path, {"config": {**config, "training": {**config["training"], "momentum": 0.9}}})
     with pytest.raises(ValueError, match=r"result.json: training.momentum: training reads no 'momentum'"):
-        is_done(here, plan, run)
+        plan.is_done(here, run)
 
 
 def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:
     plan = make_plan(tmp_path, {"a": 0}, seeds=1)
-    work = Queue(tmp_path, plan, None)
-    holder = Lock(lock_file(tmp_path, Run("a", 0)))
+    work = RunQueue(tmp_path, plan, None)
+    holder = Lock(lock_file(tmp_path, PlannedRun("a", 0)))
     assert holder.acquire(wait=False)
     assert work.work_one(pytest.fail) is Step.OTHERS_WORK
     holder.release()
@@ -207,7 +219,7 @@ def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:
 def test_a_trial_of_a_dead_worker_goes_stale_and_an_empty_one_is_pruned(tmp_path, make_plan, monkeypatch) -> None:
     monkeypatch.setattr(queue, "HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr(queue, "GRACE_SECONDS", 1)
-    work = Queue(tmp_path, make_plan(tmp_path, {"a": 0}, seeds=1), None)
+    work = RunQueue(tmp_path, make_plan(tmp_path, {"a": 0}, seeds=1), None)
     work.study.optimize(work._objective(pytest.fail), n_trials=1)
     work._offer()
     dead = work.study.ask()

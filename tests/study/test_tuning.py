@@ -17,17 +17,18 @@ import yaml
 from typer.testing import CliRunner
 
 from unimm.cli import app
+from unimm.files import write_atomic
 from unimm.report.study import tuning as study_tuning
-from unimm.report.study import tuning_folder as study_tuning_folder
-from unimm.study.expand import expand as expand_study
-from unimm.study.processes import FAILED, Children
+from unimm.runs.record import FAILED, GIVEN_UP, METRICS
+from unimm.study import collect
+from unimm.study.expand import expand_study, expand_tuning
+from unimm.study.launch import freeze_tuning
+from unimm.study.layout import PlannedTrial, failures, lock_file, log_file, unit_folder
+from unimm.study.plan import TuningPlan
+from unimm.study.processes import Children, Lock
 from unimm.study.queue import ATTEMPTS, State
+from unimm.study.trials import TrialQueue
 from unimm.study.tuned import read_tuned
-from unimm.study.tuning import worker
-from unimm.study.tuning.expand import expand
-from unimm.study.tuning.layout import failures, log_file, record_of
-from unimm.study.tuning.plan import Trial, TuningPlan, freeze, read_tuning_plan
-from unimm.study.tuning.trials import Trials
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 ARMS = [str(ABLATIONS / "clip_fm.yaml"), str(ABLATIONS / "clip_mse.yaml")]
@@ -60,14 +61,14 @@ def write_tuning(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> TuningPlan:
-    return expand(write_tuning(tmp_path_factory.mktemp("plan")))
+    return expand_tuning(write_tuning(tmp_path_factory.mktemp("plan")))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, planned: TuningPlan) -> Path:
     """The reports of a finished tuning of fakes."""
     folder = tmp_path_factory.mktemp("search")
-    freeze(planned, folder)
+    freeze_tuning(planned, folder)
     command = [sys.executable, str(Path(__file__).with_name("fake_study.py")), "tune", str(folder)]
     subprocess.run(command, check=True, timeout=120)
     study_tuning.write(folder / "collected")
@@ -84,7 +85,7 @@ def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
     assert list(planned.space_of("clip_fm")) == ["training.learning_rate", "objective.shift"]
     assert list(planned.space_of("clip_mse")) == ["training.learning_rate"]
     assert list(planned.by_sampling_of("clip_mse")) == ["training.ema_decay"]
-    trials = planned.all_trials
+    trials = planned.units
     assert [str(trial) for trial in trials[:3]] == ["clip_fm/trial0", "clip_mse/trial0", "clip_fm/trial1"]
     config = planned.config("clip_fm", {"objective.shift": 2.0})
     assert (config["seed"], config["objective"]["shift"], config["training"]["samples"]) == (9000, 2.0, 64)
@@ -111,43 +112,47 @@ def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
 )
 def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], fragments: list[str]) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        expand(write_tuning(tmp_path, **changes))
+        expand_tuning(write_tuning(tmp_path, **changes))
     assert all(fragment in str(caught.value) for fragment in fragments), caught.value
 
 
 def test_the_shipped_tuning_plans() -> None:
-    plan = expand(ABLATIONS / "studies" / "tuning.yaml")
-    assert len(plan.arms) == 8 and len(plan.all_trials) == 8 * plan.trials
+    plan = expand_tuning(ABLATIONS / "studies" / "tuning.yaml")
+    assert len(plan.arms) == 8 and len(plan.units) == 8 * plan.trials
     assert {arm: len(plan.space_of(arm)) for arm in ("vae_fm", "vae_mse")} == {"vae_fm": 2, "vae_mse": 1}
     for study in ("design_choices.yaml", "as_published.yaml"):
         assert plan.seed not in expand_study(ABLATIONS / "studies" / study).seeds
 
 
 def test_a_frozen_tuning_stays(tmp_path: Path, planned: TuningPlan) -> None:
-    assert freeze(planned, tmp_path / "t") == read_tuning_plan(tmp_path / "t") == planned
+    assert freeze_tuning(planned, tmp_path / "t") == TuningPlan.read(tmp_path / "t") == planned
     with pytest.raises(ValueError, match=r"trials: 4 in the folder, 5 in the file"):
-        freeze(expand(write_tuning(tmp_path, trials=5)), tmp_path / "t")
+        freeze_tuning(expand_tuning(write_tuning(tmp_path, trials=5)), tmp_path / "t")
     refused = runner.invoke(app, ["study", "resume", str(tmp_path / "t")])
     assert refused.exit_code == 2 and "holds a tuning, not a study" in refused.stderr
 
 
 def test_status_of_a_tuning_needs_no_database_and_shows_why_a_trial_failed(tmp_path, planned) -> None:
-    freeze(planned, tmp_path)
-    log = log_file(tmp_path, Trial("clip_mse", 0))
+    freeze_tuning(planned, tmp_path)
+    log = log_file(tmp_path, PlannedTrial("clip_mse", 0))
     log.parent.mkdir(parents=True)
     log.write_text("the disk is full\n" + f"{FAILED}\n" * ATTEMPTS)
+    write_atomic(unit_folder(tmp_path, PlannedTrial("clip_fm", 0)) / METRICS, '{"samples": 16}\n')
     shown = runner.invoke(app, ["study", "status", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
-    assert "clip_mse  failed  waiting waiting waiting" in shown.stdout
+    header, started, failed = shown.stdout.splitlines()[:3]
+    assert header == "arm       trial 0      trial 1  trial 2  trial 3"
+    assert started.split() == ["clip_fm", "waiting", "25%", "waiting", "waiting", "waiting"]
+    assert failed.split() == ["clip_mse", "failed", "waiting", "waiting", "waiting"]
     assert "search: 7 waiting, 1 failed of 8 trials" in shown.stdout
-    assert "clip_mse, trial 0 failed; the end of" in shown.stdout and "  the disk is full" in shown.stdout
+    assert "clip_mse/trial0 failed; the end of" in shown.stdout and "  the disk is full" in shown.stdout
     assert not (tmp_path / "tuning.db").exists()
 
 
 @pytest.mark.slow
 def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path, planned, processes) -> None:
     folder = tmp_path / "search"
-    freeze(planned, folder)
+    freeze_tuning(planned, folder)
     moments, kills, told = random.Random(1), 4, {}
     for _ in range(kills):
         process = processes.start("tune", folder)
@@ -158,12 +163,12 @@ def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path
             assert told.setdefault(file.name, file.read_text()) == file.read_text()
     two = [processes.start("tune", folder) for _ in range(2)]
     assert [process.wait(timeout=60) for process in two] == [0, 0]
-    assert all(record_of(folder / "collected", planned, trial) for trial in planned.all_trials)
+    assert all(planned.record_of(folder / "collected", trial) for trial in planned.units)
     lines = (folder / "executions.txt").read_text().splitlines()
-    assert sum(line.endswith("record") for line in lines) <= len(planned.all_trials) + kills
+    assert sum(line.endswith("record") for line in lines) <= len(planned.units) + kills
     assert sum(lines.count(line) - 1 for line in set(lines) if " step " in line) <= kills
     for arm in planned.arms:
-        trials = Trials(folder, planned, None).studies[arm].get_trials()
+        trials = TrialQueue(folder, planned, None).studies[arm].get_trials()
         assert sorted(t.user_attrs["number"] for t in trials if t.state.is_finished() and "number" in t.user_attrs) == [
             1,
             2,
@@ -172,19 +177,21 @@ def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path
 
 
 def test_asking_twice_gives_what_was_asked_for_and_orphans_are_dropped(tmp_path: Path, planned: TuningPlan) -> None:
-    freeze(planned, tmp_path)
-    trials, trial = Trials(tmp_path, planned, None), Trial("clip_fm", 1)
+    freeze_tuning(planned, tmp_path)
+    trials, trial = TrialQueue(tmp_path, planned, None), PlannedTrial("clip_fm", 1)
     first = trials._ask(trial)
     assert trials._ask(trial) == first and set(first) == {"training.learning_rate", "objective.shift"}
     orphan = trials.studies["clip_fm"].ask()
     trials._tell()
     assert trials.studies["clip_fm"].get_trials()[orphan.number].state is optuna.trial.TrialState.FAIL
-    assert Trials(tmp_path, planned, None)._ask(trial) == first
+    assert TrialQueue(tmp_path, planned, None)._ask(trial) == first
 
 
 def test_arms_draw_alike_and_no_trial_repeats(done: Path, planned: TuningPlan) -> None:
     rates = {
-        arm: [record_of(done, planned, Trial(arm, n)).settings.params["training.learning_rate"] for n in (1, 2, 3)]
+        arm: [
+            planned.record_of(done, PlannedTrial(arm, n)).settings.params["training.learning_rate"] for n in (1, 2, 3)
+        ]
         for arm in planned.arms
     }
     assert len(set(rates["clip_fm"])) == 3 and all(1e-4 <= rate <= 1e-2 for rate in rates["clip_fm"])
@@ -193,31 +200,51 @@ def test_arms_draw_alike_and_no_trial_repeats(done: Path, planned: TuningPlan) -
 
 def test_another_machine_goes_on_from_committed_trials(done, tmp_path, planned, processes) -> None:
     there = tmp_path / "there"
-    freeze(planned, there)
+    freeze_tuning(planned, there)
     shutil.rmtree(done / "trials" / "clip_mse" / "trial3")
-    worker.adopt(done, planned, there)
+    collect.adopt(done, there, planned)
     processes.finish("tune", there)
     lines = (there / "executions.txt").read_text().splitlines()
     assert lines[0] == "clip_mse/trial3 start" and sum(line.endswith("start") for line in lines) == 1
-    history = Trials(there, planned, None).studies["clip_mse"].get_trials()
+    history = TrialQueue(there, planned, None).studies["clip_mse"].get_trials()
     assert sorted(trial.user_attrs["number"] for trial in history) == [1, 2, 3]
     with pytest.raises(ValueError, match="results of another plan"):
-        worker.collect(done, freeze(expand(write_tuning(tmp_path, trials=3)), tmp_path / "other"), done)
+        collect.collect(done, freeze_tuning(expand_tuning(write_tuning(tmp_path, trials=3)), tmp_path / "other"), done)
+
+
+def test_committed_trials_are_not_written_where_a_worker_writes(
+    done: Path, tmp_path: Path, planned: TuningPlan
+) -> None:
+    there, trial = tmp_path / "there", PlannedTrial("clip_fm", 0)
+    freeze_tuning(planned, there)
+    with Lock(lock_file(there, trial)):
+        collect.adopt(done, there, planned)
+    assert [unit for unit in planned.units if not planned.is_done(there, unit)] == [trial]
+
+
+def test_a_trial_that_succeeds_after_all_is_no_failure_any_more(
+    done: Path, tmp_path: Path, planned: TuningPlan
+) -> None:
+    trial = PlannedTrial("clip_fm", 0)
+    note = unit_folder(tmp_path / "kept", trial) / GIVEN_UP
+    write_atomic(note, "{}")
+    collect.collect(done, planned, tmp_path / "kept")
+    assert planned.is_done(tmp_path / "kept", trial) and not note.exists()
 
 
 @pytest.mark.slow
 def test_a_diverging_trial_is_spent_and_named(tmp_path, planned, processes, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_RATE_LIMIT", "0.0007")  # less than the arms have as they stand
     folder = tmp_path / "search"
-    freeze(planned, folder)
+    freeze_tuning(planned, folder)
     processes.finish("tune", folder)
-    trials = Trials(folder, planned, None)
+    trials = TrialQueue(folder, planned, None)
     failed = [trial for trial, state in trials.states().items() if state is State.FAILED]
     assert failed and all(failures(folder, trial) == 3 for trial in failed)
-    worker.collect(folder, planned, folder / "collected")
-    outcome = study_tuning_folder.read(folder / "collected")
+    collect.collect(folder, planned, folder / "collected")
+    outcome = study_tuning.read(folder / "collected")
     assert outcome.problems() == []
-    assert {Trial(arm, n) for arm, found in outcome.arms.items() for n in found.failed} == set(failed)
+    assert {PlannedTrial(arm, n) for arm, found in outcome.arms.items() for n in found.failed} == set(failed)
     study_tuning.write(folder / "collected")
     found = read_tuned(folder / "collected").arms["clip_fm"]
     assert (found.trials, found.untuned) == (4, None) and found.value > 0
@@ -234,7 +261,7 @@ def test_what_was_found_is_written(done: Path, planned: TuningPlan) -> None:
     for text in (page, markdown):
         assert "Every arm spent the same budget" in text and "no such setting" in text and "optimistic" in text
     tuned = read_tuned(done)
-    outcome = study_tuning_folder.read(done)
+    outcome = study_tuning.read(done)
     fm, mse = tuned.arms["clip_fm"], tuned.arms["clip_mse"]
     assert (fm.trials, fm.samples, fm.skipped) == (4, 256, ()) == (mse.trials, mse.samples, ())
     assert mse.skipped == ("objective.shift", "objective.guidance")
@@ -275,7 +302,7 @@ def test_unequal_budgets_leave_no_tuned_settings(done: Path, edit: Any, problem:
         record = json.loads(path.read_text())
         edit(record)
         path.write_text(json.dumps(record))
-    assert any(problem in found for found in study_tuning_folder.read(done).problems())
+    assert any(problem in found for found in study_tuning.read(done).problems())
     study_tuning.write(done)
     assert not (done / "tuned.yaml").exists()
     assert problem in (done / "report.md").read_text()
@@ -353,12 +380,12 @@ def test_claims_on_the_prompts_that_tuned_are_refused(done: Path, tmp_path: Path
 
 
 def test_a_child_that_dies_within_a_line_counts_as_failed(tmp_path: Path) -> None:
-    log = log_file(tmp_path, Trial("clip_fm", 0))
+    log = log_file(tmp_path, PlannedTrial("clip_fm", 0))
     log.parent.mkdir()
     log.write_bytes(b"sampling:  40%|####      | 4/10")
     for _ in range(ATTEMPTS):
         Children().failed(-9, log)
-    assert failures(tmp_path, Trial("clip_fm", 0)) == ATTEMPTS
+    assert failures(tmp_path, PlannedTrial("clip_fm", 0)) == ATTEMPTS
     assert log.read_text().splitlines()[-1] == f"{FAILED}exit code -9"
 
 
@@ -381,7 +408,7 @@ def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: p
     assert tuned.exit_code == 0, (tuned.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
     assert "search: 4 done of 4 trials" in tuned.stdout
     reports = tmp_path / "reports" / "search"
-    outcome = study_tuning_folder.read(reports)
+    outcome = study_tuning.read(reports)
     assert outcome.problems() == []
     for arm, count in (("clip_fm", 4), ("clip_mse", 3)):
         assert not [*Path("experiments").rglob("*.safetensors"), *Path("experiments").rglob("last.ckpt")]

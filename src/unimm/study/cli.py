@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ from unimm.user_errors import user_errors
 
 if TYPE_CHECKING:
     from unimm.study.launch import Places
-    from unimm.study.plan import Plan
+    from unimm.study.layout import Unit
+    from unimm.study.plan import StudyPlan, TuningPlan
+    from unimm.study.queue import State
 
 app = typer.Typer(help="Arms x seeds from one file, with claims fixed beforehand.", no_args_is_help=True)
 
@@ -42,12 +45,12 @@ def run(
 ) -> None:
     """Plan a study and run what is not done yet."""
     with user_errors():
-        from unimm.study.launch import Places, plan_of
+        from unimm.study.launch import Places, plan_study
 
         places = Places(out or _folder(file), collect or _reports(file.stem))
-        plan = plan_of(file, places)
+        plan = plan_study(file, places)
         _say_power(plan, len(plan.seeds))
-        _launch(plan, places, engine, workers, storage)
+        _launch_study(plan, places, engine, workers, storage)
 
 
 @app.command()
@@ -57,9 +60,9 @@ def power(
 ) -> None:
     """Say what a study could find with its seeds, or with other ones, before it runs."""
     with user_errors():
-        from unimm.study.expand import expand
+        from unimm.study.expand import expand_study
 
-        plan = expand(file)
+        plan = expand_study(file)
         _say_power(plan, seeds or len(plan.seeds))
 
 
@@ -74,15 +77,15 @@ def resume(
 ) -> None:
     """Continue a study that was started, failed runs included."""
     with user_errors():
-        from unimm.study.launch import Places, plan_of
-        from unimm.study.plan import read_plan
+        from unimm.study.launch import Places, plan_study
+        from unimm.study.plan import StudyPlan
 
         folder = out or _folder(path)
-        plan = read_plan(folder)
+        plan = StudyPlan.read(folder)
         places = Places(folder, collect or _reports(plan.name))
         if _is_file(path):
-            plan = plan_of(path, places)
-        _launch(plan, places, engine, workers, storage)
+            plan = plan_study(path, places)
+        _launch_study(plan, places, engine, workers, storage)
 
 
 @app.command()
@@ -96,22 +99,14 @@ def tune(
 ) -> None:
     """Search settings for every arm with equal budgets, on validation prompts; continues where it was stopped."""
     with user_errors():
-        from unimm.report.study import tuning as study_tuning
-        from unimm.study.launch import Places
+        from unimm.report.study import tuning
+        from unimm.study.launch import Places, plan_tuning
         from unimm.study.queue import State
-        from unimm.study.tuning.launch import launch, plan_of
-        from unimm.study.tuning.status import describe
 
         places = Places(out or _folder(path), collect or _reports(path.stem))
-        plan = plan_of(path, places)
-        typer.echo(f"{plan.name}: {len(plan.arms)} arms x {plan.trials} trials in {places.folder}, plan {plan.hash}")
-        try:
-            states = launch(plan, places, engine, workers, storage)
-        except KeyboardInterrupt as stop:
-            typer.echo(f"stopped; continue with `unimm study tune {path}`", err=True)
-            raise typer.Exit(130) from stop
-        typer.echo(describe(places.folder, plan, states))
-        typer.echo(study_tuning.write(places.reports))
+        plan = plan_tuning(path, places)
+        states = _launch(plan, places, engine, workers, storage, f"tune {path}")
+        typer.echo(tuning.write(places.reports))
         if any(state not in (State.DONE, State.FAILED) for state in states.values()):
             raise typer.Exit(1)
 
@@ -140,14 +135,9 @@ def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> No
     """Take runs of a study, or trials of a tuning, until none is left; engines start this."""
     with user_errors():
         from unimm.study.plan import read_plan
-        from unimm.study.tuning import worker as tuning
-        from unimm.study.tuning.plan import is_tuning, read_tuning_plan
         from unimm.study.worker import work as work_off
 
-        if is_tuning(folder):
-            finished = tuning.work(folder, collect or _reports(read_tuning_plan(folder).name), storage)
-        else:
-            finished = work_off(folder, collect or _reports(read_plan(folder).name), storage)
+        finished = work_off(folder, collect or _reports(read_plan(folder).name), storage)
         if not finished:
             raise typer.Exit(130)
 
@@ -156,18 +146,12 @@ def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> No
 def status(path: Either, storage: Storage = None, out: Out = None) -> None:
     """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
-        from unimm.study.plan import read_plan
+        from unimm.study.plan import has_plan, read_plan
         from unimm.study.status import describe, read_states
-        from unimm.study.tuning import status as tuning
-        from unimm.study.tuning.plan import is_tuning, read_tuning_plan
 
         folder = out or _folder(path)
-        if out is None and _is_file(path) and not (folder / "plan.json").exists() and _reports(path.stem).is_dir():
+        if out is None and _is_file(path) and not has_plan(folder) and _reports(path.stem).is_dir():
             folder = _reports(path.stem)  # never run here: what is committed says how far it came elsewhere
-        if is_tuning(folder):
-            search = read_tuning_plan(folder)
-            typer.echo(tuning.describe(folder, search, tuning.states_of(folder, search)))
-            return
         plan = read_plan(folder)
         typer.echo(describe(folder, plan, read_states(folder, plan, storage)))
 
@@ -176,18 +160,18 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
 def report(path: Either, out: Out = None, collect: Collect = None) -> None:
     """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
     with user_errors():
-        from unimm.report.study import page as page
+        from unimm.report.study import page
         from unimm.study.collect import collect as copy
-        from unimm.study.plan import read_plan
+        from unimm.study.plan import StudyPlan, has_plan
 
         folder = out or _folder(path)
         target = collect or (_reports(path.stem) if _is_file(path) else folder)
-        if target != folder and (folder / "plan.json").exists():
-            copy(folder, read_plan(folder), target)
+        if target != folder and has_plan(folder):
+            copy(folder, StudyPlan.read(folder), target)
         typer.echo(page.write(target))
 
 
-def _say_power(plan: Plan, seeds: int) -> None:
+def _say_power(plan: StudyPlan, seeds: int) -> None:
     """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread."""
     from unimm.analysis.claims import Claims
     from unimm.analysis.power import foresee, table
@@ -196,21 +180,31 @@ def _say_power(plan: Plan, seeds: int) -> None:
         typer.echo(table(foresights, seeds))
 
 
-def _launch(plan: Plan, places: Places, engine: str, workers: int, storage: str | None) -> None:
+def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None) -> None:
     """Run, then say how far it came; exit code 1 if a run is missing."""
-    from unimm.study.launch import launch
     from unimm.study.queue import State
+
+    states = _launch(plan, places, engine, workers, storage, f"resume {places.folder}")
+    if any(state is not State.DONE for state in states.values()):
+        raise typer.Exit(1)
+
+
+def _launch(
+    plan: StudyPlan | TuningPlan, places: Places, engine: str, workers: int, storage: str | None, again: str
+) -> Mapping[Unit, State]:
+    """Make what is not done yet, then say how far it came; `again` is the verb that continues, with its argument."""
+    from unimm.study.launch import launch
     from unimm.study.status import describe
 
-    typer.echo(f"{plan.name}: {len(plan.arms)} arms x {len(plan.seeds)} seeds in {places.folder}, plan {plan.hash}")
+    planned = f"{len(plan.arms)} arms x {len(plan.numbers)} {plan.unit.word}s"
+    typer.echo(f"{plan.name}: {planned} in {places.folder}, plan {plan.hash}")
     try:
         states = launch(plan, places, engine, workers, storage)
     except KeyboardInterrupt as stop:
-        typer.echo(f"stopped; continue with `unimm study resume {places.folder}`", err=True)
+        typer.echo(f"stopped; continue with `unimm study {again}`", err=True)
         raise typer.Exit(130) from stop
     typer.echo(describe(places.folder, plan, states))
-    if any(state is not State.DONE for state in states.values()):
-        raise typer.Exit(1)
+    return states
 
 
 def _folder(path: Path) -> Path:

@@ -1,24 +1,122 @@
-"""From a study file to its plan: arms expanded and resolved, differences checked, claims read, all of it hashed.
+"""From a study or tuning file to its plan: arms resolved, differences checked, claims read, all of it hashed.
 
-Arms of a study or of a tuning, resolved from their files.
+A tuning's arms get the same budget, and every searched value has to be valid for them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
-from unimm.config import load
+from unimm.config import ABSENT, current, flatten, load, shown
 from unimm.config_errors import read_yaml
-from unimm.study.plan import SCHEMA_VERSION, Plan, PlannedArm, check_declared, config_hash, plan_hash
+from unimm.registry import nearest
+from unimm.study.plan import (
+    KIND,
+    SCHEMA_VERSION,
+    PlannedArm,
+    StudyPlan,
+    TuningPlan,
+    config_hash,
+    has,
+    hashed,
+    with_values,
+)
 from unimm.study.processes import StudyError
-from unimm.study.schema import Amendment, GridArms, Study, StudyArm, read_study
+from unimm.study.schema import Amendment, GridArms, StudyArm, StudyFile, TuningFile, read_study, read_tuning
 from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
+
+OF_EVERY_ARM = ("name", "question")
+
+
+def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
+    """The plan of a study file, up to its first `amendments` amendments (all of them by default).
+
+    Raises:
+        ValueError: the study, an arm or a claim is wrong, or arms differ where no difference is declared.
+    """
+    study = read_study(path)
+    applied = study.amendments[:amendments]
+    arms: dict[str, PlannedArm] = {}
+    overrides = [f"profile={study.profile}", *study.overrides]
+    question = study.question if isinstance(study.arms, GridArms) else None
+    listed = list(_listed(study))
+    names = add_arms(arms, path, overrides, listed, question)
+    tuned = read_tuned(path.parent / study.tuned) if study.tuned else None
+    if tuned is not None:
+        check_fits(path, tuned, names, study.all_seeds, study.profile)
+        again = [tuned_arm(arm, name, tuned.arms[name]) for arm, name in zip(listed, names, strict=True)]
+        add_arms(arms, path, overrides, again, question)
+    entries = [_entry(amendment, add_arms(arms, path, overrides, amendment.arms, question)) for amendment in applied]
+    searched = dict.fromkeys(key for name in names for key in tuned.arms[name].chosen) if tuned else ()
+    factors = study.arms.grid if isinstance(study.arms, GridArms) else ()
+    declared = list(dict.fromkeys([*factors, *study.declared_differences, *searched]))
+    check_declared(path, arms, declared)
+    return hashed(
+        StudyPlan(
+            schema_version=SCHEMA_VERSION,
+            name=path.stem,
+            question=study.question,
+            profile=study.profile,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            hash="",
+            seeds=[*study.seeds, *(seed for amendment in applied for seed in amendment.seeds)],
+            arms=arms,
+            overrides=list(study.overrides),
+            declared_differences=declared,
+            claims=_claims(path.parent / study.claims, list(arms), [f"{name}_tuned" for name in names if tuned]),
+            amendments=entries,
+            tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
+        )
+    )
+
+
+def expand_tuning(path: Path) -> TuningPlan:
+    """The plan of a tuning file.
+
+    Raises:
+        ValueError: an arm or a searched value is wrong, no arm has a searched setting, or arms differ undeclared.
+    """
+    tuning = read_tuning(path)
+    budget = [
+        f"training.samples={tuning.samples}",
+        "training.snapshots=0",
+        f"evaluation.curve_prompts={tuning.prompts}",
+    ]
+    arms: dict[str, PlannedArm] = {}
+    add_arms(arms, path, [f"profile={tuning.profile}", *tuning.overrides, *budget], tuning.arms)
+    staged = [name for name, arm in arms.items() if arm.config["stages"]]
+    if staged:
+        raise StudyError(f"{path}: {', '.join(staged)}: a trial trains one stage; leave `stages` out, or run a study")
+    check_declared(path, arms, tuning.declared_differences)
+    _check_searched(path, tuning, arms)
+    return hashed(
+        TuningPlan(
+            schema_version=SCHEMA_VERSION,
+            kind=KIND,
+            name=path.stem,
+            question=tuning.question,
+            profile=tuning.profile,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            hash="",
+            seed=tuning.seed,
+            trials=tuning.trials,
+            samples=tuning.samples,
+            prompts=tuning.prompts,
+            metric=tuning.metric,
+            sampler=tuning.sampler.model_dump(mode="json"),
+            space={key: entry.model_dump(mode="json") for key, entry in tuning.space.items()},
+            by_sampling={key: list(values) for key, values in tuning.by_sampling.items()},
+            arms=arms,
+            overrides=list(tuning.overrides),
+            declared_differences=list(tuning.declared_differences),
+        )
+    )
 
 
 def add_arms(
@@ -57,64 +155,35 @@ def add_arms(
     return names
 
 
-class _Anything(tuple[str, ...]):
-    """Metrics may come from plug-ins, guards and facts from whoever reads the results: the plan cannot know them."""
+def check_declared(path: Path, arms: Mapping[str, PlannedArm], declared: Sequence[str]) -> None:
+    """Refuse arms that differ in a key outside `declared`; StudyError names keys, values and arms.
 
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-def expand(path: Path, amendments: int | None = None) -> Plan:
-    """The plan of a study file, up to its first `amendments` amendments (all of them by default).
-
-    Raises:
-        ValueError: the study, an arm or a claim is wrong, or arms differ where no difference is declared.
+    Args:
+        path: the file that declares them.
+        arms: the arms by their names.
+        declared: dotted keys; a key covers everything below it.
     """
-    study = read_study(path)
-    applied = study.amendments[:amendments]
-    arms: dict[str, PlannedArm] = {}
-    overrides = [f"profile={study.profile}", *study.overrides]
-    question = study.question if isinstance(study.arms, GridArms) else None
-    listed = list(_listed(study))
-    names = add_arms(arms, path, overrides, listed, question)
-    tuned = read_tuned(path.parent / study.tuned) if study.tuned else None
-    if tuned is not None:
-        check_fits(path, tuned, names, study.all_seeds, study.profile)
-        again = [tuned_arm(arm, name, tuned.arms[name]) for arm, name in zip(listed, names, strict=True)]
-        add_arms(arms, path, overrides, again, question)
-    entries = [_entry(amendment, add_arms(arms, path, overrides, amendment.arms, question)) for amendment in applied]
-    searched = dict.fromkeys(key for name in names for key in tuned.arms[name].chosen) if tuned else ()
-    factors = study.arms.grid if isinstance(study.arms, GridArms) else ()
-    declared = list(dict.fromkeys([*factors, *study.declared_differences, *searched]))
-    try:
-        check_declared({name: arm.config for name, arm in arms.items()}, declared)
-    except StudyError as error:
-        raise StudyError(f"{path}: {error}") from error
-    return hashed(
-        Plan(
-            schema_version=SCHEMA_VERSION,
-            name=path.stem,
-            question=study.question,
-            profile=study.profile,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            hash="",
-            seeds=[*study.seeds, *(seed for amendment in applied for seed in amendment.seeds)],
-            arms=arms,
-            overrides=list(study.overrides),
-            declared_differences=declared,
-            claims=_claims(path.parent / study.claims, list(arms), [f"{name}_tuned" for name in names if tuned]),
-            amendments=entries,
-            tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
-        )
-    )
+    flat = {name: flatten(arm.config) for name, arm in arms.items()}
+    keys = list(dict.fromkeys(key for config in flat.values() for key in config))
+    for name in declared:
+        if not any(_covers(name, key) for key in keys):
+            guess = nearest(name, {key[: end or None] for key in keys for end in (key.find("."), 0) if end >= 0})
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            raise StudyError(f"{path}: declared_differences: no arm has a setting {name!r}{hint}")
+    allowed = (*OF_EVERY_ARM, *declared)
+    lines = [
+        f"  {key}: {_by_value(flat, key)}"
+        for key in keys
+        if not any(_covers(name, key) for name in allowed)
+        and len({repr(c.get(key, ABSENT)) for c in flat.values()}) > 1
+    ]
+    if lines:
+        advice = "make them equal (`overrides` apply to every arm), or add the keys to declared_differences"
+        head = f"{path}: arms differ where the study does not declare it; {advice}:"
+        raise StudyError("\n".join([head, *lines]))
 
 
-def hashed(plan: Plan) -> Plan:
-    """The plan with the hash of its content."""
-    return Plan(**{**vars(plan), "hash": plan_hash(plan.content())})
-
-
-def _listed(study: Study) -> Iterator[StudyArm]:
+def _listed(study: StudyFile) -> Iterator[StudyArm]:
     """The arms of a list as they are, those of a grid as overrides of its start."""
     if not isinstance(study.arms, GridArms):
         yield from study.arms
@@ -123,6 +192,13 @@ def _listed(study: Study) -> Iterator[StudyArm]:
     for labels in product(*factors.values()):
         overrides = tuple(f"{key}={factors[key][label]}" for key, label in zip(factors, labels, strict=True))
         yield StudyArm(file=study.arms.start, name="_".join(filter(None, labels)), overrides=overrides)
+
+
+class _Anything(tuple[str, ...]):
+    """Metrics may come from plug-ins, guards and facts from whoever reads the results: the plan cannot know them."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def _claims(path: Path, arms: list[str], tuned: Collection[str]) -> dict[str, Any]:
@@ -142,3 +218,29 @@ def _entry(amendment: Amendment, arms: list[str]) -> dict[str, Any]:
     """An amendment as `plan.json` holds it."""
     added = [f"seed {seed}" for seed in amendment.seeds] + [f"arm {arm}" for arm in arms]
     return {"date": amendment.date.isoformat(), "reason": amendment.reason, "change": f"added {', '.join(added)}"}
+
+
+def _check_searched(path: Path, tuning: TuningFile, arms: dict[str, PlannedArm]) -> None:
+    """Every searched setting exists in some arm, and its values are valid in all that have it."""
+    values = {key: entry.ends for key, entry in tuning.space.items()} | tuning.by_sampling
+    for key, ends in values.items():
+        owners = [arm for arm in arms.values() if has(arm.config, key)]
+        if not owners:
+            guess = nearest(key, {known for arm in arms.values() for known in flatten(arm.config)})
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            raise StudyError(f"{path}: no arm has a setting {key!r}{hint}")
+        for arm in owners:
+            for value in ends:
+                current(with_values(arm.config, {key: value}), path)
+
+
+def _covers(declared: str, key: str) -> bool:
+    return key == declared or key.startswith(f"{declared}.")
+
+
+def _by_value(flat: Mapping[str, Mapping[str, Any]], key: str) -> str:
+    """`1 in a, b; 2 in c`."""
+    arms: dict[str, list[str]] = {}
+    for arm, config in flat.items():
+        arms.setdefault(shown(config.get(key, ABSENT)), []).append(arm)
+    return "; ".join(f"{value} in {', '.join(names)}" for value, names in arms.items())

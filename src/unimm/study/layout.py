@@ -1,40 +1,80 @@
-"""Where everything of a study lies, and when a run counts as done."""
+"""Where everything of a study or a tuning lies: both hand out units of work, an arm with a number, to child processes.
+
+A run of a study is an arm with a seed, a trial of a tuning an arm with settings. Both have a folder, a file that tells
+the child what to do, a log and a lock; their plans (`plan.py`) say when one is done.
+"""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from unimm.study.plan import Plan, Run
+from unimm.runs.record import FAILED
 
 STUDIES = Path("experiments/runs/studies")
 REPORTS = Path("reports")
+FORGIVEN = "--- given new attempts\n"
 
 
-def run_folder(folder: Path, run: Run) -> Path:
-    """The folder of one run, as `unimm run` writes it."""
-    return folder / "runs" / run.arm / f"seed{run.seed}"
+@dataclass(frozen=True)
+class Unit:
+    """What one child does; `str` of it is its id, and its folder below `room`. Numbers count within the arm."""
+
+    arm: str
+    number: int
+
+    word: ClassVar[str]
+    room: ClassVar[str]
+
+    def __str__(self) -> str:
+        return f"{self.arm}/{self.word}{self.number}"
+
+    @property
+    def name(self) -> str:
+        """Its name where everything lies in one folder."""
+        return f"{self.arm}-{self.word}{self.number}"
 
 
-def config_file(folder: Path, run: Run) -> Path:
+class PlannedRun(Unit):
+    """One arm with one seed, which is its number."""
+
+    word, room = "seed", "runs"
+
+
+class PlannedTrial(Unit):
+    """One trial of one arm; trial 0 is the arm as it stands."""
+
+    word, room = "trial", "trials"
+
+
+def unit_folder(folder: Path, unit: Unit) -> Path:
+    """The folder that one child writes."""
+    return folder / unit.room / str(unit)
+
+
+def config_file(folder: Path, run: Unit) -> Path:
     """The resolved configuration of one run, for `unimm run`."""
-    return folder / "configs" / f"{run.arm}-seed{run.seed}.yaml"
+    return folder / "configs" / f"{run.name}.yaml"
 
 
-def log_file(folder: Path, run: Run) -> Path:
-    """What one run printed, attempt after attempt."""
-    return folder / "logs" / f"{run.arm}-seed{run.seed}.log"
+def settings_file(folder: Path, trial: Unit) -> Path:
+    """What one trial is told; once it exists, the trial has these settings whoever makes it."""
+    return folder / "settings" / f"{trial.name}.json"
 
 
-def lock_file(folder: Path, run: Run) -> Path:
-    """Locked while a process may write the run's folder."""
-    return folder / "locks" / f"{run.arm}-seed{run.seed}.lock"
+def log_file(folder: Path, unit: Unit) -> Path:
+    """What one child printed, attempt after attempt."""
+    return folder / "logs" / f"{unit.name}.log"
 
 
-def is_done(folder: Path, plan: Plan, run: Run) -> bool:
-    """Whether the run has a result of the planned configuration: `result.json` is written last, so it is whole."""
-    path = run_folder(folder, run) / "result.json"
-    if not path.is_file():
-        return False
-    config = json.loads(path.read_text(encoding="utf-8"))["config"]
-    return bool(config["seed"] == run.seed) and plan.arms[run.arm].means(config, path)
+def lock_file(folder: Path, unit: Unit) -> Path:
+    """Locked while a process may write the unit's folder."""
+    return folder / "locks" / f"{unit.name}.lock"
+
+
+def failures(folder: Path, unit: Unit) -> int:
+    """How often a unit has failed by itself since its log says that it was given new attempts."""
+    log = log_file(folder, unit)
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return sum(line.startswith(FAILED) for line in text.rpartition(FORGIVEN)[2].splitlines())

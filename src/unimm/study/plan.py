@@ -1,35 +1,28 @@
-"""A study's plan: every arm fully resolved, the seeds, the claims, hashed and frozen before the first run.
+"""Plans: every arm fully resolved, hashed and frozen in a folder before the first child starts.
 
-`plan.json` in the study's folder is what workers and reports read; the study file is only needed to start or amend.
-
-Where configurations differ: between arms (each difference has to be declared) and between a plan and its file.
+`plan.json` is what workers and reports read; the study file is only needed to start or amend. The plan of a study may
+grow by amendments; that of a tuning never does: more trials for some arm, or after a look, would be no equal budget.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, TypeVar, cast
 
-from unimm.config import ABSENT, current, differing, flatten, shown
-from unimm.registry import nearest
+from unimm.config import current, differing, flatten, shown
+from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord
+from unimm.study.layout import PlannedRun, PlannedTrial, Unit, unit_folder
 from unimm.study.processes import StudyError
 
 SCHEMA_VERSION = 1
+KIND = "tuning"
 NOT_HASHED = ("created", "hash")
-
-
-class Run(NamedTuple):
-    """One arm with one seed; `str` of it is its id in the queue, and its folder below `runs/`."""
-
-    arm: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.arm}/seed{self.seed}"
+Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,74 @@ class PlannedArm:
     @property
     def current(self) -> dict[str, Any]:
         """The configuration as the present schema stores it."""
-        return current(self.config, Path(f"plan.json, arm {self.config['name']}"))
+        return current(self.config, Path(f"{PLAN}, arm {self.config['name']}"))
+
+
+class Plan(ABC):
+    """What plans have in common; fields are declared by the two kinds, in the order in which their files have them.
+
+    `created` is an ISO 8601 time, `hash` that of everything else.
+    """
+
+    name: str
+    question: str
+    profile: str
+    created: str
+    hash: str
+    arms: dict[str, PlannedArm]
+    overrides: list[str]
+    declared_differences: list[str]
+
+    unit: ClassVar[type[Unit]]
+    advice: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def numbers(self) -> Sequence[int]:
+        """The numbers that every arm gets: seeds or trials."""
+
+    @abstractmethod
+    def is_done(self, folder: Path, unit: Unit) -> bool:
+        """Whether `folder` has what the unit was planned to leave: that file is written last, so it is whole."""
+
+    @abstractmethod
+    def extends(self, other: Any, source: Path) -> bool:
+        """Whether results of the plan `other`, as `source` stores it, are results of this plan too."""
+
+    @abstractmethod
+    def amended_since(self, other: Any) -> bool:
+        """Whether this plan, which extends `other`, has more amendments."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path) -> Plan:
+        """The plan frozen in a folder; StudyError if there is none of this kind, or one edited or too new."""
+
+    @property
+    def units(self) -> list[Unit]:
+        """Everything planned, all arms of a number before the next number, so that an early look is balanced."""
+        return [self.unit(arm, number) for number in self.numbers for arm in self.arms]
+
+    def content(self) -> dict[str, Any]:
+        """The plan as JSON holds it."""
+        return asdict(cast(Any, self))
+
+    def meaning(self) -> dict[str, Any]:
+        """What was planned, every arm as the present schema reads it."""
+        arms = {name: {"file": arm.file, "config": arm.current} for name, arm in self.arms.items()}
+        return {key: value for key, value in self.content().items() if key not in NOT_HASHED} | {"arms": arms}
+
+    def differences(self, wanted: Plan) -> list[str]:
+        """One line for each dotted key that means something else in this plan, of a folder, than in its file's."""
+        return [
+            f"{change.key}: {shown(change.before)} in the folder, {shown(change.after)} in the file"
+            for change in differing(self.meaning(), wanted.meaning())
+        ]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The content of `plan.json`; `claims` is the claims file, `created` an ISO 8601 time.
+class StudyPlan(Plan):
+    """The `plan.json` of a study; `claims` is the claims file.
 
     `tuned` says which tuning found the settings of which arms; a plan without one leaves it out.
     """
@@ -76,17 +131,28 @@ class Plan:
     amendments: list[dict[str, Any]]
     tuned: dict[str, Any] = field(default_factory=dict)
 
+    unit = PlannedRun
+    advice = "restore it, and amend the study file instead"
+
     @property
-    def runs(self) -> list[Run]:
-        """Every planned run, all arms of a seed before the next seed, so that an early look is balanced."""
-        return [Run(arm, seed) for seed in self.seeds for arm in self.arms]
+    def numbers(self) -> list[int]:
+        """The seeds."""
+        return self.seeds
 
     def content(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
-        content = asdict(self)
+        content = super().content()
         return content if self.tuned else {key: value for key, value in content.items() if key != "tuned"}
 
-    def extends(self, other: Plan, source: Path) -> bool:
+    def is_done(self, folder: Path, unit: Unit) -> bool:
+        """Whether the run has a result of the planned configuration."""
+        path = unit_folder(folder, unit) / RESULT
+        if not path.is_file():
+            return False
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        return bool(config["seed"] == unit.number) and self.arms[unit.arm].means(config, path)
+
+    def extends(self, other: StudyPlan, source: Path) -> bool:
         """Whether amendments alone lead from `other`, as `source` stores it, to this plan."""
         amendments, seeds = len(other.amendments), len(other.seeds)
         return (
@@ -96,6 +162,93 @@ class Plan:
             and self.claims == other.claims
             and all(name in self.arms and self.arms[name].means(arm.config, source) for name, arm in other.arms.items())
         )
+
+    def amended_since(self, other: StudyPlan) -> bool:
+        """Whether this plan has more amendments."""
+        return len(self.amendments) > len(other.amendments)
+
+    @classmethod
+    def read(cls, folder: Path) -> StudyPlan:
+        """The plan frozen in a study's folder; StudyError if there is none, or one edited or too new."""
+        if not has_plan(folder):
+            raise StudyError(f"{folder} holds no study: it has no {PLAN}; start one with `unimm study run STUDY.yaml`")
+        if "kind" in (content := _content(folder)):
+            raise StudyError(f"{folder} holds a {content['kind']}, not a study; see `unimm study tune --help`")
+        return _checked(StudyPlan, folder)
+
+
+@dataclass(frozen=True)
+class TuningPlan(Plan):
+    """The `plan.json` of a tuning; `space`, `by_sampling` and `sampler` are as in the file."""
+
+    schema_version: int
+    kind: str
+    name: str
+    question: str
+    profile: str
+    created: str
+    hash: str
+    seed: int
+    trials: int
+    samples: int
+    prompts: int
+    metric: str
+    sampler: dict[str, Any]
+    space: dict[str, dict[str, Any]]
+    by_sampling: dict[str, list[Any]]
+    arms: dict[str, PlannedArm]
+    overrides: list[str]
+    declared_differences: list[str]
+
+    unit = PlannedTrial
+    advice = "restore it"
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the trials."""
+        return range(self.trials)
+
+    def space_of(self, arm: str) -> dict[str, dict[str, Any]]:
+        """What is searched for an arm by training."""
+        return {key: entry for key, entry in self.space.items() if has(self.arms[arm].config, key)}
+
+    def by_sampling_of(self, arm: str) -> dict[str, list[Any]]:
+        """What is chosen for an arm by sampling."""
+        return {key: values for key, values in self.by_sampling.items() if has(self.arms[arm].config, key)}
+
+    def config(self, arm: str, params: Mapping[str, Any]) -> Settings:
+        """An arm's resolved configuration for a trial, its seed included."""
+        return with_values({**self.arms[arm].config, "seed": self.seed}, params)
+
+    def record_of(self, folder: Path, trial: Unit) -> TrialRecord | None:
+        """The trial's record in `folder`, if it was made under this plan."""
+        path = unit_folder(folder, trial) / TRIAL
+        if not path.is_file():
+            return None
+        record = TrialRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        return record if record.settings.plan == self.hash else None
+
+    def is_done(self, folder: Path, unit: Unit) -> bool:
+        """Whether the trial has a record."""
+        return self.record_of(folder, unit) is not None
+
+    def extends(self, other: TuningPlan, source: Path) -> bool:
+        """Whether `other` is this plan, whenever it was made."""
+        return self.hash == other.hash
+
+    def amended_since(self, other: TuningPlan) -> bool:
+        """Never."""
+        return False
+
+    @classmethod
+    def read(cls, folder: Path) -> TuningPlan:
+        """The plan frozen in a tuning's folder; StudyError if there is none, or one edited or too new."""
+        if not is_tuning(folder):
+            raise StudyError(f"{folder} holds no tuning; start one with `unimm study tune TUNING.yaml`")
+        return _checked(TuningPlan, folder)
+
+
+Kind = TypeVar("Kind", StudyPlan, TuningPlan)
 
 
 def digest(value: Any) -> str:
@@ -114,66 +267,54 @@ def plan_hash(content: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in content.items() if key not in NOT_HASHED})
 
 
-def read_plan(folder: Path) -> Plan:
-    """The plan frozen in a study's folder; StudyError if there is none, or one that was edited or is too new."""
-    path = folder / "plan.json"
-    if not path.is_file():
-        raise StudyError(f"{folder} holds no study: it has no plan.json; start one with `unimm study run STUDY.yaml`")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if "kind" in content:
-        raise StudyError(f"{folder} holds a {content['kind']}, not a study; see `unimm study tune --help`")
+def hashed(plan: Kind) -> Kind:
+    """The plan with the hash of its content."""
+    return replace(plan, hash=plan_hash(plan.content()))
+
+
+def has_plan(folder: Path) -> bool:
+    """Whether a plan was frozen in the folder."""
+    return (folder / PLAN).is_file()
+
+
+def is_tuning(folder: Path) -> bool:
+    """Whether a folder holds a tuning rather than a study."""
+    return has_plan(folder) and _content(folder).get("kind") == KIND
+
+
+def read_plan(folder: Path) -> StudyPlan | TuningPlan:
+    """The plan frozen in a folder, of whichever kind; StudyError as for each."""
+    return TuningPlan.read(folder) if is_tuning(folder) else StudyPlan.read(folder)
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    return content
+
+
+def _checked(kind: type[Kind], folder: Path) -> Kind:
+    content, path = _content(folder), folder / PLAN
     if content["schema_version"] > SCHEMA_VERSION:
         raise StudyError(f"{path} has version {content['schema_version']}: install the unimm that wrote it")
     if plan_hash(content) != content["hash"]:
-        raise StudyError(f"{path} was edited: its hash does not hold; restore it, and amend the study file instead")
+        raise StudyError(f"{path} was edited: its hash does not hold; {kind.advice}")
     arms = {name: PlannedArm(**arm) for name, arm in content["arms"].items()}
-    return Plan(**{**content, "arms": arms})
+    return kind(**{**content, "arms": arms})
 
 
-OF_EVERY_ARM = ("name", "question")
+def has(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a resolved configuration has the dotted key: an objective without guidance has no setting for it."""
+    return key in flatten(config)
 
 
-def check_declared(configs: Mapping[str, Mapping[str, Any]], declared: Sequence[str]) -> None:
-    """Refuse arms that differ in a key outside `declared`; StudyError names keys, values and arms.
-
-    Args:
-        configs: arm -> resolved configuration.
-        declared: dotted keys; a key covers everything below it.
-    """
-    flat = {arm: flatten(config) for arm, config in configs.items()}
-    keys = list(dict.fromkeys(key for config in flat.values() for key in config))
-    for name in declared:
-        if not any(_covers(name, key) for key in keys):
-            guess = nearest(name, {key[: end or None] for key in keys for end in (key.find("."), 0) if end >= 0})
-            hint = f"; did you mean {guess!r}?" if guess else ""
-            raise StudyError(f"declared_differences: no arm has a setting {name!r}{hint}")
-    allowed = (*OF_EVERY_ARM, *declared)
-    lines = [
-        f"  {key}: {_by_value(flat, key)}"
-        for key in keys
-        if not any(_covers(name, key) for name in allowed)
-        and len({repr(c.get(key, ABSENT)) for c in flat.values()}) > 1
-    ]
-    if lines:
-        advice = "make them equal (`overrides` apply to every arm), or add the keys to declared_differences"
-        raise StudyError("\n".join([f"arms differ where the study does not declare it; {advice}:", *lines]))
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each dotted key whose value differs."""
-    return [
-        f"{change.key}: {shown(change.before)} in the folder, {shown(change.after)} in the file"
-        for change in differing(old, new)
-    ]
-
-
-def _covers(declared: str, key: str) -> bool:
-    return key == declared or key.startswith(f"{declared}.")
-
-
-def _by_value(flat: Mapping[str, Mapping[str, Any]], key: str) -> str:
-    """`1 in a, b; 2 in c`."""
-    arms: dict[str, list[str]] = {}
-    for arm, config in flat.items():
-        arms.setdefault(shown(config.get(key, ABSENT)), []).append(arm)
-    return "; ".join(f"{value} in {', '.join(names)}" for value, names in arms.items())
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> Settings:
+    """A copy of a nested configuration with other values at dotted keys that it has."""
+    copy: Settings = json.loads(json.dumps(config))
+    for key, value in values.items():
+        *path, leaf = key.split(".")
+        section = copy
+        for part in path:
+            section = section[part]
+        assert leaf in section, f"{key} is no setting of {config['name']}"
+        section[leaf] = value
+    return copy

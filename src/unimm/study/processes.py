@@ -1,10 +1,8 @@
-"""Locks on files, held by processes: the kernel lets go when the last process that holds one is gone, however it went.
+"""Child processes and their locks, and how a run can end without a result.
 
-A child that inherits the descriptor holds the lock as well, so a run stays locked while anything may write its folder.
-
-What the user has to change about a study, and how a run can end without a result.
-
-The process of one run: started with its lock, its output in a log, stopped by whoever stops the worker.
+A child is started with its lock, its output in a log, and stopped by whoever stops the worker. The kernel lets go of a
+lock on a file when the last process that holds it is gone, however it went; a child that inherits the descriptor holds
+the lock as well, so a run stays locked while anything may write its folder.
 """
 
 from __future__ import annotations
@@ -19,7 +17,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
+from unimm.runs.record import FAILED
 from unimm.study.tether import tethered
+
+LAUNCHERS = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID")
+
+
+class StudyError(ValueError):
+    """A study file, a study folder or a command that does not fit the other two."""
+
+
+class Crashed(Exception):
+    """The run failed by itself; it counts as an attempt."""
+
+
+class Stopped(Exception):
+    """The worker was asked to stop; the run is left with its checkpoint."""
 
 
 class Lock:
@@ -65,22 +78,6 @@ def is_held(path: Path) -> bool:
     free = probe.acquire(wait=False)
     probe.release()
     return not free
-
-
-class StudyError(ValueError):
-    """A study file, a study folder or a command that does not fit the other two."""
-
-
-class Crashed(Exception):
-    """The run failed by itself; it counts as an attempt."""
-
-
-class Stopped(Exception):
-    """The worker was asked to stop; the run is left with its checkpoint."""
-
-
-FAILED = "--- failed: "
-LAUNCHERS = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID")
 
 
 class Children:

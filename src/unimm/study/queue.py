@@ -1,15 +1,17 @@
-"""Hands out a study's runs: an Optuna study, one trial an attempt, over what the run folders say, which is the truth.
+"""What hands out units of work; and the queue of a study, an Optuna study with one trial an attempt.
 
-A claim happens under the gate, a lock of the study's folder: enqueue the first run of the plan that waits, take its
-trial, lock the run, open the gate. So runs come in the plan's order whatever was interrupted, the queue never holds a
-run twice, and a trial that is RUNNING while nobody holds its run's lock was left by a worker
-that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow on purpose,
-because one that is too quick fails live trials (optuna#4234). A crash is tried again twice; a stop costs no attempt.
+The run folders are the truth. A claim happens under the gate, a lock of the study's folder: enqueue the first run of
+the plan that waits, take its trial, lock the run, open the gate. So runs come in the plan's order whatever was
+interrupted, the queue never holds a run twice, and a trial that is RUNNING while nobody holds its run's lock was left
+by a worker that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow
+on purpose, because one that is too quick fails live trials (optuna#4234). A crash is tried again twice; a stop costs
+no attempt.
 """
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -20,8 +22,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from unimm.study.layout import is_done, lock_file
-from unimm.study.plan import Plan, Run
+from unimm.study.layout import PlannedRun, Unit, lock_file
+from unimm.study.plan import StudyPlan
 from unimm.study.processes import Crashed, Lock, Stopped, StudyError, is_held
 
 ATTEMPTS = 3
@@ -29,7 +31,7 @@ HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 300
 SQLITE_WAIT_SECONDS = 60
 
-Execute = Callable[[Run, int, int], None]
+Execute = Callable[[Unit, int, int], None]
 
 
 class Step(Enum):
@@ -49,10 +51,30 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Queue:
+class Queue(ABC):
+    """Hands out the units of a plan to workers, which may be many, on several machines, and die at any moment."""
+
+    @abstractmethod
+    def states(self) -> dict[Unit, State]:
+        """Every planned unit's state."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Give units that were given up new attempts: whoever starts again wants them."""
+
+    @abstractmethod
+    def work_one(self, execute: Execute) -> Step:
+        """Claim one unit and execute it.
+
+        `execute(unit, attempt, lock)` gets the descriptor of the unit's lock for its child to inherit, and raises
+        Crashed or Stopped.
+        """
+
+
+class RunQueue(Queue):
     """The queue of the study in `folder`, in SQLite there or at the database URL `storage`."""
 
-    def __init__(self, folder: Path, plan: Plan, storage: str | None) -> None:
+    def __init__(self, folder: Path, plan: StudyPlan, storage: str | None) -> None:
         self.folder, self.plan = folder, plan
         self.gate = Lock(folder / "locks" / "queue.lock")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -61,12 +83,12 @@ class Queue:
             name, database = f"{plan.name} {plan.created}", open_storage(folder / "queue.db", storage)
             self.study = optuna.create_study(study_name=name, storage=database, load_if_exists=True)
 
-    def states(self) -> dict[Run, State]:
+    def states(self) -> dict[Unit, State]:
         """Every planned run's state."""
         return {run: self._state(run, trials) for run, trials in self._trials().items()}
 
     def restart(self) -> None:
-        """Give runs that were given up new attempts: whoever starts a study again wants them."""
+        """Give runs that were given up new attempts."""
         with self.gate:
             for run, trials in self._trials().items():
                 if self._state(run, trials) is State.FAILED:
@@ -74,11 +96,7 @@ class Queue:
                     self.study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=forgiven))
 
     def work_one(self, execute: Execute) -> Step:
-        """Claim one run and execute it.
-
-        `execute(run, attempt, lock)` gets the descriptor of the run's lock for its child to inherit, and raises
-        Crashed or Stopped.
-        """
+        """Claim one run and execute it."""
         with self.gate:
             states = self._offer()
             if State.WAITING in states.values():
@@ -91,14 +109,14 @@ class Queue:
             if "run" not in trial.user_attrs:  # Optuna samples an empty trial where none waits
                 raise optuna.TrialPruned
             arm, _, seed = str(trial.user_attrs["run"]).rpartition("/seed")
-            run = Run(arm, int(seed))
+            run = PlannedRun(arm, int(seed))
             lock = Lock(lock_file(self.folder, run))
             if not lock.acquire(wait=False):  # somebody looks or works outside the queue: it comes back
                 raise optuna.TrialPruned
             try:
                 self.gate.release()
                 assert lock.descriptor is not None
-                if not is_done(self.folder, self.plan, run):
+                if not self.plan.is_done(self.folder, run):
                     execute(run, int(trial.user_attrs["attempt"]), lock.descriptor)
             except Crashed:
                 trial.set_user_attr("crashed", True)
@@ -109,7 +127,7 @@ class Queue:
 
         return attempt
 
-    def _offer(self) -> dict[Run, State]:
+    def _offer(self) -> dict[Unit, State]:
         """Enqueue the first run that waits, unless a trial was left waiting; returns the states."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -124,17 +142,17 @@ class Queue:
             self.study.enqueue_trial({}, user_attrs={"run": str(first), "attempt": attempt})
         return states
 
-    def _state(self, run: Run, trials: list[FrozenTrial]) -> State:
+    def _state(self, run: Unit, trials: list[FrozenTrial]) -> State:
         if is_held(lock_file(self.folder, run)):
             return State.RUNNING
-        if is_done(self.folder, self.plan, run):
+        if self.plan.is_done(self.folder, run):
             return State.DONE
         given_up = bool(trials) and _crashed(trials[-1]) and trials[-1].user_attrs["attempt"] >= ATTEMPTS
         return State.FAILED if given_up else State.WAITING
 
-    def _trials(self) -> dict[Run, list[FrozenTrial]]:
+    def _trials(self) -> dict[Unit, list[FrozenTrial]]:
         """Trials of every planned run, oldest first; the run's id is an attribute, because parameters cannot grow."""
-        found: dict[Run, list[FrozenTrial]] = {run: [] for run in self.plan.runs}
+        found: dict[Unit, list[FrozenTrial]] = {run: [] for run in self.plan.units}
         by_id = {str(run): trials for run, trials in found.items()}
         for trial in self.study.get_trials(deepcopy=False):
             by_id.get(str(trial.user_attrs.get("run")), []).append(trial)

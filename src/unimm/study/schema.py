@@ -1,4 +1,6 @@
-"""A study file: which arms with which seeds, what they share, where they may differ, and what is claimed beforehand.
+"""The files of studies and tunings, and what is wrong with one: arms, what they share and where they may differ.
+
+A study file: which arms with which seeds, and what is claimed beforehand.
 
 question: Which features should the backbone predict?
 profile: nano
@@ -11,6 +13,24 @@ declared_differences: [head]                   # besides the factors of a grid
 tuned: ../../reports/tuning                    # every arm once more with the settings that `unimm study tune` found
 claims: claims.yaml
 amendments: [{date: 2026-12-01, reason: intervals are too wide, seeds: [3, 4]}]
+
+A tuning file: which arms, which settings are searched, and the budget that every arm gets.
+
+question: With which settings is each arm at its best, given equally many trials?
+profile: nano
+arms: [../clip_fm.yaml, ../vae_mse.yaml]     # as in a study file
+seed: 9000                                   # no study that uses the result may have it among its seeds
+trials: 8                                    # an arm; the first is the arm as it stands
+samples: 16000                               # a trial
+prompts: 25                                  # validation prompts a task
+metric: atoms/overall
+sampler: {name: tpe, seed: 0, startup: 4}
+space:                                       # needs training; an arm that lacks a setting skips it
+  training.learning_rate: {low: 3.0e-4, high: 3.0e-3, log: true}
+  objective.shift: {low: 0.5, high: 6.0, log: true}
+by_sampling:                                 # chosen from each trial's weights, without training again
+  training.ema_decay: [0.99, 0.999]
+  objective.guidance: [1.0, 2.0, 3.0, 5.0]
 """
 
 from __future__ import annotations
@@ -18,7 +38,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -26,6 +46,7 @@ from pydantic import (
     Discriminator,
     Field,
     NonNegativeInt,
+    PositiveInt,
     Tag,
     ValidationError,
     field_validator,
@@ -41,6 +62,8 @@ Scalar = str | bool | int | float
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
+BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
+SAMPLING_ONLY = ("training.ema_decay", "objective.guidance", "objective.steps")
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
 
 
@@ -101,7 +124,7 @@ class Amendment(Strict):
         return self
 
 
-class Study(Strict):
+class StudyFile(Strict):
     """The content of a study file; its name is the file's name."""
 
     question: str = Field(min_length=1)
@@ -122,7 +145,7 @@ class Study(Strict):
         return [*self.seeds, *(seed for amendment in self.amendments for seed in amendment.seeds)]
 
     @model_validator(mode="after")
-    def _seeds_differ(self) -> Study:
+    def _seeds_differ(self) -> StudyFile:
         seeds = self.all_seeds
         twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
         if twice:
@@ -130,9 +153,94 @@ class Study(Strict):
         return self
 
 
-def read_study(path: Path) -> Study:
+class Range(Strict):
+    """A real number from `low` to `high`, searched on a logarithmic scale where `log` is set."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("low has to be below high, and above 0 on a logarithmic scale")
+        return self
+
+    @property
+    def ends(self) -> tuple[Scalar, ...]:
+        """The values at which every arm has to be valid."""
+        return (self.low, self.high)
+
+
+class Choices(Strict):
+    """One of several values."""
+
+    choices: tuple[Scalar, ...] = Field(min_length=2)
+
+    @property
+    def ends(self) -> tuple[Scalar, ...]:
+        """The values at which every arm has to be valid."""
+        return self.choices
+
+
+Entry = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(lambda value: "choices" if isinstance(value, Choices) or "choices" in dict(value) else "range"),
+]
+
+
+class Sampler(Strict):
+    """How settings are proposed: `random`, or `tpe` after `startup` random trials; alike for every arm."""
+
+    name: Literal["tpe", "random"]
+    seed: NonNegativeInt = 0
+    startup: PositiveInt = 4
+
+
+class TuningFile(Strict):
+    """The content of a tuning file; its name is the file's name."""
+
+    question: str = Field(min_length=1)
+    profile: str
+    arms: ListedArms = Field(min_length=1)
+    overrides: tuple[str, ...] = ()
+    declared_differences: tuple[str, ...] = ()
+    seed: NonNegativeInt
+    trials: int = Field(ge=2)
+    samples: PositiveInt
+    prompts: PositiveInt
+    metric: Literal["atoms/overall", "geneval/overall"]
+    sampler: Sampler
+    space: dict[str, Entry] = Field(min_length=1)
+    by_sampling: dict[str, tuple[Scalar, ...]] = Field(default={})
+
+    _own = field_validator("overrides")(own_overrides)
+
+    @model_validator(mode="after")
+    def _budget_is_equal(self) -> TuningFile:
+        fixed = sorted({*self.space, *self.by_sampling} & set(BUDGET))
+        if fixed:
+            raise ValueError(f"{', '.join(fixed)}: every arm gets the same budget; set `samples` and `prompts`")
+        trained = sorted(set(self.by_sampling) - set(SAMPLING_ONLY))
+        if trained:
+            known = ", ".join(SAMPLING_ONLY)
+            raise ValueError(
+                f"by_sampling: {', '.join(trained)} needs training again; move it to space ({known} do not)"
+            )
+        twice = sorted(set(self.space) & set(self.by_sampling))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is in space and in by_sampling; choose one")
+        return self
+
+
+def read_study(path: Path) -> StudyFile:
     """The study in a YAML file; StudyError or ConfigError has one line for each problem."""
-    return read_file(path, Study, {"arms": StudyArm, "amendments": Amendment})
+    return read_file(path, StudyFile, {"arms": StudyArm, "amendments": Amendment})
+
+
+def read_tuning(path: Path) -> TuningFile:
+    """The tuning in a YAML file; StudyError or ConfigError has one line for each problem."""
+    return read_file(path, TuningFile, {"arms": StudyArm, "sampler": Sampler, "space": Range})
 
 
 def read_file(path: Path, model: type[Model], parts: Mapping[str, type[BaseModel]]) -> Model:

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from unimm.analysis.claims import Claims
-from unimm.runs.record import Result, RunFolder
-from unimm.runs.samples import Sample
+from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Result, RunFolder
+from unimm.runs.samples import GRID, Sample
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
-FAILED, FAILURE = "--- failed: ", "failed.json"
 
 
 class _Record(BaseModel):
@@ -55,16 +54,21 @@ class Tuning(_Record):
     arms: dict[str, TunedArm]
 
 
-class Plan(_Record):
-    """`plan.json`, frozen before the first run; its claims name arms of the plan only; amendments are dated."""
+class PlanRecord(_Record):
+    """What a `plan.json` has, of a study or of a tuning."""
 
     name: str
     question: str
     profile: str
     created: str
     hash: str
-    seeds: tuple[int, ...]
     arms: dict[str, PlannedArm]
+
+
+class Plan(PlanRecord):
+    """`plan.json`, frozen before the first run; its claims name arms of the plan only; amendments are dated."""
+
+    seeds: tuple[int, ...]
     overrides: list[JsonValue]
     declared_differences: list[JsonValue]
     claims: Claims
@@ -140,7 +144,7 @@ def read(folder: Path) -> Study:
     for arm in plan.arms:
         for seed in plan.seeds:
             run_dir = folder / "runs" / arm / f"seed{seed}"
-            if (run_dir / "result.json").is_file():
+            if (run_dir / RESULT).is_file():
                 runs[arm][seed] = _run(run_dir)
             else:
                 missing[arm, seed] = _why_missing(run_dir, folder / "logs" / f"{arm}-seed{seed}.log")
@@ -149,8 +153,8 @@ def read(folder: Path) -> Study:
 
 def _why_missing(run_dir: Path, log: Path) -> str:
     """A failed run's log ends with the reason, which whoever started it wrote there; collected, it is `failed.json`."""
-    if (run_dir / FAILURE).is_file():
-        return f"failed: {json.loads((run_dir / FAILURE).read_text(encoding='utf-8'))['reason']}"
+    if (run_dir / GIVEN_UP).is_file():
+        return f"failed: {json.loads((run_dir / GIVEN_UP).read_text(encoding='utf-8'))['reason']}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if lines and lines[-1].startswith(FAILED):
         return f"failed: {lines[-1].removeprefix(FAILED)}"
@@ -158,9 +162,9 @@ def _why_missing(run_dir: Path, log: Path) -> str:
 
 
 def _plan(folder: Path) -> Plan:
-    path = folder / "plan.json"
+    path = folder / PLAN
     if not path.is_file():
-        raise ValueError(f"{folder} is no study: it has no plan.json. Start one with `unimm study run STUDY.yaml`.")
+        raise ValueError(f"{folder} is no study: it has no {PLAN}. Start one with `unimm study run STUDY.yaml`.")
     try:
         return Plan.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
@@ -169,9 +173,9 @@ def _plan(folder: Path) -> Plan:
 
 def _run(run_dir: Path) -> StudyRun:
     try:
-        result = Result.model_validate_json((run_dir / "result.json").read_text(encoding="utf-8"))
-        samples = _optional(run_dir / "samples" / "grid.json", TypeAdapter(tuple[Sample, ...]))
-        items = _optional(run_dir / "items.json", TypeAdapter(Items))
+        result = Result.model_validate_json((run_dir / RESULT).read_text(encoding="utf-8"))
+        samples = _optional(run_dir / GRID, TypeAdapter(tuple[Sample, ...]))
+        items = _optional(run_dir / ITEMS, TypeAdapter(Items))
     except ValidationError as error:
         raise ValueError(f"{run_dir}: a file does not follow docs/result.md; run it again: {error}") from error
     return StudyRun(RunFolder(run_dir, result, steps=(), samples=samples or (), config=""), items)

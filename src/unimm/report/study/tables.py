@@ -22,6 +22,7 @@ from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Study, StudyRun
 from unimm.report.study.numbers import HEADLINE, Mean, lower_is_better, mean_of, short, signed
 from unimm.report.table import described, duration, number, ordered
+from unimm.runs.record import PLAN, RESULT
 
 # The paper's metric -> ours that measures the same thing in this world.
 COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_distance"}
@@ -245,7 +246,7 @@ def _differing(planned: Mapping[str, Any], ran: Mapping[str, Any]) -> list[str]:
     changes = differing(planned, ran)
     if any(ABSENT in (change.before, change.after) for change in changes):
         with suppress(ConfigError):
-            changes = differing(current(planned, Path("plan.json")), current(ran, Path("result.json")))
+            changes = differing(current(planned, Path(PLAN)), current(ran, Path(RESULT)))
     return [change.key for change in changes]
 
 

@@ -11,7 +11,6 @@ that fails three times is spent, and Optuna takes it as worse than any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from unimm.files import write_json
 from unimm.runs.record import TrialSettings
-from unimm.study.processes import Crashed, Lock, Stopped
-from unimm.study.queue import State, Step, open_storage
-from unimm.study.tuning.layout import FORGIVEN, failures, lock_file, log_file, record_of, settings_file
-from unimm.study.tuning.plan import Trial, TuningPlan
-from unimm.study.tuning.status import states_of
+from unimm.study.layout import FORGIVEN, PlannedTrial, Unit, failures, lock_file, log_file, settings_file
+from unimm.study.plan import TuningPlan
+from unimm.study.processes import Crashed, Lock, Stopped, is_held
+from unimm.study.queue import ATTEMPTS, Execute, Queue, State, Step, open_storage
 
 DIGITS = 4
 NUMBER = "number"
-Execute = Callable[[Trial, int, int], None]
 
 
-class Trials:
+class TrialQueue(Queue):
     """The trials of the tuning in `folder`, their history in SQLite there or at the database URL `storage`."""
 
     def __init__(self, folder: Path, plan: TuningPlan, storage: str | None) -> None:
@@ -52,12 +49,12 @@ class Trials:
                 for arm in plan.arms
             }
 
-    def states(self) -> dict[Trial, State]:
+    def states(self) -> dict[Unit, State]:
         """Every planned trial's state."""
-        return states_of(self.folder, self.plan)
+        return trial_states(self.folder, self.plan)
 
     def restart(self) -> None:
-        """Give trials that were given up new attempts: whoever starts a tuning again wants them."""
+        """Give trials that were given up new attempts."""
         with self.gate:
             for trial, state in self.states().items():
                 if state is State.FAILED:
@@ -65,7 +62,7 @@ class Trials:
                         log.write(FORGIVEN)
 
     def work_one(self, execute: Execute) -> Step:
-        """Claim one trial and execute it; `execute(trial, attempt, lock)` raises Crashed or Stopped."""
+        """Claim one trial and execute it."""
         with self.gate:
             states = self._tell()
             trial = next((trial for trial, state in states.items() if state is State.WAITING), None)
@@ -84,7 +81,7 @@ class Trials:
             lock.release()
         return Step.WORKED
 
-    def _tell(self) -> dict[Trial, State]:
+    def _tell(self) -> dict[Unit, State]:
         """Tell Optuna what has finished since somebody looked; returns the states."""
         states = self.states()
         for arm, study in self.studies.items():
@@ -95,12 +92,12 @@ class Trials:
                 elif asked.state is TrialState.RUNNING:  # whoever asked was killed before it wrote the number
                     study.tell(asked.number, state=TrialState.FAIL)
             for number in range(1, self.plan.trials):
-                self._tell_one(study, Trial(arm, number), states[Trial(arm, number)], known.get(number))
+                self._tell_one(study, PlannedTrial(arm, number), states[PlannedTrial(arm, number)], known.get(number))
         return states
 
-    def _tell_one(self, study: optuna.Study, trial: Trial, state: State, asked: FrozenTrial | None) -> None:
+    def _tell_one(self, study: optuna.Study, trial: Unit, state: State, asked: FrozenTrial | None) -> None:
         running = asked is not None and asked.state is TrialState.RUNNING
-        record = record_of(self.folder, self.plan, trial) if state is State.DONE else None
+        record = self.plan.record_of(self.folder, trial) if state is State.DONE else None
         value = None if record is None else record.value
         if asked is not None and running and value is not None:
             study.tell(asked.number, value)
@@ -117,7 +114,7 @@ class Trials:
                 )
             )
 
-    def _settle(self, trial: Trial) -> None:
+    def _settle(self, trial: Unit) -> None:
         """Write the trial's settings down, unless they are."""
         path = settings_file(self.folder, trial)
         if path.exists():
@@ -134,7 +131,7 @@ class Trials:
         )
         write_json(path, settings.model_dump(mode="json"))
 
-    def _ask(self, trial: Trial) -> dict[str, Any]:
+    def _ask(self, trial: Unit) -> dict[str, Any]:
         """Settings from Optuna: those that were asked for before, or new ones."""
         study = self.studies[trial.arm]
         for asked in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -157,6 +154,19 @@ class Trials:
 
     def _distributions(self, arm: str) -> dict[str, BaseDistribution]:
         return {key: _distribution(entry) for key, entry in self.plan.space_of(arm).items()}
+
+
+def trial_states(folder: Path, plan: TuningPlan) -> dict[Unit, State]:
+    """Every planned trial's state; the folder is the truth, so no database is asked."""
+    return {trial: _state(folder, plan, trial) for trial in plan.units}
+
+
+def _state(folder: Path, plan: TuningPlan, trial: Unit) -> State:
+    if is_held(lock_file(folder, trial)):
+        return State.RUNNING
+    if plan.is_done(folder, trial):
+        return State.DONE
+    return State.FAILED if failures(folder, trial) >= ATTEMPTS else State.WAITING
 
 
 def _distribution(entry: dict[str, Any]) -> BaseDistribution:
