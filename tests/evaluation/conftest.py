@@ -1,4 +1,4 @@
-"""Makes the helper `degrade` importable: tests are no package."""
+"""Makes the helpers `degrade` and `fake_inception` importable: tests are no package."""
 
 import sys
 from pathlib import Path

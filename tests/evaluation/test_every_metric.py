@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from degrade import blur, drop_objects, noise, repeat_first, stack, swap_colours
-from test_inception import FakeInception
+from fake_inception import FakeInception
 
 from unimm.backbones.causal_lm import CausalLM
 from unimm.data.scenes import SceneSet

@@ -9,25 +9,15 @@ import pytest
 import torch
 from cleanfid import fid as cleanfid
 from cleanfid.inception_torchscript import InceptionV3W
+from fake_inception import FakeInception
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from unimm.evaluation.metric import Evidence
 from unimm.evaluation.metrics import fid as module
 from unimm.evaluation.metrics.fid import FILE, SHA256, fid, inception_features, load_inception
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.foundation.folder import sha256
-
-
-class FakeInception(nn.Module):
-    """A TorchScript network with the parts that clean-fid calls: 299 x 299 images to 2048 features."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 32, 16, 40), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 64, 2048))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
 
 
 @pytest.fixture

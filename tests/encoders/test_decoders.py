@@ -1,4 +1,4 @@
-"""Decoders of pretrained parts: the UNet's shape, one affine map for two standardisations, and leaving as settings."""
+"""Decoders of pretrained parts: the UNet's shape, one affine map for two standardisations, export as settings."""
 
 from __future__ import annotations
 
