@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from flops_formula import Attention, Projection, analytic_flops
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of
-from unimm.flops import Attention, Projection, analytic_flops, count_flops, weights
+from unimm.flops import count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
 from unimm.pretraining.tokenizer import build_tokenizer
 

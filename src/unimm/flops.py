@@ -1,4 +1,4 @@
-"""Floating-point operations of a training or sampling step, counted while it runs, and the formula to check them by.
+"""Floating-point operations of a training or sampling step, counted while it runs.
 
 `torch.utils.flop_counter` counts 2 m n k for a matrix product and nothing for norms, elementwise work, look-ups and
 optimiser steps. On the CPU it also counts nothing for fused attention and for the encoder layers' fast path (pytorch
@@ -9,30 +9,14 @@ again in the backward pass, which makes that pass 2.5 times the forward one, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-
-
-class Projection(NamedTuple):
-    """Matrices with so many weights in all that multiply so many tokens (of the whole batch)."""
-
-    weights: int
-    tokens: int
-
-
-class Attention(NamedTuple):
-    """Scores and weighted sums of one attention, its heads' widths summed; a causal one counts in full."""
-
-    batch: int
-    queries: int
-    keys: int
-    width: int
 
 
 def count_flops(step: Callable[[], object]) -> int:
@@ -48,17 +32,6 @@ def count_flops(step: Callable[[], object]) -> int:
     if silent:
         raise RuntimeError(f"no FLOPs were counted for modules that hold matrices: {', '.join(silent)}")
     return int(counter.get_total_flops())
-
-
-def analytic_flops(projections: Iterable[Projection], attentions: Iterable[Attention], training: bool) -> int:
-    """FLOPs of a transformer step by formula: 2 a weight and token, 4 b q k w an attention.
-
-    ``training`` adds the backward pass (2 and 2.5 times the forward one) as if every input and weight needed its
-    gradient. The formula leaves out what is small; a count should lie within 20 % of it.
-    """
-    products = sum(2 * weights * tokens for weights, tokens in projections)
-    scores = sum(4 * batch * queries * keys * width for batch, queries, keys, width in attentions)
-    return 3 * products + 7 * scores // 2 if training else products + scores
 
 
 def weights(module: nn.Module) -> int:

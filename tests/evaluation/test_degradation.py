@@ -16,9 +16,10 @@ from unimm.evaluation.features import FeatureExtractor
 from unimm.evaluation.metrics.clip_score import r_precision
 from unimm.evaluation.metrics.geneval import find_objects
 from unimm.evaluation.statistics import (
-    density_coverage,
+    coverage,
     frechet_distance,
     identical_images,
+    inside_balls,
     kernel_distance,
     vendi_within_prompts,
 )
@@ -75,9 +76,9 @@ def test_distances_grow(distance, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_coverage_falls(damage):
     reference = features(images(seed=2))
-    measured = [density_coverage(features(DAMAGES[damage](images(), level)), reference) for level in LEVELS]
-    assert worsens([result.coverage for result in measured], 0.04), measured
-    assert measured[-1] == density_coverage(features(DAMAGES[damage](images(), 1.0)), reference)
+    measured = [coverage(inside_balls(features(DAMAGES[damage](images(), level)), reference)) for level in LEVELS]
+    assert worsens(measured, 0.04), measured
+    assert measured[-1] == coverage(inside_balls(features(DAMAGES[damage](images(), 1.0)), reference))
 
 
 def bag(objects: list[tuple[str, str]]) -> np.ndarray:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from unimm.evaluation.statistics import density_coverage, identical_images, vendi_score, vendi_within_prompts
+from unimm.evaluation.statistics import (
+    coverage,
+    density,
+    identical_images,
+    inside_balls,
+    vendi_score,
+    vendi_within_prompts,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -42,26 +49,27 @@ def test_the_reference_mean_is_taken_off():
     assert vendi_within_prompts(features + offset, np.zeros((4, 16))).value < 1.1 < 5 < plain.value
 
 
-@pytest.mark.parametrize(("k", "density", "coverage"), [(3, 1.22, 47 / 60), (5, 1.296, 0.85)])
-def test_density_and_coverage_agree_with_prdc(k, density, coverage):
+@pytest.mark.parametrize(("k", "dense", "covered"), [(3, 1.22, 47 / 60), (5, 1.296, 0.85)])
+def test_density_and_coverage_agree_with_prdc(k, dense, covered):
     rng = np.random.default_rng(0)
     real, fake = rng.standard_normal((60, 4)), rng.standard_normal((50, 4)) * 0.8 + 0.3
-    result = density_coverage(fake, real, k)  # values of prdc 0.2
-    assert result == (pytest.approx(density, rel=1e-12), pytest.approx(coverage, rel=1e-12), 50, 60)
+    inside = inside_balls(fake, real, k)  # values of prdc 0.2
+    assert density(inside, k) == pytest.approx(dense, rel=1e-12)
+    assert coverage(inside) == pytest.approx(covered, rel=1e-12)
 
 
 def test_density_and_coverage_by_hand():
     real = np.array([[0.0], [1], [10], [12]])  # nearest neighbours 1, 1, 2, 2 away
-    result = density_coverage(np.array([[0.5], [11.9], [50]]), real, neighbours=1)
-    assert result == (pytest.approx(4 / 3), 1.0, 3, 4)
-    assert density_coverage(np.array([[2.0]]), real, neighbours=1)[:2] == (0, 0)  # on the border is outside
+    inside = inside_balls(np.array([[0.5], [11.9], [50]]), real, neighbours=1)
+    assert density(inside, neighbours=1) == pytest.approx(4 / 3) and coverage(inside) == 1
+    assert not inside_balls(np.array([[2.0]]), real, neighbours=1).any(), "on the border is outside"
 
 
 def test_a_copied_training_set_looks_good_and_a_collapsed_one_does_not():
     real = normal(200, 8)
-    copied, collapsed = density_coverage(real[:50].repeat(4, axis=0), real), density_coverage(0 * real, real)
-    assert copied.density > 0.9
-    assert collapsed.coverage < copied.coverage
+    copied, collapsed = inside_balls(real[:50].repeat(4, axis=0), real), inside_balls(0 * real, real)
+    assert density(copied) > 0.9
+    assert coverage(collapsed) < coverage(copied)
 
 
 def test_identical_images():
@@ -80,4 +88,4 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="at least 8 images of each prompt, not 7"):
         vendi_within_prompts(normal(2, 7, 4), normal(3, 4))
     with pytest.raises(ValueError, match="5 real images have no 5 neighbours"):
-        density_coverage(normal(9, 2), normal(5, 2))
+        inside_balls(normal(9, 2), normal(5, 2))

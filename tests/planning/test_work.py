@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from flops_formula import Attention, Projection, analytic_flops
 
 from unimm.arm import assemble
 from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, conditions_of
 from unimm.config import load
-from unimm.flops import Attention, Projection, analytic_flops, count_flops, weights
+from unimm.flops import count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
 from unimm.planning.outline import outline

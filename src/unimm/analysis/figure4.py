@@ -7,28 +7,38 @@ the arm with VAE latents was still rising at the last checkpoint.
 
 from __future__ import annotations
 
+import csv
 from importlib.resources import files
-
-import pandas as pd
 
 # Metric -> whether higher is better; GenEval and DPG-Bench in percent.
 METRICS = {"geneval": True, "dpg": True, "fid": False}
 
 
-def curves(metric: str) -> pd.DataFrame:
-    """Scores of the arms `vae_fm`, `clip_mse` and `clip_fm` (columns) by training step as printed (`3k` to `33k`).
+def curves(metric: str) -> dict[str, dict[str, float]]:
+    """Training step as printed (`3k` to `33k`, in order) -> score of `vae_fm`, `clip_mse` and `clip_fm`.
 
     Raises:
         ValueError: a metric that the figure does not show.
     """
     if metric not in METRICS:
         raise ValueError(f"the figure shows no {metric!r}; it shows: {', '.join(METRICS)}")
+    prefix = f"{metric}_"
     with (files("unimm.analysis") / "blip3o_figure4.csv").open(encoding="utf-8") as stream:
-        table = pd.read_csv(stream, comment="#", index_col="step_label")
-    return table.filter(regex=f"^{metric}_").rename(columns=lambda name: name.removeprefix(f"{metric}_"))
+        rows = csv.DictReader(line for line in stream if not line.startswith("#"))
+        return {
+            row["step_label"]: {
+                column.removeprefix(prefix): float(value) for column, value in row.items() if column.startswith(prefix)
+            }
+            for row in rows
+        }
+
+
+def last(metric: str) -> dict[str, float]:
+    """Scores of the paper's three arms at its last checkpoint, best first."""
+    *_, scores = curves(metric).values()
+    return dict(sorted(scores.items(), key=lambda entry: entry[1], reverse=METRICS[metric]))
 
 
 def ordering(metric: str) -> tuple[str, ...]:
     """The paper's three arms at its last checkpoint, best first."""
-    last = curves(metric).iloc[-1].sort_values(ascending=not METRICS[metric])
-    return tuple(str(arm) for arm in last.index)
+    return tuple(last(metric))

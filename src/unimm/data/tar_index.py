@@ -277,8 +277,3 @@ def read_span(path: Path, span: Span) -> bytes:
         return os.pread(descriptor, span.size, span.offset)
     finally:
         os.close(descriptor)
-
-
-def describe(index: TarIndex) -> dict[str, Any]:
-    """Counts for people."""
-    return {"shards": len(index.shards), "samples": len(index), "left_out": index.left_out}

@@ -154,15 +154,6 @@ class Vendi(NamedTuple):
     prompts: tuple[float, ...]
 
 
-class DensityCoverage(NamedTuple):
-    """Density (about 1 for two samples of one distribution) and coverage (0 to 1) of n images against m real ones."""
-
-    density: float
-    coverage: float
-    n: int
-    m: int
-
-
 class Identical(NamedTuple):
     """Whether the images of every prompt are all the same, the number of images, and the same of each prompt."""
 
@@ -189,22 +180,14 @@ def vendi_within_prompts(features: Float64[np.ndarray, "p k d"], reference: Floa
     return Vendi(float(np.mean(scores)), features.shape[0] * features.shape[1], scores)
 
 
-def density_coverage(
-    features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"], neighbours: int = NEIGHBOURS
-) -> DensityCoverage:
-    """Density and coverage by balls around real images that reach to their k-th nearest real neighbour.
-
-    Density is the mean number of balls that hold an image, over k; coverage the share of balls that hold any. Both
-    depend on n, m and k. Raises ValueError unless there are more real images than neighbours.
-    """
-    inside = inside_balls(features, reference, neighbours)
-    return DensityCoverage(density(inside, neighbours), coverage(inside), len(features), len(reference))
-
-
 def inside_balls(
     features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"], neighbours: int = NEIGHBOURS
 ) -> Bool[np.ndarray, "n m"]:
-    """Which images lie within which real images' balls; raises ValueError with too few real images."""
+    """Which images lie within which real images' balls, that reach to their k-th nearest real neighbour.
+
+    Density and coverage, taken from it, depend on n, m and k. Raises ValueError unless there are more real images than
+    neighbours.
+    """
     if len(reference) <= neighbours:
         raise ValueError(f"{len(reference)} real images have no {neighbours} neighbours each: give more")
     radii = np.partition(cdist(reference, reference), neighbours, axis=1)[:, neighbours]
@@ -212,7 +195,7 @@ def inside_balls(
 
 
 def density(inside: Bool[np.ndarray, "n m"], neighbours: int = NEIGHBOURS) -> float:
-    """Mean number of balls that hold an image, over the number of neighbours."""
+    """Mean number of balls that hold an image, over the number of neighbours: about 1 for two samples of one kind."""
     return float(inside.sum(axis=1).mean() / neighbours)
 
 

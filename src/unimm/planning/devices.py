@@ -48,8 +48,6 @@ def device(name: str) -> Device:
 LONG_CAPTION, SHORT_CAPTION, TEMPLATE = 120, 20, 30
 # A question and its answer, beside the image's own tokens; of those the answer, one in five a description.
 QUESTION, ANSWER = 24, 10
-# What large training runs reach of the published peak (PaLM, arXiv 2204.02311: 46 %); small heads reach less.
-UTILISATION = 0.4
 # AdamW in float32: weight 4, gradient 4, two moments 8, moving average 4 bytes a trained parameter.
 WEIGHT, GRADIENT, MOMENTS, AVERAGE = 4, 4, 8, 4
 # Autocast keeps a bfloat16 copy of every matrix that a step uses, frozen ones too.

@@ -125,8 +125,7 @@ def paper_table(study: Study, results: StudyResults) -> PlainTable | None:
 
 
 def _published(metric: str) -> str:
-    last = figure4.curves(metric).iloc[-1]
-    return " > ".join(f"{arm} {last[arm]:.1f}" for arm in figure4.ordering(metric))
+    return " > ".join(f"{arm} {score:.1f}" for arm, score in figure4.last(metric).items())
 
 
 def _ours(study: Study, results: StudyResults, metric: str) -> tuple[str, str, str]:
