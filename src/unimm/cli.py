@@ -65,7 +65,9 @@ def run(
 
 @app.command()
 def score(
-    path: Annotated[Path, typer.Argument(help="Folder of a trained run, or of images with --prompts.", metavar="PATH")],
+    path: Annotated[
+        Path, typer.Argument(help="Trained run, images (with --prompts), or GenEval results (.jsonl).", metavar="PATH")
+    ],
     prompts: Annotated[Path | None, typer.Option(help="Prompts of a folder of images: .jsonl or .txt.")] = None,
     metrics: Annotated[
         str | None,
@@ -85,14 +87,26 @@ def score(
         list[str] | None,
         typer.Option(help="GenEval by a detector, as in 'mask2former source=DIR colours=DIR'; repeatable."),
     ] = None,
+    geneval_results: Annotated[
+        Path | None,
+        typer.Option(help="Also write the detector's decisions to this file, as GenEval does.", metavar="FILE.jsonl"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.")] = None,
 ) -> None:
-    """Score a trained run again, or a folder of PNG images that may come from anywhere."""
+    """Score a trained run again, or a folder of PNG images that may come from anywhere.
+
+    A results file of GenEval, ours or the official evaluator's, is summed up as the official script does.
+    """
     with user_errors():
         if prompts is None:
-            for_images = (metrics, images_per_prompt, foundation, reference, out, detector or None)
+            for_images = (metrics, images_per_prompt, foundation, reference, geneval_results, out, detector or None)
             if any(value is not None for value in for_images):
                 raise ValueError("a run is scored by its own protocol; the options are for images, with --prompts FILE")
+            if path.suffix == ".jsonl":
+                from unimm.evaluation.geneval.files import format_summary, read_results, summarise
+
+                typer.echo(format_summary(summarise(read_results(path)), path.name), nl=False)
+                return
             from unimm.runs import stages
 
             _present(stages.score(path), path)
@@ -106,7 +120,7 @@ def score(
         names = None if metrics is None else [name.strip() for name in metrics.split(",")]
         source = Foundation(foundation or "scenes-nano")
         judges = [choose(text) for text in detector or []]
-        scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges)
+        scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges, geneval_results)
         print_scores([(row.name, row.value, row.n, row.stderr) for row in scores])
         if out is not None:
             write_json(out, [row._asdict() for row in scores])

@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.io import read_image, write_png
+from typer.testing import CliRunner
 
+from unimm.cli import app
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.base import Detector, Thresholds
 from unimm.evaluation.detectors.scenes import Scenes
@@ -26,6 +28,7 @@ from unimm.scenes.stream import compose
 from unimm.scenes.world import world
 
 NANO = world("scenes-nano")
+runner = CliRunner()
 PER_PROMPT = 2
 
 
@@ -128,6 +131,40 @@ def test_a_detector_alone_runs_no_other_metric_and_averages_three_ways(
     assert scores["geneval[scenes-judge]/correct_images"] == pytest.approx(1 - 1 / images)
     assert scores["geneval[scenes-judge]/overall"] == pytest.approx(1 - 1 / (PER_PROMPT * same) / tasks)
     assert scores["geneval[scenes-judge]/correct_prompts"] == 1.0
+
+
+def test_the_command_writes_genevals_results_and_sums_them_up(folder: Path, prompts: list[Metadata]) -> None:
+    """The file has the official evaluator's columns, one line an image, and its sum is the score that was printed."""
+    grey = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    write_png(grey, str(folder / "00000_0.png"))
+    lines, file = folder.parent / "prompts.jsonl", folder.parent / "new" / "results.jsonl"
+    scored = ["score", str(folder), "--prompts", str(lines), "--images-per-prompt", str(PER_PROMPT)]
+    written = runner.invoke(
+        app,
+        [*scored, "--detector", "scenes world=scenes-nano", "--geneval-results", str(file), "--out", f"{file}.json"],
+    )
+    assert written.exit_code == 0, written.output
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert list(rows[0]) == ["filename", "tag", "prompt", "correct", "reason", "metadata", "details"]
+    assert [row["filename"] for row in rows] == [str(path) for path in sorted(folder.glob("*.png"))]
+    assert [row["correct"] for row in rows] == [False] + [True] * (len(rows) - 1)
+    assert json.loads(rows[0]["metadata"])["prompt"] == rows[0]["prompt"] == prompts[0]["prompt"]
+    scores = {score["name"]: score["value"] for score in json.loads(Path(f"{file}.json").read_text())}
+
+    summary = runner.invoke(app, ["score", str(file)])
+    assert summary.exit_code == 0, summary.output
+    assert summary.stdout.startswith(f"results.jsonl: {len(rows)} images of {len(prompts)} prompts\n")
+    assert f"overall          {scores['geneval[scenes-judge]/overall']:.5f}" in summary.stdout
+
+
+def test_results_are_of_one_detector_and_a_results_file_takes_no_options(folder: Path) -> None:
+    scored = ["score", str(folder), "--prompts", str(folder.parent / "prompts.jsonl"), "--images-per-prompt", "2"]
+    for detectors in ([], ["--detector", "scenes", "--detector", "scenes"]):
+        refused = runner.invoke(app, [*scored, *detectors, "--geneval-results", "results.jsonl"])
+        assert refused.exit_code == 2 and "give --detector once" in refused.stderr
+    refused = runner.invoke(app, ["score", "results.jsonl", "--geneval-results", "other.jsonl"])
+    assert refused.exit_code == 2 and "with --prompts FILE" in refused.stderr
+    assert runner.invoke(app, ["score", str(folder / "absent.jsonl")]).exit_code == 2
 
 
 def test_a_detector_needs_metadata_and_the_judge_prompts_of_its_world(folder: Path, foundation: Foundation) -> None:

@@ -44,13 +44,22 @@ def score_folder(
     images_per_prompt: int,
     reference: Path | None,
     detectors: Sequence[Detector] = (),
+    results: Path | None = None,
 ) -> list[Score]:
     """Scores of the images by the named metrics and by each detector; without either, by a run's metrics that apply.
 
-    Raises ValueError when images are missing, or a named metric or a detector lacks what it needs.
+    ``results`` is a file for the one detector's decisions image by image, as GenEval's own evaluator writes them.
+
+    Raises ValueError when images are missing, a named metric or a detector lacks what it needs, or ``results`` are
+    asked of no detector or of several.
     """
+    if results is not None and len(detectors) != 1:
+        raise ValueError(
+            f"GenEval's results file holds what one detector decided, not {len(detectors)}: give --detector once, such "
+            f"as --detector 'scenes world={foundation.world.name}'"
+        )
     judges: list[tuple[str, Metric]] = [
-        (f"detector {detector.name}", Detected(Detected.Config(), detector)) for detector in detectors
+        (f"detector {detector.name}", Detected(Detected.Config(), detector, results)) for detector in detectors
     ]
     names = metrics if metrics is not None else () if judges else EvaluationConfig().metrics
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
@@ -72,7 +81,8 @@ def score_folder(
 def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Evidence:
     """Images with their prompts, complete and of one size; ValueError lists what is missing."""
     metadata, captions = _read_prompts(prompts)
-    shown = _load(_files(folder, metadata, len(captions), images_per_prompt), folder)
+    files = _files(folder, metadata, len(captions), images_per_prompt)
+    shown = _load(files, folder)
     expanded = [caption for caption in captions for _ in range(images_per_prompt)]
     several = metadata is not None and images_per_prompt >= ENOUGH_FOR_DIVERSITY
     return Evidence(
@@ -81,6 +91,7 @@ def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Eviden
         captions=expanded,
         varied={"seeds": shown.unflatten(0, (len(captions), images_per_prompt))} if several else None,
         varied_prompts=metadata if several else None,
+        files=[str(path) for path in files],
     )
 
 

@@ -46,7 +46,8 @@ class Evidence:
     that training never saw, ``training`` some that it saw. ``varied`` holds K images of each
     of its prompts (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the
     ``decoder``, or everything (``seeds``).
-    ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption.
+    ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption. ``files`` name the images' files,
+    where they come from files.
     """
 
     images: UInt8[Tensor, "m 3 h w"] | None = None
@@ -60,6 +61,7 @@ class Evidence:
     varied_prompts: Sequence[Metadata] | None = None
     long_images: UInt8[Tensor, "l 3 s s"] | None = None
     long_prompts: Sequence[Metadata] | None = None
+    files: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("images", "reference", "training", "long_images"):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.geneval.files import evaluate_image
+from unimm.evaluation.geneval.files import Result, judge_objects, write_results
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
@@ -114,18 +115,28 @@ class Detected(Metric):
 
     needs = frozenset({"images", "prompts"})
 
-    def __init__(self, config: Config, detector: Detector) -> None:
-        self.config, self.detector = config, detector
+    def __init__(self, config: Config, detector: Detector, results: Path | None = None) -> None:
+        """``results`` is where scoring also writes GenEval's results file."""
+        self.config, self.detector, self.results = config, detector, results
 
     def score(self, evidence: Evidence) -> list[Score]:
-        assert evidence.images is not None and evidence.prompts is not None and evidence.captions is not None
-        correct = []
+        assert evidence.captions is not None
+        judged = self.judge(evidence)
+        if self.results is not None:
+            write_results(self.results, judged)
+        return self._scores([float(row.correct) for row in judged], [row.tag for row in judged], evidence.captions)
+
+    def judge(self, evidence: Evidence) -> list[Result]:
+        """Every image decided by GenEval's rules from the objects that count for its prompt."""
+        assert evidence.images is not None and evidence.prompts is not None
+        files = evidence.files or [f"{number:05d}" for number in range(len(evidence.images))]
+        judged = []
         for begin in tqdm(range(0, len(evidence.images), BATCH), desc=f"detecting ({self.detector.name})"):
-            found = self.detector.detect(evidence.images[begin : begin + BATCH])
-            for objects, metadata in zip(found, evidence.prompts[begin : begin + BATCH], strict=True):
-                counted = objects_for(objects, metadata, self.detector.thresholds)
-                correct.append(float(evaluate_image(counted, metadata)[0]))
-        return self._scores(correct, [metadata["tag"] for metadata in evidence.prompts], evidence.captions)
+            part = slice(begin, begin + BATCH)
+            found = self.detector.detect(evidence.images[part])
+            for file, objects, metadata in zip(files[part], found, evidence.prompts[part], strict=True):
+                judged.append(judge_objects(file, objects_for(objects, metadata, self.detector.thresholds), metadata))
+        return judged
 
     def _scores(self, correct: Sequence[float], tags: Sequence[str], prompts: Sequence[str]) -> list[Score]:
         prefix = f"geneval[{self.detector.name}]"

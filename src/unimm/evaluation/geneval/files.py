@@ -319,7 +319,7 @@ def summarise(results: Sequence[Result]) -> Summary:
 
 
 def format_summary(summary: Summary, name: str) -> str:
-    """A text for people; ``name`` is the score's (``detectors.base.score_name``) and says which detector judged."""
+    """A text for people, under the name of what is summed up: a results file, or a score and its detector."""
     lines = [
         f"{name}: {summary.images} images of {summary.prompts} prompts",
         f"correct images   {summary.correct_images:.2%}",
