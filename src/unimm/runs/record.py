@@ -21,7 +21,6 @@ from unimm.runs.samples import GRID, Sample, read_image
 
 SCHEMA_VERSION = 1
 CONFIG, RESULT, ITEMS = "config.yaml", "result.json", "items.json"
-
 PLAN = "plan.json"  # in the folder of a study or a tuning, above its runs
 FAILED = "--- failed: "  # begins the line of a log that says how a run ended without a result
 

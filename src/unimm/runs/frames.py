@@ -1,0 +1,114 @@
+"""Finished runs as pandas frames, for notebooks: a row a run, and a row an item. Imports no torch.
+
+Both read a run's folder, a study's, or any folder with runs below it. A run that trained in stages is one run: the
+folders of its stages are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from unimm.runs.record import ITEMS, RESULT, Result
+
+# Their items are questions and descriptions of real images; those of every other score are the images of `prompts`.
+WITHOUT_PROMPTS = ("understanding/", "descriptions/")
+
+
+def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """One row a run: which it is, what it consumed and cost, and every score in a column of its name.
+
+    Columns: ``folder`` (relative to the given one), ``arm``, ``seed``, ``profile``, ``generation_samples``,
+    ``understanding_samples``, ``steps``, ``trainable_parameters``, ``train_seconds``, ``score_seconds``,
+    ``train_flops``, then the scores. What a run has not is NaN.
+
+    Raises:
+        ValueError: there is no finished run, or a ``result.json`` cannot be read.
+    """
+    return pd.DataFrame([_row(result, name) for name, _, result in _runs(Path(folder))])
+
+
+def load_items(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """One row an item (an image, or a question) and score that applies to it, of every run that kept them.
+
+    Columns: ``folder``, ``arm``, ``seed``, ``score``, ``item`` (its number under that score), ``prompt`` and ``tag``
+    (None for questions), ``value``.
+
+    Raises:
+        ValueError: there is no finished run, none has an ``items.json``, or a file cannot be read.
+    """
+    frames = [
+        _items(path / ITEMS, {"folder": name, "arm": result.arm, "seed": result.seed})
+        for name, path, result in _runs(Path(folder))
+        if (path / ITEMS).is_file()
+    ]
+    if not frames:
+        raise ValueError(f"no run in {folder} has {ITEMS}: score it again with `unimm score RUN_DIR`")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
+    """Every run with its place below ``folder``, in the order of their names."""
+    found = False
+    for place, below, files in os.walk(folder):
+        below.sort()
+        if RESULT in files:
+            below.clear()
+            found = True
+            path = Path(place)
+            yield path.relative_to(folder).as_posix(), path, _read(path / RESULT)
+    if not found:
+        raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
+
+
+def _read(path: Path) -> Result:
+    try:
+        return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
+
+
+def _row(result: Result, name: str) -> dict[str, Any]:
+    return {
+        "folder": name,
+        "arm": result.arm,
+        "seed": result.seed,
+        "profile": result.profile,
+        "generation_samples": result.counts.generation_samples,
+        "understanding_samples": result.counts.understanding_samples,
+        "steps": result.counts.steps,
+        "trainable_parameters": result.parameters.trainable,
+        "train_seconds": result.speed.train_seconds,
+        "score_seconds": result.speed.score_seconds,
+        "train_flops": None if result.efficiency is None else result.efficiency.train_flops,
+        **{score.name: score.value for score in result.scores},
+    }
+
+
+def _items(path: Path, run: dict[str, Any]) -> pd.DataFrame:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        prompts = [(entry["prompt"], entry["tag"]) for entry in kept["prompts"]]
+        scores = kept["scores"].items()
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
+    rows = [
+        (score, number, *_prompt(prompts, score, number), value)
+        for score, values in scores
+        for number, value in enumerate(values)
+        if value is not None
+    ]
+    frame = pd.DataFrame(rows, columns=["score", "item", "prompt", "tag", "value"])
+    for place, (column, value) in enumerate(run.items()):
+        frame.insert(place, column, value)
+    return frame
+
+
+def _prompt(prompts: list[tuple[str, str]], score: str, number: int) -> tuple[str | None, str | None]:
+    return (None, None) if score.startswith(WITHOUT_PROMPTS) or number >= len(prompts) else prompts[number]
