@@ -1,18 +1,13 @@
-"""``pretrained: <folder or hub id>``: the folder that holds a checkpoint's files.
+"""Checkpoints of other libraries: where they lie, whether they are whole, and what they are.
 
-A folder that exists wins; anything else that looks like ``owner/name`` is fetched from the hub into its cache. From
-then on there is one path for both, a folder in the library's own format. Only JSON, tokenizer files and safetensors are
-fetched or read: nothing is unpickled. The configurations of well-known checkpoints ship in
-``configs/checkpoints/``, so that
-shapes and parameter counts need no hub.
+``pretrained: <folder or hub id>`` names one. A folder that exists wins; anything else that looks like ``owner/name`` is
+fetched from the hub into its cache. From then on there is one path for both, a folder in the library's own format. Only
+JSON, tokenizer files and safetensors are fetched or read: nothing is unpickled. The configurations of well-known
+checkpoints ship in ``configs/checkpoints/``, so that shapes and parameter counts need no hub.
 
-Checkpoints of other libraries: where they lie, whether they are whole, and what they are (config files only).
-
-Weights, whole or not at all.
-
-The libraries fill gaps with random numbers and drop what they do not know, with a warning. Here every weight of the
-model must be in the files with its shape, every weight in the files must belong to the model, and a file that is cut
-short is named before anything is loaded.
+Weights are loaded whole or not at all. The libraries fill gaps with random numbers and drop what they do not know, with
+a warning. Here every weight of the model must be in the files with its shape, every weight in the files must belong to
+the model, and a file that is cut short is named before anything is loaded.
 """
 
 from __future__ import annotations
@@ -32,6 +27,7 @@ KNOWN = Path(__file__).parent / "configs" / "checkpoints"
 CONFIGS = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("*.safetensors",)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+SHOWN = 5
 
 
 def checkpoint_folder(pretrained: str, subfolder: str = "") -> Path:
@@ -97,9 +93,6 @@ def read_config(folder: Path, name: str, fix: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no settings; {fix}")
     return content
-
-
-SHOWN = 5
 
 
 def weight_files(folder: Path, stems: tuple[str, ...]) -> list[Path]:

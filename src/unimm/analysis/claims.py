@@ -8,7 +8,8 @@ Effects are in the metric's unit and positive in the claimed direction. Five kin
     reach            one arm reaches a preset score at a smaller cost than another; the effect is the ratio of costs
     invariant        facts that hold by construction and are checked in every run, never given a p-value
 
-Reads a claims file; whatever is wrong is a ValueError that names the claim, the key and the nearest valid choice.
+`read_claims` reads them from YAML; what is wrong is a ValueError that names the claim, the key and the nearest valid
+choice.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ Y_k[s, p] the score of arm k (mean over the images of a prompt), S_k seeds and P
     V_e      = sum_k c_k^2 MSE_k / (S_k P)          (seed x prompt residual, which both terms above contain)
     V        = max(V_seed + V_prompt - V_e, V_seed, V_prompt)
 
-and the interval is a t interval whose degrees of freedom follow Satterthwaite. For two arms this is the two-way
-interval; for scores by run V = V_seed, Welch's. An interval over prompts only covers 29 to 63 % instead of 95 % as
-soon as seeds matter, and a percentile bootstrap over 3 seeds covers 82 %; this one covers 95 to 99 %.
+and the interval is a t interval whose degrees of freedom follow Satterthwaite. For two arms (`compare`: weights 1 and
+-1) this is the two-way interval; for scores by run V = V_seed, Welch's. An interval over prompts only covers 29 to 63 %
+instead of 95 % as soon as seeds matter, and a percentile bootstrap over 3 seeds covers 82 %; this one covers 95 to
+99 %.
 
 Arms of one seed share data order and noise. In a difference of two arms what they share cancels, so that V_seed is at
 most too large. Where several arms stand on one side it adds up: four joint arms that see the same questions in the same
@@ -18,8 +19,6 @@ order are no four runs. A contrast of more than two arms is therefore taken in e
 Y_k[s, p], and the formulas above apply to Z as the only term (the error of a factor in a split plot, seed x factor):
 exact whatever the arms of a seed share, with S - 1 degrees of freedom. Runs counted as independent cover 75 % instead
 of 95 % when what joint arms share has twice a run's own standard deviation (`tests/analysis/test_shared_seeds.py`).
-
-Difference of two arms with its interval: the contrast with weights 1 and -1.
 """
 
 from __future__ import annotations
@@ -34,6 +33,8 @@ from scipy import stats
 from unimm.analysis.power import seeds_needed
 
 Array = NDArray[np.float64]
+# V_prompt and V_e, each by task, and the residual's degrees of freedom per seed: scores by run have none.
+_NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,6 @@ def _by_seed(terms: list[tuple[float, Array]]) -> Array:
         )
     total: Array = np.sum([weight * values for weight, values in terms], axis=0)
     return total
-
-
-# V_prompt and V_e, each by task, and the residual's degrees of freedom per seed: scores by run have none.
-_NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def _combine(

@@ -1,17 +1,13 @@
 """From a claim and a study's results to the claim's effect, or to the reason why there is none.
 
-What a verdict needs to know of an effect, however it was estimated.
+A verdict needs the same of every effect, however it was estimated: a contrast of means, the smallest of several
+contrasts, or a ratio of costs. Each pairs an interval with a p-value so that `interval(a)` excludes a null value
+exactly when `p_value(null) <= a`; only then may Holm's procedure decide on p-values and the verdict on intervals.
 
-Three estimates satisfy it: a contrast of means, the smallest of several contrasts, a ratio of costs. Each
-pairs an interval with a p-value so that `interval(a)` excludes a null value exactly when `p_value(null) <= a`; only
-then may Holm's procedure decide on p-values and the verdict on intervals.
-
-How far one arm is ahead of its strongest rival: the smallest of several contrasts, by intersection-union.
-
-"Best" means better than every other arm, so that the effect is theta = min_i theta_i. At level 1 - alpha the interval
-is [min_i L_i(alpha), min_i U_i(alpha / k)] for k rivals: its lower bound exceeds 0 only if every contrast is positive
-at alpha on its own (no correction: the intersection-union test), while its upper bound could come from any of k
-contrasts and pays for it (Bonferroni).
+How far one arm is ahead of its strongest rival is the smallest of several contrasts, theta = min_i theta_i, since
+"best" means better than every other arm. At level 1 - alpha its interval is [min_i L_i(alpha), min_i U_i(alpha / k)]
+for k rivals: the lower bound exceeds 0 only if every contrast is positive at alpha on its own (no correction: the
+intersection-union test), while the upper bound could come from any of k contrasts and pays for it (Bonferroni).
 """
 
 from __future__ import annotations

@@ -2,15 +2,12 @@
 
 For a contrast with weights c_k over arms of S seeds and one seed standard deviation sd, the standard error is
 sd * sqrt(sum_k c_k^2 / S), with df = 2 (S - 1) for a pair and S - 1 for more arms, which are compared seed by seed
-(`unimm.analysis.contrast`). Power is that of the noncentral t distribution. All numbers are for scores by run, of arms
-that share nothing; prompts add to them, and so does what the arms of a seed share.
+(`unimm.analysis.contrast`). Power is that of the noncentral t distribution.
 
-What a study can find, claim by claim, before it runs: half-widths and smallest detectable effects.
-
-In standard deviations between the seeds of one arm, which a pilot or an earlier study tells. Each claim has the level
-that its family leaves it in the worst case, alpha / (claims of its role): Holm's first step, and Benjamini and
-Hochberg's with a single finding. Prompts, and whatever the arms of a seed share, come on top, so that these are lower
-bounds (`unimm.analysis.power`).
+Claim by claim, everything is in standard deviations between the seeds of one arm, which a pilot or an earlier study
+tells. Each claim has the level that its family leaves it in the worst case, alpha / (claims of its role): Holm's first
+step, and Benjamini and Hochberg's with a single finding. All numbers are for scores by run, of arms that share nothing:
+prompts add to them, and so does whatever the arms of a seed share, so that they are lower bounds.
 """
 
 from __future__ import annotations

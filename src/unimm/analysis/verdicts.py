@@ -6,20 +6,18 @@
     contradicted  U < 0 (non-inferiority: below minus the smallest effect)
     inconclusive  none of these; with the seeds that would decide if the estimate stayed
 
-Secondary claims get false coverage rate intervals instead. An untestable claim keeps its place in the family (as if
-p = 1), because which claims fail a guard depends on the data.
+An untestable claim keeps its place in the family (as if p = 1), because which claims fail a guard depends on the data.
 
-Many claims at once: Holm for the primary ones, Benjamini and Hochberg for the exploratory ones.
+Many claims at once are adjusted by role. Beside adjusted p-values, each claim gets the level at which its own interval
+agrees with the decision: the interval at 1 - level excludes the null value exactly when the claim is rejected.
 
-Both return, beside adjusted p-values, the level at which each claim's own interval agrees with the decision: the
-interval at 1 - level excludes the null value exactly when the claim is rejected.
+Primary claims: Holm (1979) keeps the chance of any wrong rejection at alpha. With p-values in ascending order and m
+claims, the i-th (from 0) has level alpha / (m - i) as long as all so far are rejected; claims retained share
+alpha / (m - rejected). The decisions are simultaneous, the sizes of effects read off these intervals are not: for those
+use alpha / m.
 
-Holm (1979) keeps the chance of any wrong rejection at alpha. With p-values in ascending order and m claims, the i-th
-(from 0) has level alpha / (m - i) as long as all so far are rejected; claims retained share alpha / (m - rejected).
-The decisions are simultaneous, the sizes of effects read off these intervals are not: for those use alpha / m.
-
-Benjamini and Hochberg (1995) keep the expected share of wrong ones among the rejected at alpha. Every claim has level
-max(rejected, 1) * alpha / m: the false coverage rate intervals of Benjamini and Yekutieli (2005).
+Secondary claims: Benjamini and Hochberg (1995) keep the expected share of wrong ones among the rejected at alpha. Every
+claim has level max(rejected, 1) * alpha / m: the false coverage rate intervals of Benjamini and Yekutieli (2005).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Any causal language model of `transformers` as the backbone, from a folder or the hub, with fresh queries.
 
 Its chat template words every prompt. A language model without eyes sees images through a projector that training
-teaches: from the foundation's CLIP tokens, or from those of the arm's own encoder.
-
-Low-rank adapters in the backbone's linear layers, through `peft` (the extra ``[lora]``).
+teaches: from the foundation's CLIP tokens, or from those of the arm's own encoder. It may train through low-rank
+adapters in its linear layers, by `peft` (the extra ``[lora]``).
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ from unimm.encoders.tower import DTYPES
 from unimm.foundation.folder import Foundation
 
 MARK = "lora_"
+CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
+STEMS = ("model",)
+FIX = "give the folder of an instruction-tuned model that save_pretrained wrote, with its tokenizer"
 
 
 class Lora(ComponentConfig):
@@ -70,11 +72,6 @@ def merged(model: Any) -> Any:
         parent, _, attribute = name.rpartition(".")
         setattr(whole.get_submodule(parent), attribute, layer.get_base_layer())
     return whole
-
-
-CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
-STEMS = ("model",)
-FIX = "give the folder of an instruction-tuned model that save_pretrained wrote, with its tokenizer"
 
 
 class Outline(NamedTuple):

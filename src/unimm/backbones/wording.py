@@ -1,13 +1,9 @@
 """The one place where prompts are worded: training and sampling both call these, so they cannot drift apart.
 
-The wording follows the tokenizer: the scenes' own word-level one here, the chat templates of pretrained checkpoints in
-`unimm.backbones.wording`, which registers itself with the same functions.
-
-Prompts in the words of a pretrained checkpoint: its own tokenizer, chat template and end of turn.
-
-Two traps that templates hold are closed here for training and sampling alike. Llama 3's template writes today's date
-into the prompt, so that a model would be trained and asked on different ones: the date is fixed. Qwen3's opens a place
-to think: it is told not to.
+The wording follows the tokenizer: the scenes' own word-level one has short phrases, a pretrained checkpoint its chat
+template and end of turn. Two traps that templates hold are closed for training and sampling alike. Llama 3's writes
+today's date into the prompt, so that a model would be trained and asked on different ones: the date is fixed. Qwen3's
+opens a place to think: it is told not to.
 """
 
 from __future__ import annotations
@@ -17,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 IMAGE = "<|image|>"
+REQUEST = "Please generate an image based on the following caption: {caption}"
+TEMPLATE_SETTINGS = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 @singledispatch
@@ -53,10 +51,6 @@ def _chat(tokenizer: Any, content: str) -> list[int]:
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     return tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
-
-
-REQUEST = "Please generate an image based on the following caption: {caption}"
-TEMPLATE_SETTINGS = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 class ChatTokenizer:

@@ -1,15 +1,13 @@
 """Audit the captions of a data set: overlap with GenEval, and near-duplicates between it and a held-out set.
 
-Near-duplicate captions between two sets, by MinHash and locality-sensitive hashing, verified exactly.
+Scores after training on captions that overlap with GenEval measure that too, so an audit says how much of it there is.
+A caption may be one of its prompts, or only share its templates, which teach the form of the test: BLIP3-o's 60k
+instruction images contain "a photo of a soap bar", which is no prompt of GenEval, but its sentence.
 
-Captions are sets of three-word shingles. The share of equal minima under random hashes estimates the Jaccard
-similarity of two sets (Broder, 1997); captions that agree in a whole band of minima are compared exactly. With 32 bands
-of 4, a pair of similarity 0.8 is found with probability 1 - (1 - 0.8^4)^32 > 0.9999.
-
-Captions that overlap with GenEval: its own prompts, or its templates, which teach the form of the test.
-
-BLIP3-o's 60k instruction images contain captions such as "a photo of a soap bar": no prompt of GenEval, but its
-sentence. Scores after training on such data measure that too, so an audit says how much of it there is.
+Near-duplicates are found by MinHash and locality-sensitive hashing, and verified exactly. Captions are sets of
+three-word shingles. The share of equal minima under random hashes estimates the Jaccard similarity of two sets (Broder,
+1997); captions that agree in a whole band of minima are compared exactly. With 32 bands of 4, a pair of similarity 0.8
+is found with probability 1 - (1 - 0.8^4)^32 > 0.9999.
 """
 
 from __future__ import annotations
@@ -36,6 +34,13 @@ BANDS, ROWS, SHINGLE, VERIFIED = 32, 4, 3, 20
 _RNG = np.random.default_rng(67)
 _FACTORS = _RNG.integers(2**63, size=(BANDS * ROWS, 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _OFFSETS = _RNG.integers(2**63, size=(BANDS * ROWS, 1), dtype=np.uint64)
+LEVELS = {
+    "prompt": "is a GenEval prompt",
+    "contains": "contains a GenEval prompt",
+    "classes": "GenEval's template and classes",
+    "template": "GenEval's template, other things",
+}
+SHOWN = 5
 
 
 class Duplicate(NamedTuple):
@@ -98,14 +103,6 @@ def _bands(hashes: frozenset[int]) -> list[tuple[int, bytes]]:
     return [(number, row.tobytes()) for number, row in enumerate(rows)]
 
 
-LEVELS = {
-    "prompt": "is a GenEval prompt",
-    "contains": "contains a GenEval prompt",
-    "classes": "GenEval's template and classes",
-    "template": "GenEval's template, other things",
-}
-
-
 class Overlap(NamedTuple):
     """How a caption overlaps (a key of `LEVELS`, the strongest that holds) and with which task."""
 
@@ -163,9 +160,6 @@ def _templates(noun: str) -> dict[str, re.Pattern[str]]:
         "single_object": f"{start} {one}",
     }
     return {task: re.compile(form) for task, form in forms.items()}
-
-
-SHOWN = 5
 
 
 class Captioned(NamedTuple):

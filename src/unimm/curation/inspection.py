@@ -1,6 +1,6 @@
 """Look through a data set: how many samples, which formats and sizes, how long captions are, what cannot be used.
 
-Open a data set by its path: what lies there says which source reads it.
+The set is opened by its path: what lies there says which source reads it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ TRACES = {
     "folder": ("*.jsonl",),
 }
 RESOLUTION = 64
+SHOWN = 5
 
 
 def open_path(path: Path, settings: Sequence[str] = (), resolution: int = RESOLUTION) -> FilesSource:
@@ -77,9 +78,6 @@ def spread(size: int, count: int | None) -> list[int]:
     if count is None or count >= size:
         return list(range(size))
     return [number * size // count for number in range(count)]
-
-
-SHOWN = 5
 
 
 def inspect(source: FilesSource, count: int | None = None) -> dict[str, Any]:

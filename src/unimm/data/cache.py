@@ -1,8 +1,7 @@
-"""Cached latents: a frozen encoder computes them once; they are kept under a hash of encoder, transform and data.
+"""Latents on disk: a frozen encoder computes them once, and they are kept under a hash of encoder, transform and data.
 
-A file that does not match its stored hash is refused, never silently recomputed.
-
-How many images go through a network at once: so many pixels, whatever their side.
+A file that does not match its stored hash is refused, never silently recomputed. Images go through the network so many
+pixels at a time, whatever their side (`at_once`).
 """
 
 from __future__ import annotations

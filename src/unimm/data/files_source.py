@@ -1,10 +1,8 @@
-"""What sources of encoded images share: settings, limits, decoding, captions from records.
+"""What sources of encoded images share: settings, limits, decoding, and captions from records.
 
-From the bytes of a JPEG, PNG or WebP file to pixels, with limits that hostile or damaged files cannot pass.
-
-The transform is BLIP3-o's: short side to the resolution (bicubic), centre crop. Sizes are read from the file's header
-and refused before anything is decompressed; only three formats are tried, since Pillow also knows ones that start
-other programs.
+A JPEG, PNG or WebP file becomes pixels within limits that hostile or damaged files cannot pass: sizes are read from its
+header and refused before anything is decompressed, and only these three formats are tried, since Pillow also knows ones
+that start other programs. The transform is BLIP3-o's: short side to the resolution (bicubic), centre crop.
 """
 
 from __future__ import annotations

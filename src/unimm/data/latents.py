@@ -1,6 +1,6 @@
-"""Latents of a source's images: read from a cache on disk, or encoded at every step.
+"""Latents of a source's images, read from a cache on disk or encoded at every step, and a run's visits to them.
 
-The visits of a run, step by step, read ahead on other threads while the model computes.
+Visits follow the run's steps and are read ahead on other threads while the model computes.
 """
 
 from __future__ import annotations

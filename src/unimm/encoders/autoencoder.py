@@ -4,9 +4,8 @@ Latents are what the library's own pipelines diffuse: the posterior's mean (dete
 shifted and scaled by what ``config.json`` says (FLUX: ``(z - 0.1159) * 0.3611``), folded ``patch`` x ``patch`` to
 tokens. ``standardise`` then divides out what is left, channel by channel; without it the published scale stays.
 
-The autoencoders of `diffusers` by class: AutoencoderKL, AutoencoderDC, AutoencoderTiny, AutoencoderRAE.
-
-A pretrained autoencoder's own decoder, and the trivial one of pixels: both deterministic.
+Four classes of the library are known: AutoencoderKL, AutoencoderDC, AutoencoderTiny and AutoencoderRAE. Their decoders
+are deterministic, as is the trivial one of pixels, which stands here too.
 """
 
 from __future__ import annotations

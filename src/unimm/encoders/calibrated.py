@@ -1,16 +1,13 @@
 """Encoders that are calibrated on the images of the run: exact statistics of their raw features, measured once.
 
 A foundation ships the statistics of its own encoders for images of the side that they were trained on; other sides and
-checkpoints from elsewhere have none. `calibrate` measures them in two passes over training images and keeps them in the
-cache, under the fingerprint of weights, preprocessing and data, which names its resolution. Measured statistics belong
-to the fingerprint of the latents: other statistics, other latents.
+checkpoints from elsewhere have none. `calibrate` measures mean and standard deviation of every channel, in two passes
+in float64, and keeps them in the cache under the fingerprint of weights, preprocessing and data, which names its
+resolution. Measured statistics belong to the fingerprint of the latents: other statistics, other latents.
 
-Exact per-channel mean and standard deviation of latents, by two passes in float64, and the scaling they define.
-
-The images on which a pretrained encoder's latent statistics are measured: a fixed sample of the run's own.
-
-All of them, or of a larger source the first ``CALIBRATION_IMAGES`` in the order of seed 0, in which the parts of a
-mixture have their shares. They do not depend on the run's seed: seeds of one arm train on the same latents.
+They are measured on all of the run's images, or of a larger source on the first ``CALIBRATION_IMAGES`` in the order of
+seed 0, in which the parts of a mixture have their shares. These do not depend on the run's seed: seeds of one arm train
+on the same latents.
 """
 
 from __future__ import annotations
@@ -32,6 +29,9 @@ from unimm.components import Encoder, LatentSpec
 from unimm.data.cache import at_once, cache_folder
 from unimm.data.source import IndexedSource, Source, Unusable
 from unimm.foundation.folder import Foundation
+
+BATCH = 64
+CALIBRATION_IMAGES = 20_000
 
 
 class Statistics(nn.Module):
@@ -75,9 +75,6 @@ def measure(batches: Callable[[], Iterable[Tensor]]) -> Statistics:
     for batch in batches():
         squares = squares + (batch.reshape(-1, batch.shape[-1]).double() - mean).square().sum(0)
     return Statistics(mean, (squares / count).sqrt())
-
-
-BATCH = 64
 
 
 @runtime_checkable
@@ -185,9 +182,6 @@ def blank_on_meta(encoder: CalibratedEncoder) -> CalibratedEncoder:
     with torch.device("meta"):
         encoder.statistics = Statistics(torch.zeros(encoder.channels), torch.ones(encoder.channels))
     return encoder.requires_grad_(False).eval()
-
-
-CALIBRATION_IMAGES = 20_000
 
 
 class CalibrationImages:

@@ -25,6 +25,8 @@ from unimm.encoders.images import resized
 from unimm.encoders.token_decoder import DiffusionDecoder, TrainedDecoder
 from unimm.foundation.folder import Foundation
 
+CLIP_CONTEXT = 64
+
 
 class Clip(CalibratedEncoder):
     """Pooled patch features of a CLIP image tower."""
@@ -91,9 +93,6 @@ def load_clip(folder: Path) -> Any:
     model = build_clip(json.loads((folder / "open_clip_config.json").read_text())["model_cfg"])
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
     return model.eval().requires_grad_(False)
-
-
-CLIP_CONTEXT = 64
 
 
 def clip_tokens(tokenizer: PreTrainedTokenizerFast, captions: list[str], context: int = CLIP_CONTEXT) -> Tensor:

@@ -1,14 +1,13 @@
-"""Sides of square images in pixels: which ones an encoder takes, which ones a decoder may be asked for, one resize.
+"""Square images as encoders take them: which sides fit, what a tower wants of its pixels, and one resize.
 
 A run has one side, that of its source's images (``source.resolution``). Encoders get images of that side and resize
 only where they work at another, decoders return images of that side: whatever the target, the scorer sees pictures of
 one size. A decoder that draws larger pictures has them shrunk; one that draws smaller ones is refused, because enlarged
 pictures would be held against real ones, and the target blamed for what its decoder cannot show.
 
-What a vision tower wants its images to be: side, mean, standard deviation and interpolation, from its own files.
-
-Images come square and in [0, 1]. They are resized to the tower's side in one step: a checkpoint that resizes to 256 and
-then crops 224 would lose the border of every target, so only the size after the crop counts.
+A vision tower's own files say its side, mean, standard deviation and interpolation. Images come square and in [0, 1],
+and are resized to the tower's side in one step: a checkpoint that resizes to 256 and then crops 224 would lose the
+border of every target, so only the size after the crop counts.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unimm.checkpoints import read_config
+
+RESAMPLING = {2: "bilinear", 3: "bicubic"}
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
+FIX = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
 
 
 def resized(images: Float[Tensor, "b 3 r r"], side: int, mode: str = "bicubic") -> Float[Tensor, "b 3 s s"]:
@@ -46,11 +49,6 @@ def check_drawn(drawn: int, wanted: int, what: str, fix: str) -> None:
             f"{what} draws {drawn} pixels a side, but the run's images have {wanted}, and enlarged pictures are not "
             f"scored beside real ones: {fix}"
         )
-
-
-RESAMPLING = {2: "bilinear", 3: "bicubic"}
-PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-FIX = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
 
 
 class Preprocessing(NamedTuple):

@@ -1,14 +1,12 @@
-"""A diffusion decoder from a folder that `unimm decoder train` wrote: an encoder's tokens to pixels.
+"""Diffusion decoders: an encoder's tokens to an autoencoder's latents by flow matching, and those to pixels.
 
-The network turns tokens into latents of an autoencoder by flow matching, and the autoencoder into pixels. It was
-trained on standardised tokens of one encoder and draws images of one side: the folder names that encoder's fingerprint
-and that side, and keeps the statistics of tokens and latents, so that arms with other statistics, or with none, decode
-alike. A run whose images are smaller has the pictures shrunk; one with larger images is refused.
+This is BLIP3-o's second stage in small: there an SDXL UNet, working on SDXL's VAE latents, is conditioned on 64 CLIP
+tokens. A decoder is trained once with its encoder frozen, and shared by every arm of that encoder. The foundation ships
+one for its CLIP (`DiffusionDecoder`); `unimm decoder train` writes a folder for other encoders (`TrainedDecoder`).
 
-The diffusion decoder: CLIP tokens to VAE latents by flow matching, then the VAE's decoder to pixels.
-
-This is BLIP3-o's second stage in small: there an SDXL UNet, working on SDXL's VAE latents, is conditioned on the 64
-CLIP tokens. It is trained once with the CLIP frozen and shared by every CLIP arm.
+Such a folder was trained on standardised tokens of one encoder and draws images of one side. It names that encoder's
+fingerprint and that side, and keeps the statistics of tokens and latents, so that arms with other statistics, or with
+none, decode alike. A run whose images are smaller has the pictures shrunk; one with larger images is refused.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""VAE latents as the target: `diffusers` AutoencoderKL, its latent grid patchified to tokens.
+"""VAE latents as the target: `diffusers` AutoencoderKL, its latent grid patchified to tokens, with its own decoder.
 
 The scenes' VAE sees images folded 2 x 2 into channels (pixel unshuffle), which quarters its cost; pretrained ones
-use ``unshuffle`` 1. ``patch`` folds the latent grid so that the token count matches the CLIP arm's.
-
-The VAE's own decoder: deterministic.
+use ``unshuffle`` 1. ``patch`` folds the latent grid so that the token count matches the CLIP arm's. The decoder is
+deterministic.
 """
 
 from __future__ import annotations

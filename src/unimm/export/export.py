@@ -1,8 +1,7 @@
 """`unimm export`: a finished run as a model that loads without the run, its foundation or a hub.
 
-The model card of an exported run: what it was made to find out, from what, how it scored, and what that leaves open.
-
-One run is one seed, so the card compares with nothing but the run's own floors and ceilings.
+Its model card says what the run was made to find out, from what, how it scored, and what that leaves open. One run is
+one seed, so the card compares with nothing but the run's own floors and ceilings.
 """
 
 from __future__ import annotations

@@ -7,15 +7,12 @@
 ``head/``             the head
 ``scheduler/``        the objective's name and settings: sampler steps, guidance, timestep shift
 ``decoder/``          latents to images
+``model_index.json``  what the model consists of, with a hash of every file
 ====================  ====================================================================================
 
 Every component is found in its registry by name, so that a plug-in's model needs the plug-in installed and no code
-travels with the weights.
-
-``model_index.json``: what an exported model consists of, with a hash of every file.
-
-The card is not hashed, since people edit it where they publish it. A component's folder may hold nothing that the
-index does not list: the loaders of `transformers` read whatever lies there.
+travels with the weights. The model card is not hashed, since people edit it where they publish it. A component's folder
+may hold nothing that the index does not list: the loaders of `transformers` read whatever lies there.
 """
 
 from __future__ import annotations
@@ -38,6 +35,8 @@ from unimm.schema import RunConfig
 
 SETTINGS, WEIGHTS = "config.json", "model.safetensors"
 SCHEDULER = "scheduler_config.json"
+INDEX, CARD = "model_index.json", "README.md"
+CLASS, FORMAT = "UnimmPipeline", 1
 
 
 def write_parts(pipeline: Pipeline, config: RunConfig, folder: Path) -> None:
@@ -112,10 +111,6 @@ def _write_weights(module: nn.Module, folder: Path, leave_out: str | None = None
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-
-
-INDEX, CARD = "model_index.json", "README.md"
-CLASS, FORMAT = "UnimmPipeline", 1
 
 
 def write_manifest(folder: Path) -> None:

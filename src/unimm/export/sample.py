@@ -1,11 +1,8 @@
 """`unimm sample`: images of a finished run as PNG files, with a contact sheet.
 
-One image for a prompt and a seed, always the same one.
-
-The noise is keyed by (prompt, seed) and, unless asked otherwise, images are drawn one at a time: in a batch, padding
-and matrix shapes change the rounding, so that a pixel could depend on its neighbours.
-
-A contact sheet: one row for a prompt, one column for a seed, small images enlarged without smoothing.
+A prompt and a seed always give the same image. The noise is keyed by (prompt, seed) and, unless asked otherwise, images
+are drawn one at a time: in a batch, padding and matrix shapes change the rounding, so that a pixel could depend on its
+neighbours. The sheet has a row for each prompt and a column for each seed; small images are enlarged without smoothing.
 """
 
 from __future__ import annotations
@@ -30,6 +27,8 @@ from unimm.pipeline import Pipeline
 from unimm.runs.run import Run
 
 NOISE = NoiseSource(0, "drawing")
+CELL, GAP, LINE = 128, 8, 14
+SHEET = "sheet.png"
 
 
 class Wanted(NamedTuple):
@@ -69,9 +68,6 @@ def unknown_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[str]:
     return [word for word in prompt.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"]]
 
 
-CELL, GAP, LINE = 128, 8, 14
-
-
 def contact_sheet(prompts: Sequence[str], seeds: Sequence[int], images: Sequence[Image.Image]) -> Image.Image:
     """The sheet of ``images``, which come prompt by prompt and, within a prompt, seed by seed."""
     assert len(images) == len(prompts) * len(seeds), "one image for every prompt and seed"
@@ -97,9 +93,6 @@ def contact_sheet(prompts: Sequence[str], seeds: Sequence[int], images: Sequence
 def _enlarged(side: int) -> int:
     """``side`` times the smallest whole number that makes a cell large enough to look at."""
     return side * max(1, -(-CELL // side))
-
-
-SHEET = "sheet.png"
 
 
 class Samples(NamedTuple):

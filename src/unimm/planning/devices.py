@@ -1,6 +1,6 @@
-"""Published peak rates of devices, as data with their sources (``devices.json``); nobody reaches them.
+"""What a plan cannot read off shapes: published peak rates of devices, and assumptions, which the plan prints.
 
-The numbers that a plan cannot read off shapes, in one place; the plan prints those it used.
+Rates are data with their sources (``devices.json``); nobody reaches them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,17 @@ from unimm.registry import nearest
 from unimm.schema import RunConfig
 
 FILE = Path(__file__).with_name("devices.json")
+# BLIP3-o's captions (arXiv 2505.09568): 120 tokens on average, one in ten short with 20; a chat template adds some 30.
+LONG_CAPTION, SHORT_CAPTION, TEMPLATE = 120, 20, 30
+# A question and its answer, beside the image's own tokens; of those the answer, one in five a description.
+QUESTION, ANSWER = 24, 10
+# AdamW in float32: weight 4, gradient 4, two moments 8, moving average 4 bytes a trained parameter.
+WEIGHT, GRADIENT, MOMENTS, AVERAGE = 4, 4, 8, 4
+# Autocast keeps a bfloat16 copy of every matrix that a step uses, frozen ones too.
+AUTOCAST_COPY = 2
+# Float32 values that a decoder layer keeps for its backward pass: so many times its width, plus so many times its
+# feed-forward width, for every token (norms, projections, attention without its scores; SwiGLU).
+KEPT_WIDTHS, KEPT_FEED_FORWARDS = 12, 4
 
 
 class Device(BaseModel):
@@ -42,19 +53,6 @@ def device(name: str) -> Device:
         hint = f"did you mean {guess!r}? " if guess else ""
         raise ValueError(f"no device {name!r}; {hint}choices: {', '.join(known)}")
     return known[name]
-
-
-# BLIP3-o's captions (arXiv 2505.09568): 120 tokens on average, one in ten short with 20; a chat template adds some 30.
-LONG_CAPTION, SHORT_CAPTION, TEMPLATE = 120, 20, 30
-# A question and its answer, beside the image's own tokens; of those the answer, one in five a description.
-QUESTION, ANSWER = 24, 10
-# AdamW in float32: weight 4, gradient 4, two moments 8, moving average 4 bytes a trained parameter.
-WEIGHT, GRADIENT, MOMENTS, AVERAGE = 4, 4, 8, 4
-# Autocast keeps a bfloat16 copy of every matrix that a step uses, frozen ones too.
-AUTOCAST_COPY = 2
-# Float32 values that a decoder layer keeps for its backward pass: so many times its width, plus so many times its
-# feed-forward width, for every token (norms, projections, attention without its scores; SwiGLU).
-KEPT_WIDTHS, KEPT_FEED_FORWARDS = 12, 4
 
 
 def assumed_prompt(config: RunConfig) -> int:

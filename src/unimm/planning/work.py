@@ -1,21 +1,15 @@
-"""FLOPs and activations of one generation sample in training, part by part.
+"""FLOPs, kept activations and memory of one generation sample in training, part by part, from shapes.
 
-Head and encoder run on the meta device, where the counter sees every operation's shapes and nothing is computed;
-language models go by formula (`unimm.planning.work`).
+Head and encoder run on the meta device, where the counter sees every operation's shapes and nothing is computed.
+Decoder-only language models go by formula: with n weights in its layers, a token costs 2 n FLOPs forward, 2 n more
+backward for its inputs' gradients and 2 n for the weights'; attention of q on k tokens costs 4 q k w forward and 2.5
+times that backward, w being the heads' summed width. What trains of a backbone is nothing, its language model, or
+low-rank adapters in it. A frozen model runs its prompt forward only: the queries, which come last, attend to its cached
+keys and values.
 
-Work and kept activations of a decoder-only language model, by formula from its configuration.
-
-With n weights in its layers, a token costs 2 n FLOPs forward, 2 n more backward for its inputs' gradients and 2 n for
-the weights'; attention of q on k tokens costs 4 q k w forward and 2.5 times that backward, w being the heads' summed
-width. A frozen model runs its prompt forward only: the queries, which come last, attend to its cached keys and values.
-
-What of a backbone trains: nothing, its language model, or low-rank adapters in it.
-
-Memory of one GPU in training: weights, gradients, optimiser, moving average, activations.
-
-``replicated`` keeps everything on every GPU (DDP); ``sharded`` splits all but the activations over the GPUs (FSDP2) and
-has one layer at a time in full, with what belongs to no layer. Buffers of the communication and of the allocator are
-left out.
+Memory of one GPU is weights, gradients, optimiser, moving average and activations. ``replicated`` keeps everything on
+every GPU (DDP); ``sharded`` splits all but the activations over the GPUs (FSDP2) and has one layer at a time in full,
+with what belongs to no layer. Buffers of the communication and of the allocator are left out.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""The judge's card as a table: how it reads images whose content is known.
+"""The details of a run's page as tables, each only where the run measured it.
 
-When a run first reached its preset scores, as a table.
-
-Understanding before and after generation training as a table.
-
-What each stage of a run trained on, cost and scored, side by side.
+What each stage trained on, cost and scored; understanding before and after generation training; when the run first
+reached its preset scores; and how the judge reads images whose content is known (the judge's card).
 """
 
 from collections.abc import Callable
@@ -19,6 +16,27 @@ _JUDGE_NOTE = (
     "Share of objects whose shape and colour, and of images whose number of objects, the judge reads rightly. Blur is "
     "given in shares of the width, noise in shares of the range. A loss through encoder and decoder is the decoder's "
     "and the judge's together; scores by this judge cannot be higher than that."
+)
+_REACHED_NOTE = (
+    "First crossing on validation prompts, log-linear between snapshots, that the next snapshot confirms. Targets are "
+    "the same for every run. A run that has not reached one by its last snapshot is censored: it is at least so dear, "
+    "and comparisons keep it. Training only; the foundation's cost stands in its card."
+)
+_EXACT = (
+    "The backbone is frozen: its weights came out as they went in (hash) and so did its logits, so that nothing was "
+    "lost by construction. That is a fact and no estimate; it has no interval."
+)
+_ESTIMATE = (
+    "Share of the same questions answered rightly; after minus before, with a 95 % interval over questions (Agresti "
+    "and Min 2005). One run is one seed: the interval does not cover other trainings."
+)
+_NONE = (
+    "There is no before: this run's backbone started from language alone and could not answer questions about images. "
+    "Compare its understanding score with that of a sequential arm, which saw as many questions."
+)
+_STAGES_NOTE = (
+    "Each stage starts from the averaged weights of the one before, with fresh optimiser state, and was scored on the "
+    "same prompts with the same noise. The scores above are the last stage's; costs above are those of all stages."
 )
 
 
@@ -50,13 +68,6 @@ def _most_common_mistake(reading: Reading) -> str:
         return ""
     count, true, read = max(mistakes)
     return f"{true} as {read} ({count / sum(reading.confusion[true].values()):.0%})"
-
-
-_REACHED_NOTE = (
-    "First crossing on validation prompts, log-linear between snapshots, that the next snapshot confirms. Targets are "
-    "the same for every run. A run that has not reached one by its last snapshot is censored: it is at least so dear, "
-    "and comparisons keep it. Training only; the foundation's cost stands in its card."
-)
 
 
 def reached_table(result: Result) -> PlainTable | None:
@@ -96,20 +107,6 @@ def _shown(bounds: Bounds, form: Callable[[float], str]) -> str:
     return form(bounds.low) if bounds.low == bounds.high else f"< {form(bounds.high)}"
 
 
-_EXACT = (
-    "The backbone is frozen: its weights came out as they went in (hash) and so did its logits, so that nothing was "
-    "lost by construction. That is a fact and no estimate; it has no interval."
-)
-_ESTIMATE = (
-    "Share of the same questions answered rightly; after minus before, with a 95 % interval over questions (Agresti "
-    "and Min 2005). One run is one seed: the interval does not cover other trainings."
-)
-_NONE = (
-    "There is no before: this run's backbone started from language alone and could not answer questions about images. "
-    "Compare its understanding score with that of a sequential arm, which saw as many questions."
-)
-
-
 def retention_table(result: Result) -> PlainTable | None:
     """One row a kind of question; no rows where there was no understanding before; None where nobody asked."""
     if result.retention is None:
@@ -137,12 +134,6 @@ def _effect(change: Change) -> str:
     if change.low is None or change.high is None:
         return "exactly 0"
     return f"{change.effect:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
-
-
-_STAGES_NOTE = (
-    "Each stage starts from the averaged weights of the one before, with fresh optimiser state, and was scored on the "
-    "same prompts with the same noise. The scores above are the last stage's; costs above are those of all stages."
-)
 
 
 def stages_table(result: Result) -> PlainTable | None:

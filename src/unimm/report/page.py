@@ -1,8 +1,7 @@
 """Writes a run's page: `report.html`, a single file, and `report.md` for diffs and terminals.
 
-The figures of a page: loss against generation samples, and scores of the snapshots against the same samples.
-
-The end of a run in the terminal: the headline table and where the page lies.
+Its figures show the loss and the snapshots' scores against generation samples. The end of a run in the terminal is here
+too: the headline table and where the page lies.
 """
 
 import io

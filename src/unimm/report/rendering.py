@@ -1,6 +1,6 @@
-"""What pages share: the template environment, pictures inside the page, and text safe in Markdown tables.
+"""What pages share: the template environment, pictures inside the page, text safe in Markdown, and plain tables.
 
-A table of finished strings, and its Markdown and LaTeX: html, md and tex then cannot disagree.
+A plain table holds finished strings and gives Markdown and LaTeX from them: html, md and tex then cannot disagree.
 """
 
 import base64
@@ -8,6 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+# LaTeX's own characters first, then those that a plain pdflatex has no glyph for.
+_LATEX = {
+    "\n": " ",
+    "\\": r"\textbackslash{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "≥": r"$\geq$",
+    "✓": r"$\checkmark$",
+}
 
 
 def environment() -> Environment:
@@ -34,22 +49,6 @@ def cell(text: str) -> str:
     for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("\n", " ")):
         text = text.replace(plain, escaped)
     return text
-
-
-# LaTeX's own characters first, then those that a plain pdflatex has no glyph for.
-_LATEX = {
-    "\n": " ",
-    "\\": r"\textbackslash{}",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "±": r"$\pm$",
-    "≈": r"$\approx$",
-    "≥": r"$\geq$",
-    "✓": r"$\checkmark$",
-}
 
 
 @dataclass(frozen=True)

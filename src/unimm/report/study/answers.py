@@ -1,6 +1,6 @@
 """A verdict as a reader wants it: one sentence that answers the claim, its interval, and on how much it rests.
 
-The one sentence that answers a claim, by verdict and kind of claim.
+The sentence depends on the verdict and on the kind of claim.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,15 @@ from unimm.report.study.evidence import at_an_end
 from unimm.report.study.folder import Study
 from unimm.report.study.numbers import between, short, signed, times
 from unimm.report.table import number
+
+# Every outcome has a word, and a mark for readers who do not see its colour.
+MARKS = {
+    Outcome.SUPPORTED: "✓",
+    Outcome.CONTRADICTED: "✗",
+    Outcome.NEGLIGIBLE: "≈",
+    Outcome.INCONCLUSIVE: "?",
+    Outcome.UNTESTABLE: "-",
+}
 
 
 def measured(study: Study, claim: Measured, verdict: Verdict) -> str:
@@ -124,16 +133,6 @@ def _stuck(study: Study, claim: Measured, verdict: Verdict) -> str:
     """Arms at their floor or ceiling, whose distance from the others is then understated."""
     ends = {end: arms for end, arms in at_an_end(study, claim).items() if arms}
     return "".join(f" At the {end}: {', '.join(arms)}." for end, arms in ends.items())
-
-
-# Every outcome has a word, and a mark for readers who do not see its colour.
-MARKS = {
-    Outcome.SUPPORTED: "✓",
-    Outcome.CONTRADICTED: "✗",
-    Outcome.NEGLIGIBLE: "≈",
-    Outcome.INCONCLUSIVE: "?",
-    Outcome.UNTESTABLE: "-",
-}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """From run folders to what verdicts read: scores by run or by prompt, learning curves, facts and guards.
 
 Scores at equal generation samples are those of the finished runs on the test prompts. Scores at equal FLOPs are read
-off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints.
+off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints. What a
+score could be at worst and at best are the floors and ceilings that runs measured beside it.
 
-What a score could be at worst and at best: the floors and ceilings that runs measured beside it.
-
-The conditions without which a claim is untestable, checked on the runs of the arms that it names.
+Guards are the conditions without which a claim is untestable, checked on the runs of the arms that it names.
 
     complete               every planned run is finished and measured the metric, over the same number of items, under
                            the same protocol, and not with the bias of too few images
@@ -35,6 +34,14 @@ from unimm.analysis.results import Curve, Guard, StudyResults
 from unimm.report.study.folder import Array, Items, Study, StudyRun
 from unimm.runs.record import NamedScores, Result, Score
 
+JUDGE_AT_LEAST = 0.99
+MARGIN = 0.03
+NAMED = 4
+Fact = Callable[[Result], bool | None]
+# Scores that are means of task means over prompts, and the first word of their tasks' scores.
+BY_PROMPT = {"geneval/overall": "geneval", "geneval_long/overall": "geneval_long"}
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+
 
 def reference(run: StudyRun, kind: str, metric: str) -> float | None:
     """The run's floor (`floors`) or lowest ceiling (`ceilings`) of a score: what its own parts allow, if measured."""
@@ -47,11 +54,6 @@ def mean_reference(study: Study, arm: str, kind: str, metric: str) -> float | No
     """Mean over seeds of an arm's floor or ceiling, or None where none was measured."""
     values = [value for run in study.finished(arm) if (value := reference(run, kind, metric)) is not None]
     return sum(values) / len(values) if values else None
-
-
-JUDGE_AT_LEAST = 0.99
-MARGIN = 0.03
-NAMED = 4
 
 
 def guards(study: Study) -> dict[str, Guard]:
@@ -179,13 +181,6 @@ def _limits(study: Study, arm: str, metric: str) -> tuple[float, float] | None:
     """Mean floor and ceiling of an arm; a fraction without a measured ceiling can reach 1."""
     floor, ceiling = (mean_reference(study, arm, kind, metric) for kind in ("floors", "ceilings"))
     return None if floor is None else (floor, 1.0 if ceiling is None else ceiling)
-
-
-Fact = Callable[[Result], bool | None]
-
-# Scores that are means of task means over prompts, and the first word of their tasks' scores.
-BY_PROMPT = {"geneval/overall": "geneval", "geneval_long/overall": "geneval_long"}
-TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 def evidence(study: Study) -> StudyResults:

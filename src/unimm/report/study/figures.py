@@ -1,9 +1,8 @@
-"""The figures of a study besides its effects: scores by arm, learning curves, and trade-offs, one dot a seed.
+"""The figures of a study besides its effects: scores by arm, learning curves, trade-offs, and samples side by side.
 
-Samples side by side: the same prompts and the same noise for every arm, never picked by result.
-
-Every run keeps images of the same evenly spaced prompts, made from noise that depends on prompt and image only. The
-page shows some of them, evenly spaced again, of the first seed that all arms have finished.
+In the first three a dot is a seed. Samples show the same prompts and the same noise for every arm, never picked by
+result: every run keeps images of the same evenly spaced prompts, made from noise that depends on prompt and image only,
+and the page shows some of them, evenly spaced again, of the first seed that all arms have finished.
 """
 
 import io

@@ -1,6 +1,6 @@
 """The fairness ledger: what every arm was given, side by side, with the rows in which arms differ highlighted.
 
-The ledger's rows on tuning: how often each arm was tried before, and where guidance and EMA were chosen.
+It includes tuning: how often each arm was tried before, and where guidance and EMA were chosen.
 """
 
 import json
@@ -22,6 +22,9 @@ CHOSEN = {
     "guidance chosen": "objective.guidance",
     "EMA decay chosen": "training.ema_decay",
 }
+ABSENT = "-"
+One = Callable[[Result], str]
+Reader = Callable[[Sequence[Result]], str]
 
 
 def tuning_rows(plan: Plan) -> dict[str, Callable[[Result], str]]:
@@ -61,11 +64,6 @@ def _lacks(plan: Plan, result: Result) -> str:
     if plan.tuned is None or not _is_tuned(plan, result):
         return ABSENT
     return ", ".join(plan.tuned.arms[result.arm].skipped) or "none"
-
-
-ABSENT = "-"
-One = Callable[[Result], str]
-Reader = Callable[[Sequence[Result]], str]
 
 
 def ledger(study: Study) -> PlainTable:

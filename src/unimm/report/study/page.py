@@ -1,8 +1,7 @@
 """Writes a study's report into its folder: `report.html`, one file, and `report.md`, with tables, figures and cards.
 
-The first screen answers the claims: what was found, how sure it is, and what it does not show.
-
-What leaves the report: `scores.csv`, LaTeX fragments, figures as files, and a model card for every trained arm.
+The first screen answers the claims: what was found, how sure it is, and what it does not show. What others read leaves
+as files: `scores.csv`, LaTeX fragments, figures, and a model card for every trained arm.
 """
 
 import csv
@@ -45,6 +44,7 @@ from unimm.report.study.tables import (
 from unimm.report.table import described, number, ordered
 
 COLUMNS = ("study", "arm", "seed", "metric", "n", "value")
+FIGURES = ("effects", "scores", "curves", "samples", "diversity", "abilities")
 
 
 def write_scores(study: Study) -> None:
@@ -103,9 +103,6 @@ def _card_scores(study: Study, arm: str) -> PlainTable:
     return PlainTable(
         "card", arm, ("group", "score", "mean ± standard error", "floor", "ceiling"), tuple(rows), text_columns=2
     )
-
-
-FIGURES = ("effects", "scores", "curves", "samples", "diversity", "abilities")
 
 
 @dataclass(frozen=True)

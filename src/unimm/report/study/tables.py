@@ -1,6 +1,6 @@
 """The tables of a study: arms with standard errors, factorial effects, the paper's ordering, completeness, guards.
 
-Where a study's numbers come from: the plan and what changed in it, versions, devices, times.
+And where its numbers come from: the plan and what changed in it, versions, devices, times.
 """
 
 import json
