@@ -175,7 +175,7 @@ def _validate(path: Path, content: dict[str, Any]) -> RunConfig:
 ABSENT = object()
 
 
-class Change(NamedTuple):
+class ConfigDifference(NamedTuple):
     """One dotted key with another value; `ABSENT` where a side lacks it."""
 
     key: str
@@ -205,10 +205,10 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {key: leaf for path, entry in joined.items() for key, leaf in flatten(entry, path).items()}
 
 
-def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ConfigDifference]:
     """Every dotted key whose value differs, in the order of the files."""
     old, new = flatten(before), flatten(after)
-    pairs = (Change(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in dict.fromkeys([*old, *new]))
+    pairs = (ConfigDifference(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in dict.fromkeys([*old, *new]))
     return [change for change in pairs if change.before != change.after]
 
 

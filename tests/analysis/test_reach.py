@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unimm.analysis.reach import Cost, SeenRatio, Speedup, cost_ratio, cost_to_reach, mann_whitney_cdf
+from unimm.analysis.reach import CostBounds, SeenRatio, Speedup, cost_ratio, cost_to_reach, mann_whitney_cdf
 
 COSTS = [1.0, 10.0, 100.0, 1000.0]
 
@@ -17,16 +17,16 @@ COSTS = [1.0, 10.0, 100.0, 1000.0]
 @pytest.mark.parametrize(
     ("scores", "cost"),
     [
-        ([0.0, 0.4, 0.6, 0.7], Cost(10**1.5, 10**1.5)),  # half-way between checkpoints, on a logarithmic axis
+        ([0.0, 0.4, 0.6, 0.7], CostBounds(10**1.5, 10**1.5)),  # half-way between checkpoints, on a logarithmic axis
         (
             [0.0, 0.6, 0.4, 0.7],
-            Cost(10 ** (2 + 1 / 3), inf),
+            CostBounds(10 ** (2 + 1 / 3), inf),
         ),  # the early crossing does not last, the last is unconfirmed
-        ([0.0, 0.1, 0.2, 0.3], Cost(1000.0, inf)),  # never
-        ([0.6, 0.6, 0.6, 0.6], Cost(0.0, 1.0)),  # before the first checkpoint
+        ([0.0, 0.1, 0.2, 0.3], CostBounds(1000.0, inf)),  # never
+        ([0.6, 0.6, 0.6, 0.6], CostBounds(0.0, 1.0)),  # before the first checkpoint
     ],
 )
-def test_cost_to_reach(scores: list[float], cost: Cost) -> None:
+def test_cost_to_reach(scores: list[float], cost: CostBounds) -> None:
     found = cost_to_reach(COSTS, scores, 0.5)
     assert (found.low, found.high) == pytest.approx((cost.low, cost.high))
 
@@ -55,8 +55,8 @@ def _positions(m: int, n: int, u: int) -> list[float]:
     return [count - 1 + k * 1e-3 for k, count in enumerate(counts)]
 
 
-def seen(costs: list[float]) -> list[Cost]:
-    return [Cost(cost, cost) for cost in costs]
+def seen(costs: list[float]) -> list[CostBounds]:
+    return [CostBounds(cost, cost) for cost in costs]
 
 
 def test_speedup_of_separate_arms() -> None:
@@ -69,7 +69,7 @@ def test_speedup_of_separate_arms() -> None:
 
 
 def test_runs_that_never_reach_the_target_count_as_slow() -> None:
-    speedup = Speedup(seen([1.0, 1.1, 1.2, 0.9, 1.0]), [Cost(3.0, inf)] * 5)
+    speedup = Speedup(seen([1.0, 1.1, 1.2, 0.9, 1.0]), [CostBounds(3.0, inf)] * 5)
     low, high = speedup.interval(0.05)
     assert low > log(2.5) and high == inf
     assert speedup.p_value() == pytest.approx(2 / 252)
@@ -79,12 +79,12 @@ def test_runs_that_never_reach_the_target_count_as_slow() -> None:
 
 
 def test_arms_that_both_fail_say_nothing() -> None:
-    speedup = Speedup([Cost(3.0, inf)] * 5, [Cost(3.0, inf)] * 5)
+    speedup = Speedup([CostBounds(3.0, inf)] * 5, [CostBounds(3.0, inf)] * 5)
     assert speedup.estimate == 0 and speedup.interval(0.05) == (-inf, inf) and speedup.p_value() == 1
 
 
 def test_runs_that_are_all_only_bounded_ask_for_no_seeds() -> None:
-    for bound in (Cost(3.0, inf), Cost(0.0, 3.0)):
+    for bound in (CostBounds(3.0, inf), CostBounds(0.0, 3.0)):
         assert Speedup([bound] * 3, [bound] * 3).seeds_needed(0.05, lambda estimate: 0.2) is None
 
 
@@ -102,7 +102,7 @@ def test_ratio_is_covered_with_and_without_censoring(budget: float) -> None:
     costs = np.exp(rng.normal(0, 0.5, (1500, 2, 5))) * np.array([[1.0], [2.0]])
     covered = []
     for pair in costs:
-        fast, slow = ([Cost(min(c, budget), c if c < budget else inf) for c in arm] for arm in pair)
+        fast, slow = ([CostBounds(min(c, budget), c if c < budget else inf) for c in arm] for arm in pair)
         low, high = Speedup(fast, slow).interval(0.05)
         covered.append(low <= log(2) <= high)
     assert np.mean(covered) >= 0.94
@@ -114,7 +114,7 @@ def test_interval_and_p_value_agree() -> None:
     for alpha, shift in product((0.05, 0.1), (1.5, 3.0)):
         for _ in range(50):
             arms = [rng.lognormal(0, 0.5, 5), shift * rng.lognormal(0, 0.5, 5)]
-            fast, slow = ([Cost(c, c if c < 3 else inf) for c in arm] for arm in arms)
+            fast, slow = ([CostBounds(c, c if c < 3 else inf) for c in arm] for arm in arms)
             low, high = (speedup := Speedup(fast, slow)).interval(alpha)
             assert (low > 0 or high < 0) == (speedup.p_value() <= alpha)
 
@@ -126,7 +126,7 @@ def test_costs_that_were_all_seen_give_welchs_interval() -> None:
     assert isinstance(ratio, SeenRatio) and ratio.estimate == pytest.approx(np.log(slow).mean() - np.log(fast).mean())
     assert ratio.p_value() == pytest.approx(expected.pvalue)
     assert ratio.interval(0.01) == pytest.approx(tuple(expected.confidence_interval(0.99)))
-    for bounded in (Cost(4.0, inf), Cost(0.0, 1.0)):
+    for bounded in (CostBounds(4.0, inf), CostBounds(0.0, 1.0)):
         assert isinstance(cost_ratio(seen(fast), [*seen(slow[:2]), bounded]), Speedup)
 
 
@@ -141,7 +141,7 @@ def test_ratio_is_covered_whichever_way_the_runs_choose(
     costs = np.exp(np.array(spreads)[:, None] * rng.standard_normal((1500, 2, seeds))) * np.array([[1.0], [2.0]])
     covered, decided = [], []
     for pair in costs:
-        fast, slow = ([Cost(min(c, budget), c if c < budget else inf) for c in arm] for arm in pair)
+        fast, slow = ([CostBounds(min(c, budget), c if c < budget else inf) for c in arm] for arm in pair)
         low, high = cost_ratio(fast, slow).interval(0.05)
         covered.append(low <= log(2) <= high)
         decided.append(low > 0)
@@ -154,6 +154,6 @@ def test_equal_arms_are_told_apart_no_more_often_than_alpha_allows() -> None:
     costs = rng.lognormal(0, 0.3, (2000, 2, 3))
     found = []
     for pair in costs:
-        fast, slow = ([Cost(min(c, 1.5), c if c < 1.5 else inf) for c in arm] for arm in pair)
+        fast, slow = ([CostBounds(min(c, 1.5), c if c < 1.5 else inf) for c in arm] for arm in pair)
         found.append(cost_ratio(fast, slow).p_value() <= 0.05)
     assert 0.01 <= np.mean(found) <= 0.06

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from unimm.curation.cli import app
 from unimm.curation.inspection import open_path
-from unimm.curation.pack import Sample, pack, scene_samples
+from unimm.curation.pack import PackedSample, pack, scene_samples
 from unimm.data.scenes import Scenes
 from unimm.data.source import Context
 from unimm.scenes.world import world
@@ -120,7 +120,7 @@ def test_tars_are_not_written_over(tmp_path: Path) -> None:
 def test_a_stopped_packing_leaves_no_set_and_the_next_one_writes_over_it(tmp_path: Path) -> None:
     samples = list(scene_samples(world("scenes-nano"), "train", 5, 32, "png"))
 
-    def stopped() -> Iterator[Sample]:
+    def stopped() -> Iterator[PackedSample]:
         yield from samples[:4]
         raise KeyboardInterrupt
 

@@ -24,7 +24,7 @@ from unimm.evaluation.statistics import (
     vendi_within_prompts,
 )
 from unimm.scenes.render import render
-from unimm.scenes.stream import Sample, scene_sample
+from unimm.scenes.stream import SceneSample, scene_sample
 from unimm.scenes.world import world
 
 HERE = world("scenes-nano")
@@ -39,7 +39,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @lru_cache
-def samples(count: int, seed: int) -> list[Sample]:
+def samples(count: int, seed: int) -> list[SceneSample]:
     return [scene_sample(HERE, "test", seed, i) for i in range(count)]
 
 

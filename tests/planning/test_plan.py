@@ -14,7 +14,7 @@ from unimm.config import load
 from unimm.planning.cli import PRESETS, find
 from unimm.planning.devices import device
 from unimm.planning.outline import outline
-from unimm.planning.plan import Plan, make_plan, parameters
+from unimm.planning.plan import ArmPlan, make_plan, parameters
 from unimm.planning.show import show
 from unimm.planning.work import adapter_parameters, trained_backbone
 
@@ -34,12 +34,12 @@ runner = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def paper() -> Plan:
+def paper() -> ArmPlan:
     return make_plan(load(PRESETS / "paper_ablation.yaml"), device("h100"), 8, None, utilisation=0.4)
 
 
 @pytest.fixture(scope="module")
-def small() -> Plan:
+def small() -> ArmPlan:
     return make_plan(load(PRESETS.parent / "clip_fm.yaml"), device("a100"), 8, None, utilisation=0.4)
 
 
@@ -62,7 +62,7 @@ def test_presets_have_the_published_sizes(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_papers_work(paper: Plan) -> None:
+def test_the_papers_work(paper: ArmPlan) -> None:
     """EVA-CLIP-E on 1,025 tokens: 9.4 TFLOP; the head: 0.46, or 0.6 to 0.7 as quoted with recomputation."""
     assert paper.work.encoder == pytest.approx(9.4e12, rel=0.01)
     assert paper.work.head * 4 / 3 == pytest.approx(0.65e12, rel=0.1)
@@ -71,7 +71,7 @@ def test_the_papers_work(paper: Plan) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_allocated(paper: Plan) -> None:
+def test_nothing_is_allocated(paper: ArmPlan) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     arm = outline(paper.config)
     for module in (arm.encoder, arm.language_model, arm.head):
@@ -80,7 +80,7 @@ def test_nothing_is_allocated(paper: Plan) -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < weights / 100
 
 
-def test_memory_adds_up(small: Plan) -> None:
+def test_memory_adds_up(small: ArmPlan) -> None:
     trained, parts = sum(part.trained for part in small.parts), {part.name: part for part in small.parts}
     whole, split = small.replicated, small.sharded
     assert (whole.gradients, whole.optimiser, whole.average) == (4 * trained, 8 * trained, 4 * trained)
@@ -92,7 +92,7 @@ def test_memory_adds_up(small: Plan) -> None:
     assert 0 < small.fitting(whole) < small.fitting(split)
 
 
-def test_time_adds_up(small: Plan) -> None:
+def test_time_adds_up(small: ArmPlan) -> None:
     flops = small.work.cached
     assert small.rate(flops) == pytest.approx(8 * 312e12 / flops)
     assert small.days(flops, 0.4) == pytest.approx(small.samples / small.rate(flops, 0.4) / 86_400)
@@ -112,7 +112,7 @@ def test_smaller_types_and_adapters_take_less() -> None:
 
 
 @pytest.mark.slow
-def test_the_table_says_what_it_assumes(paper: Plan) -> None:
+def test_the_table_says_what_it_assumes(paper: ArmPlan) -> None:
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     show(paper, console)
     text = console.export_text()

@@ -15,7 +15,7 @@ from unimm.flops import count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
 from unimm.planning.outline import outline
-from unimm.planning.work import Decoder, cost, question_flops, saved_bytes
+from unimm.planning.work import DecoderSizes, cost, question_flops, saved_bytes
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 BATCH, PROMPT = 3, 21
@@ -51,7 +51,7 @@ def test_a_planned_question_costs_what_a_real_one_does():
     backbone: CausalLM = assemble(tiny("clip_fm_joint")).backbone
     rows = [Row([5] * 30, 4)] * BATCH
     counted = count_flops(lambda: answer_loss(backbone, rows, None).backward())
-    assert counted / BATCH == pytest.approx(question_flops(Decoder.of(backbone.model), 30, 4, whole=True), rel=0.1)
+    assert counted / BATCH == pytest.approx(question_flops(DecoderSizes.of(backbone.model), 30, 4, whole=True), rel=0.1)
 
 
 def test_the_share_of_questions():
@@ -60,7 +60,9 @@ def test_the_share_of_questions():
     assert plan.understanding_samples == 64
     done, kept = cost(plan, PROMPT)
     assert kept.understanding > 0
-    assert done.understanding == question_flops(Decoder.of(plan.language_model), plan.spec.tokens + 24, 10, whole=True)
+    assert done.understanding == question_flops(
+        DecoderSizes.of(plan.language_model), plan.spec.tokens + 24, 10, whole=True
+    )
     done, kept = cost(outline(tiny("clip_fm")), PROMPT)
     assert done.understanding == kept.understanding == 0
 
@@ -79,7 +81,7 @@ def test_the_papers_head_agrees_with_the_formula():
 
 @pytest.mark.parametrize(("frozen", "trained"), [(True, False), (False, True)])
 def test_formulas_of_a_language_model(frozen, trained):
-    decoder = Decoder(weights=1000, layers=2, width=8, attention_width=8, feed_forward=32, vocabulary=50)
+    decoder = DecoderSizes(weights=1000, layers=2, width=8, attention_width=8, feed_forward=32, vocabulary=50)
     assert decoder.forward(10, 30) == 2 * 1000 * 10 + 4 * 2 * 10 * 30 * 8
     assert decoder.backward(10, 30, trained) == (4 - 2 * frozen) * 1000 * 10 + 10 * 2 * 10 * 30 * 8
     assert decoder.output(10, trained) == (6 - 2 * frozen) * 8 * 50 * 10

@@ -14,14 +14,14 @@ from scipy import ndimage
 from unimm.scenes.geneval_rules import evaluate_image
 from unimm.scenes.judge import detect, to_objects
 from unimm.scenes.render import render
-from unimm.scenes.stream import Sample, scene_sample
+from unimm.scenes.stream import SceneSample, scene_sample
 from unimm.scenes.world import Scene, world
 
 SIZES = {"scenes": 64, "scenes-nano": 32}
 
 
 @lru_cache
-def some(name: str, count: int = 120) -> list[tuple[Sample, np.ndarray]]:
+def some(name: str, count: int = 120) -> list[tuple[SceneSample, np.ndarray]]:
     samples = [scene_sample(world(name), "validation", 5, i) for i in range(count)]
     return [(s, render(s.scene, SIZES[name])) for s in samples]
 

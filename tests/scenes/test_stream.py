@@ -14,14 +14,14 @@ from unimm.scenes.combinations import clear_position
 from unimm.scenes.geneval_rules import relative_position
 from unimm.scenes.prompts import prompt_set
 from unimm.scenes.questions import ask_any
-from unimm.scenes.stream import SPLITS, Sample, is_held_out, scene_sample, shows_held_out, split_of
+from unimm.scenes.stream import SPLITS, SceneSample, is_held_out, scene_sample, shows_held_out, split_of
 from unimm.scenes.world import FAMILIES, RELATIONS, WORLDS, Item, world
 
 NAMES = tuple(WORLDS)
 
 
 @lru_cache
-def some(name: str, split: str, seed: int = 0, count: int = 60) -> list[Sample]:
+def some(name: str, split: str, seed: int = 0, count: int = 60) -> list[SceneSample]:
     return [scene_sample(world(name), split, seed, i) for i in range(count)]
 
 

@@ -27,7 +27,7 @@ from unimm.registry import nearest
 
 Budget = Literal["generation_samples", "flops"]
 Reference = tuple[str, str, str]
-Arms = Annotated[tuple[str, ...], Field(min_length=1)]
+ArmNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -147,7 +147,7 @@ class BestCell(_Measured):
     kind: Literal["best-cell"]
     smallest_effect: PositiveFloat
     best: str
-    others: Arms
+    others: ArmNames
 
     @property
     def margin(self) -> float:
@@ -189,7 +189,7 @@ class Invariant(_Claim):
     """`holds` maps each fact to the arms in whose every run it is true."""
 
     kind: Literal["invariant"]
-    holds: dict[str, Arms] = Field(min_length=1)
+    holds: dict[str, ArmNames] = Field(min_length=1)
 
     def references(self) -> Iterator[Reference]:
         """The facts and their arms besides."""

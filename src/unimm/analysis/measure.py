@@ -19,7 +19,7 @@ from typing import Protocol
 
 from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority, Reach
 from unimm.analysis.contrast import Comparison, contrast
-from unimm.analysis.reach import Cost, SeenRatio, cost_ratio, cost_to_reach
+from unimm.analysis.reach import CostBounds, SeenRatio, cost_ratio, cost_to_reach
 from unimm.analysis.results import StudyResults, Untestable
 
 
@@ -153,7 +153,7 @@ def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResult
     return contrast(cells, {arm: claim.sign * weight for arm, weight in weights.items()}, tasks=tasks)
 
 
-def _costs(claim: Reach, arm: str, results: StudyResults) -> list[Cost]:
+def _costs(claim: Reach, arm: str, results: StudyResults) -> list[CostBounds]:
     """What each run of one arm paid to reach the claim's target."""
     costs, scores = results.curve(claim.budget, claim.metric, arm)
     sign = claim.sign

@@ -30,14 +30,14 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostBounds:
     """Bounds on what a run paid to reach the target; equal when it was seen, `high` infinite when it never was."""
 
     low: float
     high: float
 
 
-def cost_to_reach(costs: ArrayLike, scores: ArrayLike, target: float) -> Cost:
+def cost_to_reach(costs: ArrayLike, scores: ArrayLike, target: float) -> CostBounds:
     """Cost of the first crossing that the next checkpoint confirms, log-linear between checkpoints.
 
     Args:
@@ -56,16 +56,16 @@ def cost_to_reach(costs: ArrayLike, scores: ArrayLike, target: float) -> Cost:
     there = y >= target
     first = int(np.argmax(there & np.append(there[1:], True)))
     if not there[first]:
-        return Cost(float(x[-1]), np.inf)
+        return CostBounds(float(x[-1]), np.inf)
     if first == 0:
-        return Cost(0.0, float(x[0]))
+        return CostBounds(0.0, float(x[0]))
     part = (target - y[first - 1]) / (y[first] - y[first - 1])
     crossed = float(np.exp(np.log(x[first - 1]) + part * np.log(x[first] / x[first - 1])))
     unconfirmed = first == len(x) - 1
-    return Cost(crossed, np.inf if unconfirmed else crossed)
+    return CostBounds(crossed, np.inf if unconfirmed else crossed)
 
 
-def cost_ratio(faster: Sequence[Cost], slower: Sequence[Cost]) -> SeenRatio | Speedup:
+def cost_ratio(faster: Sequence[CostBounds], slower: Sequence[CostBounds]) -> SeenRatio | Speedup:
     """Logarithm of slower / faster: a t interval if every run was seen to cross, else one from ranks."""
     arms = {"slower": slower, "faster": faster}
     if any(run.low != run.high for arm in arms.values() for run in arm):
@@ -86,10 +86,10 @@ class SeenRatio(Comparison):
 
 @dataclass(frozen=True)
 class Speedup:
-    """Ratio of two arms' costs of reaching a target, as its natural logarithm; one `Cost` a run."""
+    """Ratio of two arms' costs of reaching a target, as its natural logarithm; one `CostBounds` a run."""
 
-    faster: Sequence[Cost]
-    slower: Sequence[Cost]
+    faster: Sequence[CostBounds]
+    slower: Sequence[CostBounds]
 
     @property
     def estimate(self) -> float:

@@ -74,7 +74,7 @@ def merged(model: Any) -> Any:
     return whole
 
 
-class Outline(NamedTuple):
+class ModelOutline(NamedTuple):
     """A backbone's model on the meta device, and the channels H of its states."""
 
     model: nn.Module
@@ -115,7 +115,7 @@ class PretrainedLM(CausalLM):
         return self.model if self.config.lora is None else merged(self.model)
 
     @classmethod
-    def on_meta(cls, config: Any) -> Outline:
+    def on_meta(cls, config: Any) -> ModelOutline:
         """The model without weights, for shapes, parameter counts and FLOPs."""
         import transformers
 
@@ -123,7 +123,7 @@ class PretrainedLM(CausalLM):
         settings = cls.described(folder)
         with reading(folder, cls.auto_class), torch.device("meta"):
             model = getattr(transformers, cls.auto_class).from_config(settings)
-        return Outline(model.requires_grad_(False).eval(), int(settings.get_text_config().hidden_size))
+        return ModelOutline(model.requires_grad_(False).eval(), int(settings.get_text_config().hidden_size))
 
     @classmethod
     def load_model(cls, folder: Path, config: Any, seed: int) -> Any:

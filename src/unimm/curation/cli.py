@@ -14,7 +14,7 @@ app = typer.Typer(help="The images and captions that runs train on.", no_args_is
 Set = Annotated[
     Path, typer.Argument(help="Folder of tars, of images with a .jsonl, or of a saved dataset.", metavar="PATH")
 ]
-Settings = Annotated[
+SourceSettings = Annotated[
     list[str] | None, typer.Argument(help="As `source` has them in a run: caption=text.", metavar="[key=value]...")
 ]
 Json = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
@@ -24,7 +24,7 @@ Count = Annotated[int | None, typer.Option(min=1, help="Look at so many samples,
 @app.command()
 def pack(
     out: Annotated[Path, typer.Argument(help="Folder for the tars.", metavar="OUT")],
-    settings: Settings = None,
+    settings: SourceSettings = None,
     scenes: Annotated[str | None, typer.Option(help="Render this world, as in scenes-nano.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many scenes.", show_default="2000")] = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of rendered scenes.", show_default="64")] = None,
@@ -94,7 +94,7 @@ def index(
 
 
 @app.command()
-def inspect(path: Set, settings: Settings = None, count: Count = None, out: Json = None) -> None:
+def inspect(path: Set, settings: SourceSettings = None, count: Count = None, out: Json = None) -> None:
     """Show counts, formats, sizes, lengths of captions, and what training could not use."""
     with user_errors():
         from unimm.curation.inspection import inspect as look
@@ -110,7 +110,7 @@ def inspect(path: Set, settings: Settings = None, count: Count = None, out: Json
 @app.command()
 def audit(
     path: Set,
-    settings: Settings = None,
+    settings: SourceSettings = None,
     against: Annotated[
         Path | None, typer.Option(help="A held-out set whose captions should have no near-duplicate here.")
     ] = None,

@@ -39,7 +39,7 @@ SAVE: dict[str, dict[str, Any]] = {
 }
 
 
-class Sample(NamedTuple):
+class PackedSample(NamedTuple):
     """An encoded image with its suffix, and its texts."""
 
     image: bytes
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
     texts: Texts
 
 
-def pack(samples: Iterable[Sample], out: Path, shard_size: int, total: int) -> TarIndex:
+def pack(samples: Iterable[PackedSample], out: Path, shard_size: int, total: int) -> TarIndex:
     """Write tars of ``shard_size`` samples into ``out``, and their index; ``total`` is for the progress bar.
 
     Tars get their names once all are written: what a stopped packing leaves is no smaller set that looks whole, and
@@ -73,7 +73,7 @@ def pack(samples: Iterable[Sample], out: Path, shard_size: int, total: int) -> T
     return index
 
 
-def _write(path: Path, samples: list[tuple[int, Sample]]) -> None:
+def _write(path: Path, samples: list[tuple[int, PackedSample]]) -> None:
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
         for number, sample in samples:
             for suffix, data in _members(sample):
@@ -82,7 +82,7 @@ def _write(path: Path, samples: list[tuple[int, Sample]]) -> None:
                 archive.addfile(entry, io.BytesIO(data))
 
 
-def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
+def _members(sample: PackedSample) -> Iterator[tuple[str, bytes]]:
     short, long, plain, questions = sample.texts
     yield sample.suffix, sample.image
     yield "txt", (plain + long + short)[0].encode()
@@ -91,7 +91,7 @@ def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
         yield "json", json.dumps({key: value for key, value in entries.items() if value}, ensure_ascii=False).encode()
 
 
-def scene_samples(world: World, split: str, count: int, resolution: int, suffix: str) -> Iterator[Sample]:
+def scene_samples(world: World, split: str, count: int, resolution: int, suffix: str) -> Iterator[PackedSample]:
     """Rendered scenes with both captions and questions; of ``train``, the ones that runs on scenes train on."""
     if suffix not in SAVE or split not in SPLITS:
         raise ValueError(f"formats are {', '.join(SAVE)} and splits {', '.join(SPLITS)}, not {suffix!r} and {split!r}")
@@ -102,10 +102,10 @@ def scene_samples(world: World, split: str, count: int, resolution: int, suffix:
         Image.fromarray(pixels).save(stream, **SAVE[suffix])
         drawn = (ask_any(sample.scene, world, np.random.default_rng([number, 61, k])) for k in range(QUESTIONS))
         questions = tuple((question.text, question.answer) for question in drawn)
-        yield Sample(stream.getvalue(), suffix, Texts((sample.short,), (sample.long,), (), questions))
+        yield PackedSample(stream.getvalue(), suffix, Texts((sample.short,), (sample.long,), (), questions))
 
 
-def source_samples(source: FilesSource, left_out: list[Refused]) -> Iterator[Sample]:
+def source_samples(source: FilesSource, left_out: list[Refused]) -> Iterator[PackedSample]:
     """Samples of another set with their images byte for byte; those that cannot be used go to ``left_out``."""
     for index in range(len(source)):
         try:
@@ -114,4 +114,4 @@ def source_samples(source: FilesSource, left_out: list[Refused]) -> Iterator[Sam
         except Unusable as problem:
             left_out.append(Refused(source.key(index), problem.reason, str(problem)))
         else:
-            yield Sample(image, SUFFIX[read_header(image).format], texts)
+            yield PackedSample(image, SUFFIX[read_header(image).format], texts)

@@ -32,7 +32,7 @@ def at_once(count: int, side: int) -> int:
     return max(1, count * SIDE**2 // max(side, SIDE) ** 2)
 
 
-class Images(Protocol):
+class ImageSet(Protocol):
     """A finite set of images under a name that identifies content and transform."""
 
     @property
@@ -52,7 +52,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
-def cached_latents(encoder: Encoder, data: Images, device: torch.device) -> Float[Tensor, "m n d"]:
+def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Float[Tensor, "m n d"]:
     """Latents of every image of ``data``, from the cache or computed with a progress bar; NaN for a missing image."""
     spec = encoder.latent_spec()
     settings = f"{type(encoder).__name__}/{spec}/{getattr(encoder, 'config', '')}/{data.name}"

@@ -35,7 +35,7 @@ BLUR = 0.8 / 64  # share of the side
 NOISE = 0.03
 BEST_JPEG, WORSE_JPEG, LOWEST_JPEG = 90, 40, 10
 READ, READABLE = 240, 0.5
-Pixels = NDArray[np.float64]
+PixelArray = NDArray[np.float64]
 
 
 class DegradedScenes(Scenes):
@@ -104,13 +104,13 @@ def degrade(image: NDArray[np.uint8], strength: float, rng: np.random.Generator)
     return _compressed(np.round(seen.clip(0, 1) * 255).astype(np.uint8), round(quality))
 
 
-def _texture(side: int, rng: np.random.Generator) -> Pixels:
+def _texture(side: int, rng: np.random.Generator) -> PixelArray:
     """Grain of mean 0 and deviation 1, a sixteenth of the image coarse."""
     grain = ndimage.gaussian_filter(rng.standard_normal((side, side)), side / 32, mode="wrap")
     return np.asarray((grain - grain.mean()) / grain.std())
 
 
-def _light(side: int, amount: float, rng: np.random.Generator) -> Pixels:
+def _light(side: int, amount: float, rng: np.random.Generator) -> PixelArray:
     """Brightness that falls evenly across the image in a random direction, ``[s, s, 1]``, 1 in the middle."""
     angle = rng.uniform(0, 2 * np.pi)
     places = (np.arange(side) + 0.5) / side * 2 - 1

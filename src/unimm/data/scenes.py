@@ -19,7 +19,7 @@ from unimm.data.captions import Texts
 from unimm.data.order import batch_indices, stream_indices
 from unimm.data.source import Context, IndexedSource, Latents, SourceConfig
 from unimm.scenes.render import render
-from unimm.scenes.stream import Sample, scene_sample
+from unimm.scenes.stream import SceneSample, scene_sample
 from unimm.scenes.world import World
 
 KEPT_BYTES = 1 << 31
@@ -37,7 +37,7 @@ class SceneSet:
         self.resolution = resolution
         self.name = f"{world.name}/{split}/{seed}/{size}@{resolution}" + (f"/half{half}" if half is not None else "")
         numbers = [i if half is None else i // 6 * 12 + half * 6 + i % 6 for i in range(size)]
-        self.samples: list[Sample] = [scene_sample(world, split, seed, i) for i in numbers]
+        self.samples: list[SceneSample] = [scene_sample(world, split, seed, i) for i in numbers]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -56,7 +56,7 @@ class SceneSet:
         """Images ``begin`` to ``end``."""
         return self.pixels[begin:end] if self.kept else self._rendered(self.samples[begin:end])
 
-    def _rendered(self, samples: Sequence[Sample]) -> UInt8[Tensor, "b 3 s s"]:
+    def _rendered(self, samples: Sequence[SceneSample]) -> UInt8[Tensor, "b 3 s s"]:
         images = np.stack([render(sample.scene, self.resolution) for sample in samples])
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unimm.foundation.folder import Foundation
-from unimm.scenes.stream import Sample
+from unimm.scenes.stream import SceneSample
 from unimm.scenes.world import World
 
 
@@ -54,7 +54,7 @@ class FeatureExtractor(nn.Module):
         return self.classifier(nn.functional.silu(self(images)))  # type: ignore[no-any-return]
 
 
-def labels(samples: list[Sample], world: World) -> Float[Tensor, "n c"]:
+def labels(samples: list[SceneSample], world: World) -> Float[Tensor, "n c"]:
     """Per sample: which shapes and which colours stand in each quadrant, and one flag for each number of items."""
     quadrants, shapes, colours = 4, len(world.shapes), len(world.colours)
     out = torch.zeros(len(samples), quadrants * (shapes + colours) + world.max_items)

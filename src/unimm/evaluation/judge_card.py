@@ -46,7 +46,7 @@ IMAGES = 240
 BLURS, NOISES = (1 / 32, 1 / 16), (0.1, 0.2)
 
 
-class Reading(NamedTuple):
+class ConfusionMatrix(NamedTuple):
     """How often each true value was read as each value; ``nothing`` where no detection lay on the object."""
 
     confusion: Counter[tuple[str, str]]
@@ -62,9 +62,9 @@ class Reading(NamedTuple):
 class View:
     """The judge on one kind of images: shapes and colours of objects, their number, and surplus objects an image."""
 
-    shape: Reading
-    colour: Reading
-    count: Reading
+    shape: ConfusionMatrix
+    colour: ConfusionMatrix
+    count: ConfusionMatrix
     surplus: float
 
 
@@ -107,8 +107,8 @@ def _on(item: Item, detections: Sequence[Detection], side: int) -> Detection | N
     return None
 
 
-def _reading(pairs: Iterable[tuple[str, str]]) -> Reading:
-    return Reading(Counter(pairs))
+def _reading(pairs: Iterable[tuple[str, str]]) -> ConfusionMatrix:
+    return ConfusionMatrix(Counter(pairs))
 
 
 def as_result(card: Mapping[str, View]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def as_result(card: Mapping[str, View]) -> dict[str, Any]:
     }
 
 
-def _as_result(reading: Reading) -> dict[str, Any]:
+def _as_result(reading: ConfusionMatrix) -> dict[str, Any]:
     rows: dict[str, dict[str, int]] = {}
     for (true, read), count in sorted(reading.confusion.items()):
         rows.setdefault(true, {})[read] = count

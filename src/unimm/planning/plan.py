@@ -20,7 +20,7 @@ DAY = 86_400
 BYTES = {"float32": 4, "bfloat16": 2}
 
 
-class Part(NamedTuple):
+class PartParameters(NamedTuple):
     """Parameters of one part of the arm."""
 
     name: str
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ArmPlan:
     """What `unimm plan` prints; memory in bytes, ``resolution`` in pixels, ``samples`` the run's or those asked for."""
 
     config: RunConfig
@@ -40,7 +40,7 @@ class Plan:
     resolution: int
     latents: tuple[int, int]
     prompt: int
-    parts: tuple[Part, ...]
+    parts: tuple[PartParameters, ...]
     encoder_bytes: int
     replicated: Memory
     sharded: Memory
@@ -66,7 +66,7 @@ class Plan:
         return self.samples / self.rate(flops, utilisation) / DAY
 
 
-def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None, utilisation: float) -> Plan:
+def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None, utilisation: float) -> ArmPlan:
     """Plan an arm on ``gpus`` devices.
 
     Raises:
@@ -81,7 +81,7 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
     # Only the decoder runs in a step; a model's eyes and its output matrix are not copied.
     copied = parameter_count(arm.head) + parameter_count(_decoder(backbone)) if _autocast(config) else 0
     whole = replicated(frozen_bytes, sum(part.trained for part in parts), copied, kept, samples_at_once)
-    return Plan(
+    return ArmPlan(
         config=config,
         device=device,
         gpus=gpus,
@@ -99,15 +99,15 @@ def make_plan(config: RunConfig, device: Device, gpus: int, samples: int | None,
     )
 
 
-def parameters(arm: Outline) -> tuple[Part, ...]:
+def parameters(arm: Outline) -> tuple[PartParameters, ...]:
     """Parameters part by part; image projectors of backbones without eyes are left out."""
     backbone = trained_backbone(arm)
     head = parameter_count(arm.head, True), parameter_count(arm.head, False)
     return (
-        Part("encoder", 0, parameter_count(arm.encoder)),
-        Part("backbone", backbone.trained, backbone.frozen),
-        Part("queries", arm.queries * arm.width, 0),
-        Part("head", *head),
+        PartParameters("encoder", 0, parameter_count(arm.encoder)),
+        PartParameters("backbone", backbone.trained, backbone.frozen),
+        PartParameters("queries", arm.queries * arm.width, 0),
+        PartParameters("head", *head),
     )
 
 

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from unimm.planning.plan import Plan
+from unimm.planning.plan import ArmPlan
 
 GIB = 2**30
 
 
-def show(plan: Plan, console: Console | None = None) -> None:
+def show(plan: ArmPlan, console: Console | None = None) -> None:
     """Print the plan."""
     console = console or Console()
     title = f"{plan.config.name} on {plan.gpus} x {plan.device.name}"
@@ -23,7 +23,7 @@ def show(plan: Plan, console: Console | None = None) -> None:
         console.print(Text(f"- {line}"), soft_wrap=True)
 
 
-def _parameters(plan: Plan) -> Table:
+def _parameters(plan: ArmPlan) -> Table:
     table = _table("parameters (millions)", "trained", "frozen")
     for part in plan.parts:
         table.add_row(part.name, *(_millions(count) for count in (part.trained, part.frozen)))
@@ -32,7 +32,7 @@ def _parameters(plan: Plan) -> Table:
     return table
 
 
-def _work(plan: Plan) -> Table:
+def _work(plan: ArmPlan) -> Table:
     table = _table("GFLOP a training sample", "latents cached", "latents encoded")
     shown = {"encoder": (0, plan.work.encoder)}
     shown |= {name: (value, value) for name, value in plan.work._asdict().items() if name != "encoder"}
@@ -43,7 +43,7 @@ def _work(plan: Plan) -> Table:
     return table
 
 
-def _memory(plan: Plan) -> Table:
+def _memory(plan: ArmPlan) -> Table:
     table = _table("GiB on each GPU", "replicated (DDP)", "sharded (FSDP)")
     for name in plan.replicated._fields:
         table.add_row(name, *(_number(getattr(kind, name) / GIB) for kind in (plan.replicated, plan.sharded)))
@@ -54,7 +54,7 @@ def _memory(plan: Plan) -> Table:
     return table
 
 
-def _time(plan: Plan) -> Table:
+def _time(plan: ArmPlan) -> Table:
     used = f"{plan.utilisation:.0%}"
     table = _table(f"{plan.samples:,} samples", "latents cached", "latents encoded")
     flops = (plan.work.cached, plan.work.encoding)
@@ -65,7 +65,7 @@ def _time(plan: Plan) -> Table:
     return table
 
 
-def assumptions(plan: Plan) -> list[str]:
+def assumptions(plan: ArmPlan) -> list[str]:
     """What the numbers rest on, a sentence each."""
     tokens, channels = plan.latents
     autocast = "" if plan.config.training.precision == "fp32" else "; under autocast some take half"
@@ -100,5 +100,5 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:,.1f}" if count >= 50_000 else ""
 
 
-def _fits(plan: Plan, total: int) -> str:
+def _fits(plan: ArmPlan, total: int) -> str:
     return f"{_number(total / GIB)} of {plan.device.memory_gb * 1e9 / GIB:,.0f}"

@@ -38,7 +38,7 @@ from unimm.planning.devices import (
 from unimm.planning.outline import Outline
 
 
-class Decoder(NamedTuple):
+class DecoderSizes(NamedTuple):
     """Sizes of a language model's decoder; ``weights`` are those of its layers, ``vocabulary`` the output's size."""
 
     weights: int
@@ -49,7 +49,7 @@ class Decoder(NamedTuple):
     vocabulary: int
 
     @classmethod
-    def of(cls, model: nn.Module) -> Decoder:
+    def of(cls, model: nn.Module) -> DecoderSizes:
         """The sizes of a `transformers` model, the text part of one that also sees."""
         whole: Any = model
         config = whole.config.get_text_config()
@@ -160,7 +160,7 @@ class Kept(NamedTuple):
 
 def cost(arm: Outline, prompt: int | None = None) -> tuple[Work, Kept]:
     """FLOPs and activations of a sample with a prompt of so many tokens (the data's average by default)."""
-    decoder, length = Decoder.of(arm.language_model), prompt or arm.prompt
+    decoder, length = DecoderSizes.of(arm.language_model), prompt or arm.prompt
     trains, whole, question = arm.stage.train_backbone, trained_backbone(arm).whole, arm.spec.tokens + QUESTION
     head_flops, head_bytes = _head(arm)
     done = Work(
@@ -194,7 +194,7 @@ def _encoder(arm: Outline) -> int:
     return count_flops(encode)
 
 
-def _backbone(decoder: Decoder, prompt: int, queries: int, trains: bool, whole: bool) -> int:
+def _backbone(decoder: DecoderSizes, prompt: int, queries: int, trains: bool, whole: bool) -> int:
     """``trains``: gradients flow through the prompt too; ``whole``: also to the language model's own weights."""
     length = prompt + queries
     if trains:
@@ -203,7 +203,7 @@ def _backbone(decoder: Decoder, prompt: int, queries: int, trains: bool, whole: 
     return decoder.forward(prompt, prompt) + conditions
 
 
-def question_flops(decoder: Decoder, tokens: int, answer: int, whole: bool) -> int:
+def question_flops(decoder: DecoderSizes, tokens: int, answer: int, whole: bool) -> int:
     """FLOPs of forward and backward pass of a question, the last ``answer`` of whose tokens count, and which alone,
     with the one before, need logits; ``whole`` as the model's weights train."""
     passes = decoder.forward(tokens, tokens) + decoder.backward(tokens, tokens, whole)

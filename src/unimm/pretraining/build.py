@@ -24,7 +24,7 @@ from unimm.encoders.clip import load_clip, pooled_features
 from unimm.encoders.token_decoder import build_decoder_head
 from unimm.encoders.vae import VaeCore, patchify
 from unimm.foundation.folder import built, is_there, load_weights, write_card
-from unimm.pretraining.recipes import Cost
+from unimm.pretraining.recipes import TrainingCost
 from unimm.pretraining.sizes import SIZES, Sizes
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import world
@@ -40,13 +40,15 @@ def _scene_set(name: str, scenes: int, resolution: int, half: int) -> SceneSet:
     return SceneSet(world(name), "train", scenes, resolution, half=half)
 
 
-def save(folder: Path, weights: str, model: nn.Module, config: dict[str, Any], config_name: str, cost: Cost) -> None:
+def save(
+    folder: Path, weights: str, model: nn.Module, config: dict[str, Any], config_name: str, cost: TrainingCost
+) -> None:
     """A module's weights, configuration and cost."""
     save_state(folder, weights, model.state_dict(), config, config_name, cost)
 
 
 def save_state(
-    folder: Path, weights: str, tensors: dict[str, Tensor], config: dict[str, Any], config_name: str, cost: Cost
+    folder: Path, weights: str, tensors: dict[str, Tensor], config: dict[str, Any], config_name: str, cost: TrainingCost
 ) -> None:
     """Weights (float16: half the size, exact to 3 digits), configuration and cost of one part."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ def build_clip_part(size: Sizes, out: Path, device: torch.device) -> None:
     save_clip(out, model, size.clip, len(tokenizer), cost)
 
 
-def save_clip(out: Path, model: nn.Module, config: dict[str, Any], vocabulary: int, cost: Cost) -> None:
+def save_clip(out: Path, model: nn.Module, config: dict[str, Any], vocabulary: int, cost: TrainingCost) -> None:
     """In open_clip's own folder format."""
     model_cfg = {**config, "text_cfg": {**config["text_cfg"], "vocab_size": vocabulary}}
     save(out, "open_clip_model.safetensors", model, {"model_cfg": model_cfg}, "open_clip_config.json", cost)
@@ -145,7 +147,7 @@ def _backbone(size: Sizes, image_channels: int) -> CausalLM:
     return CausalLM(CausalLM.Config(queries=1), model, tokenizer, image_channels, seed=7)
 
 
-def _save_backbone(backbone: CausalLM, size: Sizes, out: Path, cost: Cost, with_projector: bool) -> None:
+def _save_backbone(backbone: CausalLM, size: Sizes, out: Path, cost: TrainingCost, with_projector: bool) -> None:
     drop = ("queries", "model.lm_head") if with_projector else ("queries", "model.lm_head", "projector")
     state = {k: v for k, v in backbone.state_dict().items() if not k.startswith(drop)}
     save_state(out, "model.safetensors", state, size.backbone, "config.json", cost)

@@ -13,7 +13,7 @@ from torch import Tensor
 from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
 from unimm.data.scenes import SceneSet, batch_indices
-from unimm.pretraining.recipes import Cost, fit
+from unimm.pretraining.recipes import TrainingCost, fit
 from unimm.scenes.captions import brief_caption
 from unimm.scenes.questions import ask_any
 
@@ -62,7 +62,7 @@ def understanding_rows(backbone: CausalLM, data: SceneSet, image_tokens: int) ->
     return rows
 
 
-def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> Cost:
+def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> TrainingCost:
     """Language only: the projector and queries do not take part."""
     rows = language_rows(backbone, data)
 
@@ -73,7 +73,9 @@ def train_language(backbone: CausalLM, data: SceneSet, steps: int) -> Cost:
     return fit("language", backbone, loss, BATCH, steps, learning_rate=1.5e-3)
 
 
-def train_understanding(backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int) -> Cost:
+def train_understanding(
+    backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int
+) -> TrainingCost:
     """Questions and descriptions of images, in as many steps of as many samples as a joint run takes for them.
 
     Every step repeats a little language, so that it is kept; the cost counts images only, which are what joint runs

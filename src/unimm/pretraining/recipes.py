@@ -28,7 +28,7 @@ from unimm.evaluation.features import FeatureExtractor, labels
 from unimm.noise import NoiseSource
 
 
-class Cost(NamedTuple):
+class TrainingCost(NamedTuple):
     """What training a part took."""
 
     steps: int
@@ -45,7 +45,7 @@ def fit(
     steps: int,
     learning_rate: float = 1e-3,
     warmup: int = 100,
-) -> Cost:
+) -> TrainingCost:
     """Minimise ``loss_of_step(step)`` ``steps`` times; raises FloatingPointError on a NaN loss."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -67,7 +67,7 @@ def fit(
         smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
         bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
     model.eval()
-    return Cost(steps, steps * batch_size, time.monotonic() - started, smooth)
+    return TrainingCost(steps, steps * batch_size, time.monotonic() - started, smooth)
 
 
 CLIP_BATCH = 128
@@ -75,7 +75,7 @@ CLIP_BATCH = 128
 
 def train_vae(
     config: dict[str, Any], unshuffle: int, data: SceneSet, steps: int, device: torch.device
-) -> tuple[VaeCore, Cost]:
+) -> tuple[VaeCore, TrainingCost]:
     """L1 + MSE on pixels with a light KL term; noise on the latents keeps the decoder smooth around them."""
     from diffusers import AutoencoderKL
 
@@ -105,7 +105,7 @@ def train_clip(
     steps: int,
     seed: int,
     device: torch.device,
-) -> tuple[nn.Module, Cost]:
+) -> tuple[nn.Module, TrainingCost]:
     """Symmetric contrastive loss; three batches in four use long captions, the fourth short ones."""
     torch.manual_seed(seed)
     model = build_clip({**config, "text_cfg": {**config["text_cfg"], "vocab_size": len(tokenizer)}}).to(device)
@@ -129,7 +129,9 @@ def train_clip(
     return model, fit(name, model, loss, CLIP_BATCH, steps, learning_rate=1e-3)
 
 
-def train_features(width: int, data: SceneSet, steps: int, device: torch.device) -> tuple[FeatureExtractor, Cost]:
+def train_features(
+    width: int, data: SceneSet, steps: int, device: torch.device
+) -> tuple[FeatureExtractor, TrainingCost]:
     """Multi-label classification of what stands where: shape x colour in each cell of a 2 x 2 grid, and the count."""
     torch.manual_seed(5)
     model = FeatureExtractor(width, labels(data.samples[:1], data.world).shape[1]).to(device)
@@ -144,7 +146,7 @@ def train_features(width: int, data: SceneSet, steps: int, device: torch.device)
     return model, fit("features", model, loss, batch, steps, learning_rate=2e-3)
 
 
-def train_decoder(head: Head, tokens: Tensor, targets: Tensor, steps: int, device: torch.device) -> Cost:
+def train_decoder(head: Head, tokens: Tensor, targets: Tensor, steps: int, device: torch.device) -> TrainingCost:
     """Flow matching from CLIP tokens ``[M, N, D]`` to VAE latents ``[M, N, C]``, both standardised."""
     from unimm.encoders.token_decoder import decoder_flow
 

@@ -72,7 +72,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One line of the table, ready to print; `references` follows the table's floor and ceiling columns."""
 
     group: str
@@ -93,7 +93,7 @@ class Table:
     """The headline table: the titles of its floor and ceiling columns, and its rows."""
 
     references: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
 
 
 def headline(result: Result) -> Table:
@@ -107,7 +107,7 @@ def headline(result: Result) -> Table:
         score = scores.get(name)
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
         value, n = (_shown(score), f"{score.n:,}") if score else ("", "")
-        rows.append(Row(group, name, label, value, n, references))
+        rows.append(ScoreRow(group, name, label, value, n, references))
     return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
 
 
@@ -129,7 +129,7 @@ def ordered(names: set[str]) -> list[str]:
     return [name for name in _KNOWN if name in names] + sorted(names - _KNOWN.keys())
 
 
-def _cost(result: Result, columns: int) -> list[Row]:
+def _cost(result: Result, columns: int) -> list[ScoreRow]:
     """What the run cost, as rows of the same table."""
     speed = result.speed
     cells: tuple[tuple[str, str], ...] = (
@@ -147,7 +147,7 @@ def _cost(result: Result, columns: int) -> list[Row]:
             ("sampling time (seconds an image)", number(spent.sampling_seconds_per_image)),
             ("peak memory (GiB)", number(spent.peak_memory_bytes / 2**30)),
         )
-    return [Row("Cost", label, label, value, "", ("",) * columns) for label, value in cells]
+    return [ScoreRow("Cost", label, label, value, "", ("",) * columns) for label, value in cells]
 
 
 def number(value: float | None) -> str:

@@ -26,7 +26,7 @@ MIN_IOU = 0.6
 MIXED = 0.25  # share of a component that makes a colour more than a rim, if it has an inside too
 GRID = 24
 MARGIN = 2  # pixels around a patch: one for its rim, one that stays empty
-Array = NDArray[np.float32]
+PixelArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def to_objects(detections: Sequence[Detection]) -> dict[str, list[list[Any]]]:
     return objects
 
 
-def _background(pixels: Array) -> Array:
+def _background(pixels: PixelArray) -> PixelArray:
     """The median of the pixels that could be background, else the middle of the background's range."""
     low, high = BACKGROUND[0] - 0.1, BACKGROUND[1] + 0.1
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
@@ -85,7 +85,7 @@ def _background(pixels: Array) -> Array:
     return np.asarray(np.median(candidates, axis=0), dtype=np.float32)
 
 
-def _padded(pixels: Array, background: Array) -> Array:
+def _padded(pixels: PixelArray, background: PixelArray) -> PixelArray:
     height, width, _ = pixels.shape
     padded = np.empty((height + 2 * MARGIN, width + 2 * MARGIN, 3), dtype=np.float32)
     padded[:] = background
@@ -93,7 +93,7 @@ def _padded(pixels: Array, background: Array) -> Array:
     return padded
 
 
-def _label(pixels: Array, background: Array, colours: tuple[str, ...]) -> NDArray[np.intp]:
+def _label(pixels: PixelArray, background: PixelArray, colours: tuple[str, ...]) -> NDArray[np.intp]:
     """Nearest of the background (0) and the colours (1, 2, ...) for every pixel."""
     palette = np.stack([background, *(np.asarray(COLOURS[c], dtype=np.float32) for c in colours)])
     distance = (palette**2).sum(axis=1)[:, None] - 2 * palette @ pixels.reshape(-1, 3).T
@@ -101,8 +101,8 @@ def _label(pixels: Array, background: Array, colours: tuple[str, ...]) -> NDArra
 
 
 def _components(
-    pixels: Array, labels: NDArray[np.intp], background: Array, colours: tuple[str, ...]
-) -> Iterator[tuple[str, int, int, Array]]:
+    pixels: PixelArray, labels: NDArray[np.intp], background: PixelArray, colours: tuple[str, ...]
+) -> Iterator[tuple[str, int, int, PixelArray]]:
     """(colour, top, left, coverage of a patch) of every connected component, in the padded image."""
     numbered, _ = ndimage.label(labels > 0)
     for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), start=1):
@@ -135,7 +135,7 @@ def _split(
     colours: tuple[str, ...],
     top: int,
     left: int,
-) -> Iterator[tuple[str, int, int, Array]]:
+) -> Iterator[tuple[str, int, int, PixelArray]]:
     """The parts of a component of several colours; their own labels are their coverage."""
     for label in solid:
         parts, _ = ndimage.label(own & (labels == label))
@@ -143,7 +143,7 @@ def _split(
             yield colours[label - 1], top, left, (parts == number).astype(np.float32)
 
 
-def _normalise(coverage: Array) -> tuple[Array, tuple[float, float, float, float]] | None:
+def _normalise(coverage: PixelArray) -> tuple[PixelArray, tuple[float, float, float, float]] | None:
     """The mask scaled to a square grid (aspect kept, centred) and its box, with edges found between pixels."""
     horizontal, vertical = _extent(coverage.max(axis=0)), _extent(coverage.max(axis=1))
     if horizontal is None or vertical is None:
@@ -156,7 +156,7 @@ def _normalise(coverage: Array) -> tuple[Array, tuple[float, float, float, float
     return grid, (x1, y1, x2, y2)
 
 
-def _extent(profile: Array) -> tuple[float, float] | None:
+def _extent(profile: PixelArray) -> tuple[float, float] | None:
     """First and last place where a profile that is 0 at both ends crosses one half; pixel i spans i to i + 1."""
     inside = np.flatnonzero(profile >= 0.5)
     if len(inside) == 0 or inside[0] == 0 or inside[-1] == len(profile) - 1:
@@ -168,7 +168,7 @@ def _extent(profile: Array) -> tuple[float, float] | None:
     return float(start), float(stop)
 
 
-def _resampling(centre: float, side: float, size: int) -> Array:
+def _resampling(centre: float, side: float, size: int) -> PixelArray:
     """Bilinear weights ``[GRID, size]`` that sample an axis at GRID cell centres of a span."""
     places = centre + side * ((np.arange(GRID, dtype=np.float32) + 0.5) / GRID - 0.5)
     distance = np.abs(places[:, None] - (np.arange(size, dtype=np.float32) + 0.5))
@@ -176,7 +176,7 @@ def _resampling(centre: float, side: float, size: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _templates(world: World, resolution: int) -> Array:
+def _templates(world: World, resolution: int) -> PixelArray:
     """Every shape as the judge sees it at three sizes and four offsets within a pixel: [shapes, 12, cells]."""
     low, high = world.radius
     radii, steps = (low, (low + high) / 2, high), (0.0, 0.5 / resolution)
@@ -192,7 +192,7 @@ def _templates(world: World, resolution: int) -> Array:
     return np.stack(grids).reshape(len(world.shapes), -1, GRID * GRID)
 
 
-def _iou(templates: Array, grid: Array) -> Array:
+def _iou(templates: PixelArray, grid: PixelArray) -> PixelArray:
     """Best IoU of a grid with each shape's templates."""
     common = templates @ grid
     return np.asarray((common / (templates.sum(axis=2) + grid.sum() - common)).max(axis=1), dtype=np.float32)

@@ -21,7 +21,7 @@ SPLITS = {"train": range(90), "validation": range(90, 95), "test": range(95, 100
 HELD_OUT_SHARE = 10
 
 
-class Sample(NamedTuple):
+class SceneSample(NamedTuple):
     """A scene with what its short caption names and its captions."""
 
     scene: Scene
@@ -95,7 +95,7 @@ def _centre(radius: float, world: World, rng: np.random.Generator) -> tuple[floa
     return float(places[0]), float(places[1])
 
 
-def scene_sample(world: World, split: str, seed: int, index: int) -> Sample:
+def scene_sample(world: World, split: str, seed: int, index: int) -> SceneSample:
     """Sample ``index`` of the stream; families take turns so that every stretch of six holds each once."""
     rng = np.random.default_rng([seed, index, list(SPLITS).index(split), 7])
     family = FAMILIES[index % len(FAMILIES)]
@@ -104,4 +104,4 @@ def scene_sample(world: World, split: str, seed: int, index: int) -> Sample:
         scene = compose(metadata, world, rng)
         if scene is None or split_of(scene) != split or (split != "test" and shows_held_out(scene)):
             continue
-        return Sample(scene, metadata, short_caption(metadata, rng), long_caption(scene, rng))
+        return SceneSample(scene, metadata, short_caption(metadata, rng), long_caption(scene, rng))

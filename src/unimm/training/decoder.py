@@ -32,7 +32,7 @@ from unimm.files import write_json
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
-from unimm.pretraining.recipes import Cost, fit
+from unimm.pretraining.recipes import TrainingCost, fit
 from unimm.registry import encoders
 from unimm.schema import Choice, EncoderChoice, HeadChoice, RunConfig, Strict
 
@@ -83,7 +83,7 @@ def read_recipe(overrides: Sequence[str]) -> DecoderRecipe:
         raise ConfigError("\n".join(lines)) from error
 
 
-def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> Cost:
+def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> TrainingCost:
     """Train a decoder for ``config.encoder`` and write it to ``out``; returns what it took.
 
     Raises:
@@ -160,7 +160,11 @@ def _settings(
 
 
 def _write(
-    out: Path, settings: dict[str, Any], network: torch.nn.Module, cost: Cost, found: dict[str, Statistics | None]
+    out: Path,
+    settings: dict[str, Any],
+    network: torch.nn.Module,
+    cost: TrainingCost,
+    found: dict[str, Statistics | None],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, out / WEIGHTS)

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimm.evaluation.geneval.files import Result, format_summary, judge_objects, read_results, summarise, write_results
+from unimm.evaluation.geneval.files import (
+    GenEvalResult,
+    format_summary,
+    judge_objects,
+    read_results,
+    summarise,
+    write_results,
+)
 from unimm.evaluation.geneval.prompts import generate_prompts
 
 PROMPTS = generate_prompts()
@@ -31,26 +38,26 @@ REASONS = st.just("") | st.text(max_size=20).map(lambda text: f"expected {text}"
 BOXES = st.dictionaries(st.sampled_from(["bench", "cow"]), st.lists(st.lists(NUMBERS, min_size=5, max_size=5)))
 
 
-def result(tag: str, number: int, correct: bool) -> Result:
+def result(tag: str, number: int, correct: bool) -> GenEvalResult:
     metadata = {"tag": tag, "include": [{"class": "bench", "count": 1}], "prompt": f"{tag} {number}"}
-    return Result(f"{number}.png", tag, metadata["prompt"], correct, "", metadata, {})  # type: ignore[arg-type]
+    return GenEvalResult(f"{number}.png", tag, metadata["prompt"], correct, "", metadata, {})  # type: ignore[arg-type]
 
 
 @st.composite
-def results(draw: st.DrawFn) -> list[Result]:
+def results(draw: st.DrawFn) -> list[GenEvalResult]:
     """Some images of a few official prompts."""
     rows = []
     for metadata in draw(st.lists(st.sampled_from(PROMPTS), min_size=1, max_size=5)):
         reason, details = draw(REASONS), draw(BOXES)
         rows.append(
-            Result("a.png", metadata["tag"], metadata["prompt"], draw(st.booleans()), reason, metadata, details)
+            GenEvalResult("a.png", metadata["tag"], metadata["prompt"], draw(st.booleans()), reason, metadata, details)
         )
     return rows
 
 
 @settings(max_examples=40, deadline=None)
 @given(rows=results())
-def test_round_trip_and_summary_agree_with_pandas(rows: list[Result]) -> None:
+def test_round_trip_and_summary_agree_with_pandas(rows: list[GenEvalResult]) -> None:
     """pandas reads the file as the official script does; a file that pandas wrote, as official ones are, reads back."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.jsonl"

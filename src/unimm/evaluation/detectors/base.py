@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.geneval.files import Result, judge_objects, write_results
+from unimm.evaluation.geneval.files import GenEvalResult, judge_objects, write_results
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
@@ -126,7 +126,7 @@ class Detected(Metric):
             write_results(self.results, judged)
         return self._scores([float(row.correct) for row in judged], [row.tag for row in judged], evidence.captions)
 
-    def judge(self, evidence: Evidence) -> list[Result]:
+    def judge(self, evidence: Evidence) -> list[GenEvalResult]:
         """Every image decided by GenEval's rules from the objects that count for its prompt."""
         assert evidence.images is not None and evidence.prompts is not None
         files = evidence.files or [f"{number:05d}" for number in range(len(evidence.images))]

@@ -235,7 +235,7 @@ def task_scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]
     return {**scores, "overall": {"score": overall, "n": sum(len(correct) for correct in by_tag.values())}}
 
 
-class Result(NamedTuple):
+class GenEvalResult(NamedTuple):
     """One judged image; ``details`` are its objects, class to ``[x1, y1, x2, y2, score]`` in pixels."""
 
     filename: str
@@ -262,14 +262,14 @@ class Summary(NamedTuple):
     overall: float
 
 
-def judge_objects(filename: str, objects: Objects, metadata: Metadata) -> Result:
+def judge_objects(filename: str, objects: Objects, metadata: Metadata) -> GenEvalResult:
     """Decide one image from the objects that were selected for its prompt (``detectors.base.objects_for``)."""
     correct, reason = evaluate_image(objects, metadata)
     details = {name: [[float(value) for value in box[:5]] for box in boxes] for name, boxes in objects.items()}
-    return Result(filename, metadata["tag"], metadata["prompt"], correct, reason, metadata, details)
+    return GenEvalResult(filename, metadata["tag"], metadata["prompt"], correct, reason, metadata, details)
 
 
-def write_results(path: Path, results: Sequence[Result]) -> None:
+def write_results(path: Path, results: Sequence[GenEvalResult]) -> None:
     """Write the results file."""
     rows = (
         result._asdict() | {"metadata": json.dumps(result.metadata), "details": json.dumps(result.details)}
@@ -278,7 +278,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
     write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def read_results(path: Path) -> list[Result]:
+def read_results(path: Path) -> list[GenEvalResult]:
     """The results of a file, ours or official.
 
     Raises ValueError with file and line for a line that is no JSON object or lacks a column.
@@ -287,20 +287,22 @@ def read_results(path: Path) -> list[Result]:
     return [_parse_result(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _parse_result(line: str, place: str) -> Result:
+def _parse_result(line: str, place: str) -> GenEvalResult:
     try:
         row = json.loads(line)
         nested = {key: json.loads(row[key]) for key in ("metadata", "details")}
-        return Result(**{key: row[key] for key in Result._fields} | nested | {"correct": bool(row["correct"])})
+        return GenEvalResult(
+            **{key: row[key] for key in GenEvalResult._fields} | nested | {"correct": bool(row["correct"])}
+        )
     except KeyError as error:
-        raise ValueError(f"{place}: no {error}; results need {', '.join(Result._fields)}") from error
+        raise ValueError(f"{place}: no {error}; results need {', '.join(GenEvalResult._fields)}") from error
     except (json.JSONDecodeError, TypeError) as error:
         raise ValueError(
             f"{place}: {error}; every line is one JSON object whose metadata and details are JSON strings"
         ) from error
 
 
-def summarise(results: Sequence[Result]) -> Summary:
+def summarise(results: Sequence[GenEvalResult]) -> Summary:
     """The official summary of all images; raises ValueError when there are none."""
     tasks = task_scores({"tag": result.tag, "correct": result.correct} for result in results)
     overall = tasks.pop("overall")["score"]

@@ -159,7 +159,7 @@ def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
 LEVEL = 0.95
 
 
-class Change(NamedTuple):
+class PairedChange(NamedTuple):
     """Accuracy on ``n`` questions before and after, the effect with its interval, and how many answers flipped."""
 
     n: int
@@ -172,7 +172,7 @@ class Change(NamedTuple):
     lost: int
 
 
-def retention(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str, Change]:
+def retention(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str, PairedChange]:
     """Change by kind of question, and ``overall``.
 
     Raises ValueError unless both are answers to the same questions.
@@ -191,14 +191,14 @@ def retention(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str
     before_mean = float(np.mean([change.before for change in changes.values()]))
     after_mean = float(np.mean([change.after for change in changes.values()]))
     n, gained, lost = (sum(getattr(c, name) for c in changes.values()) for name in ("n", "gained", "lost"))
-    overall = Change(n, before_mean, after_mean, after_mean - before_mean, low, high, gained, lost)
+    overall = PairedChange(n, before_mean, after_mean, after_mean - before_mean, low, high, gained, lost)
     return {**changes, "overall": overall}
 
 
-def _change(pairs: Sequence[tuple[bool, bool]]) -> Change:
+def _change(pairs: Sequence[tuple[bool, bool]]) -> PairedChange:
     n, (before, after) = len(pairs), (float(np.mean(side)) for side in zip(*pairs, strict=True))
     low, high = _interval(*_adjusted(pairs))
-    return Change(n, before, after, after - before, low, high, *_flips(pairs))
+    return PairedChange(n, before, after, after - before, low, high, *_flips(pairs))
 
 
 def _flips(pairs: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
