@@ -40,6 +40,20 @@ class FlowMatching(Base):
         guidance: float = 3.0
 
 
+class SharperFlow(FlowMatching):
+    """Derives from flow matching, with its settings and one more."""
+
+    class Config(FlowMatching.Config):
+        sharpness: float = 1.0
+
+
+class ShiftlessFlow(FlowMatching):
+    """Derives from flow matching without its settings."""
+
+    class Config(ComponentConfig):
+        guidance: float = 3.0
+
+
 class Mse(Base):
     """Fake mean squared error."""
 
@@ -52,6 +66,13 @@ class Plain(Base):
 
     class Config(ComponentConfig):
         pass
+
+
+class Mixed(Base):
+    """Fake strategy with a setting."""
+
+    class Config(ComponentConfig):
+        understanding_samples: int | None = None
 
 
 class Unconfigured(Base):

@@ -2,16 +2,37 @@
 
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from unimm import registry as module
+from unimm.component_config import ComponentConfig
 from unimm.registry import KINDS, Registry
 
 HERE = Path(__file__).parent
+
+
+class Shaped(ABC):
+    REPLACED: ClassVar[dict[str, tuple[str, str]]] = {"paint": ("draw", "define draw()")}
+    corners: ClassVar[int]
+
+    @abstractmethod
+    def draw(self) -> None: ...
+
+
+class Shapeless(Shaped):
+    class Config(ComponentConfig):
+        pass
+
+
+class Square(Shapeless):
+    corners = 4
+
+    def draw(self) -> None: ...
 
 
 @pytest.fixture
@@ -58,6 +79,30 @@ def test_escape_hatch_finds_an_unregistered_class_and_still_checks_it(fakes: Reg
         fakes.get("fake_components:Absent")
     with pytest.raises(ValueError, match="cannot load 'no_such_package:Absent'"):
         fakes.get("no_such_package:Absent")
+
+
+def test_missing_members_are_named_in_one_line(fakes: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "_base", Shaped)
+    with pytest.raises(ValueError, match=r"^encoders: 'mine' lacks corners, draw: define them \(\S+Shaped says"):
+        fakes.register("mine", Shapeless)
+    assert "mine" not in fakes.names()
+    with pytest.raises(ValueError, match=r"lacks corners: define it"):
+        fakes.register("mine", type("Drawn", (Shapeless,), {"draw": lambda self: None}))
+
+
+def test_a_member_that_was_replaced_says_by_what(fakes: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "_base", Shaped)
+    with pytest.raises(ValueError, match=r"'mine' defines paint\(\), which nothing reads any more: define draw\(\)"):
+        fakes.register("mine", type("Old", (Square,), {"paint": lambda self: None}))
+    both = type("Both", (Square,), {"paint": lambda self: None, "draw": lambda self: None})
+    fakes.register("both", both)
+    assert fakes.get("both") is both
+
+
+def test_ancestors_are_found_among_names_of_other_kinds_of_spelling(fakes: Registry[Any]) -> None:
+    fakes.register("wider", type("Wider", (fakes.get("clip"),), {}))
+    assert fakes.ancestors("wider", ["wider", "vae", "clip", "no_such_package:Absent"]) == ["clip", "wider"]
+    assert fakes.ancestors("fake_components:Clip", ["clip"]) == ["clip"]
 
 
 def test_entry_points_add_names_and_collisions_are_errors(

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from unimm.backbones.causal_lm import CausalLM
-from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+from unimm.components import Backbone, Decoder, Encoder, Head, Mix, Objective, Strategy
 from unimm.data.cache import at_once
 from unimm.data.source import Context, Source
 from unimm.devices import pick_device
@@ -19,6 +18,7 @@ from unimm.pipeline import BATCH, Pipeline
 from unimm.pretraining.build import obtain
 from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
 from unimm.schema import RunConfig
+from unimm.seam_checks import check_backbone, checked_spec
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Arm:
     foundation: Foundation
     encoder: Encoder
     decoder: Decoder
-    backbone: CausalLM
+    backbone: Backbone
     head: Head
     objective: Objective
     strategy: Strategy
@@ -49,12 +49,14 @@ def assemble(config: RunConfig) -> Arm:
     decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     backbone = build_backbone(config, foundation, encoder, strategy)
-    spec = encoder.latent_spec()
+    spec = checked_spec(encoder)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
-    if config.head.name == "linear" and not objective.deterministic:
-        raise ValueError(f"head=linear sees neither noise nor time, so objective={config.objective.name} cannot use it")
+    head_class = _class(heads, config.head.name)
+    if not (head_class.sees_noise or objective.deterministic):
+        names = f"head={config.head.name} sees neither noise nor time, so objective={config.objective.name}"
+        raise ValueError(f"{names} cannot use it")
     torch.manual_seed(config.seed)
-    head: Head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, backbone.width)
+    head: Head = head_class(config.head.config, spec.channels, spec.grid, backbone.width)
     return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
 
 
@@ -87,11 +89,12 @@ def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     return encoder
 
 
-def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, strategy: Strategy) -> CausalLM:
+def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, strategy: Strategy) -> Backbone:
     """The backbone from which the strategy starts."""
     cls = _class(backbones, config.backbone.name)
-    backbone: CausalLM = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
-    backbone.check(strategy.stages())
+    backbone: Backbone = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
+    check_backbone(backbone)
+    backbone.check(strategy.mix())
     return backbone
 
 
@@ -105,3 +108,10 @@ def open_source(config: RunConfig, foundation: Foundation) -> Source:
     context = Context(foundation.world, foundation.resolution, config.data.train_scenes)
     source: Source = _class(sources, config.source.name).build(config.source.config, context)
     return source
+
+
+def understanding_samples(mix: Mix, foundation: Foundation) -> int:
+    """How many understanding samples a run with this mix itself trains on."""
+    if not mix.understanding_weight:
+        return 0
+    return mix.understanding_samples or int(foundation.card["costs"]["understanding"]["samples"])

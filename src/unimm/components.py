@@ -10,10 +10,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
@@ -81,14 +83,115 @@ class Decoder(nn.Module, ABC):
         """Images in [0, 1]; ``noise`` and ``keys`` decide what a stochastic decoder adds."""
 
 
+class Inputs(NamedTuple):
+    """A left-padded batch: token ids, their mask, and the image tokens that replace placeholders (or None)."""
+
+    ids: Int[Tensor, "b l"]
+    mask: Bool[Tensor, "b l"]
+    images: Float[Tensor, "b n d"] | None = None
+
+    def to(self, device: torch.device) -> Inputs:
+        """The batch on a device."""
+        return Inputs(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
+
+
+class Hidden(NamedTuple):
+    """What a pass returns: query states (when queries were appended) or logits (when they were not)."""
+
+    query_states: Float[Tensor, "b q h"] | None
+    logits: Float[Tensor, "b l v"] | None
+
+
+class Mix(NamedTuple):
+    """What a run trains on: which parameters move, on which streams, with which loss weights.
+
+    ``understanding_samples`` are spread evenly over its steps; None means as many as the foundation's understanding
+    stage saw, so that strategies that understand before and those that understand meanwhile see equally many.
+    """
+
+    train_backbone: bool
+    generation_weight: float
+    understanding_weight: float
+    understanding_samples: int | None = None
+
+
+class Backbone(nn.Module, ABC):
+    """A language model that sees images, with learnable queries after the prompt: prompts to conditions of the head.
+
+    An instance has ``config``, ``tokenizer`` (which words prompts by `unimm.backbones.wording`), ``queries`` (a
+    parameter [Q, H] of that name, which always trains) and ``image_channels`` (channels of the image tokens it reads).
+    The language model is its attribute ``model``: an export saves that by itself, and all other weights beside it.
+
+    ``of_foundation``: it starts from a stage of the foundation, whose understanding samples count as seen, and
+    describes images by the foundation's grammar.
+    """
+
+    Config: ClassVar[type[ComponentConfig]]
+    of_foundation: ClassVar[bool] = False
+    config: Any
+    tokenizer: Any
+    queries: nn.Parameter
+    image_channels: int
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> Backbone:
+        """The backbone from which a strategy starts (`Strategy.start`); fresh weights depend on ``seed`` alone."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> Backbone:
+        """The backbone from folders that `language_model` and the tokenizer were saved to, but for what is fresh."""
+
+    @abstractmethod
+    def language_model(self) -> Any:
+        """The model as `transformers` can save it and load it."""
+
+    @abstractmethod
+    def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
+        """What turns images into the tokens through which this backbone sees them; ``encoder`` is the arm's."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Channels H of the conditions."""
+
+    @abstractmethod
+    def core_parameters(self) -> list[nn.Parameter]:
+        """Everything that a strategy may train or freeze: not the queries."""
+
+    @abstractmethod
+    def forward(self, inputs: Inputs, with_queries: bool, last: int = 0) -> Hidden:
+        """Query states with ``with_queries``, else next-token logits of the ``last`` positions, or of all for 0."""
+
+    def set_trainable(self, core: bool) -> None:
+        """Let the queries require gradients, and `core_parameters` where ``core`` says so."""
+        for parameter in self.core_parameters():
+            parameter.requires_grad_(core)
+        self.queries.requires_grad_(True)
+
+    def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
+        """Embeddings of the ids, with image tokens at their placeholders; asked of backbones ``of_foundation`` only."""
+        raise NotImplementedError(f"{type(self).__name__} is of_foundation, so it has to define embed")
+
+    def understands(self, start: str) -> bool:
+        """Whether a backbone that starts at this stage can answer questions about images before any training."""
+        return False
+
+    def check(self, mix: Mix) -> None:
+        """ValueError where a strategy's mix would ignore a setting of this backbone."""
+
+
 class Head(nn.Module, ABC):
     """(noisy latents, t, conditions) to a prediction of the latents' shape.
 
     ``one_query_a_token``: it maps each query to one token, so that a longer target needs more queries.
+    ``sees_noise``: it reads ``noisy`` and ``time``; one that does not serves deterministic objectives only.
     """
 
     Config: ClassVar[type[ComponentConfig]]
     one_query_a_token: ClassVar[bool] = False
+    sees_noise: ClassVar[bool] = True
 
     @abstractmethod
     def forward(
@@ -129,23 +232,14 @@ class Objective(ABC):
         """Sampled latents of ``shape`` (tokens, channels)."""
 
 
-class Stage(NamedTuple):
-    """One stretch of training: which parameters move, on which streams, with which loss weights.
-
-    ``understanding_samples`` are spread evenly over its steps; None means as many as the foundation's understanding
-    stage saw, so that strategies that understand before and those that understand meanwhile see equally many.
-    """
-
-    train_backbone: bool
-    generation_weight: float
-    understanding_weight: float
-    understanding_samples: int | None = None
-
-
 class Strategy(ABC):
     """Which parameters train, on which mix of streams; ``start`` names the foundation backbone to begin from."""
 
     Config: ClassVar[type[ComponentConfig]]
+    # Read by the registry: of a list of stages only the first was ever trained.
+    REPLACED: ClassVar[dict[str, tuple[str, str]]] = {
+        "stages": ("mix", "define mix(); a strategy that needs stretches says so with `stages:` in the arm's YAML")
+    }
 
     @property
     @abstractmethod
@@ -153,8 +247,8 @@ class Strategy(ABC):
         """``language`` or ``understanding``."""
 
     @abstractmethod
-    def stages(self) -> list[Stage]:
-        """The stages in order."""
+    def mix(self) -> Mix:
+        """What every step of the run trains on."""
 
 
 def parameter_count(module: nn.Module, trainable: bool | None = None) -> int:

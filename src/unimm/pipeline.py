@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.backbones.causal_lm import CausalLM, conditions_of
+from unimm.backbones.causal_lm import conditions_of
 from unimm.backbones.wording import generation_ids
-from unimm.components import Decoder, Head, LatentSpec, Objective
+from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.noise import NoiseSource
+from unimm.seam_checks import check_images
 
 BATCH = 64
 
@@ -26,7 +27,7 @@ class Pipeline:
 
     def __init__(
         self,
-        backbone: CausalLM,
+        backbone: Backbone,
         head: Head,
         objective: Objective,
         decoder: Decoder,
@@ -71,7 +72,14 @@ class Pipeline:
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
         parts = [slice(begin, begin + self.decoded_at_once) for begin in range(0, len(latents), self.decoded_at_once)]
-        return torch.cat([to_uint8(self.decoder.decode(latents[part], noise, decoder_keys[part])) for part in parts])
+        return torch.cat([self._decoded(latents[part], decoder_keys[part], noise) for part in parts])
+
+    def _decoded(
+        self, latents: Float[Tensor, "b n d"], keys: Sequence[str], noise: NoiseSource
+    ) -> UInt8[Tensor, "b 3 s s"]:
+        images = self.decoder.decode(latents, noise, keys)
+        check_images(self.decoder, images, len(latents))
+        return to_uint8(images)
 
 
 def to_uint8(images: Tensor) -> UInt8[Tensor, "b 3 s s"]:

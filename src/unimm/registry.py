@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+import sys
 from collections.abc import Iterable
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -17,9 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from unimm.component_config import ComponentConfig
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from unimm.components import Decoder, Encoder, Head, Objective, Strategy
+    from unimm.components import Backbone, Decoder, Encoder, Head, Objective, Strategy
     from unimm.data.source import Source
     from unimm.evaluation.detectors.base import Detector
     from unimm.evaluation.metric import Metric
@@ -45,12 +45,14 @@ class Registry(Generic[T]):
         self._targets: dict[str, str | type[Any]] = dict(builtins)
 
     def register(self, name: str, target: str | type[T]) -> None:
-        """Add a component; a name that is taken by something else is an error."""
+        """Add a component; a name that is taken by something else is an error, and so is a class that `get` refuses."""
         if ":" in name or not name:
             raise ValueError(f"{self.kind}: {name!r} cannot be a name; use a short word without a colon")
         taken = self._all().get(name)
         if taken is not None and taken != target:
             raise ValueError(f"{self.kind}: {name!r} is already {_spell(taken)}; choose another name")
+        if not isinstance(target, str):
+            self._check(name, target)
         self._targets[name] = target
 
     def names(self) -> list[str]:
@@ -59,10 +61,22 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> type[T]:
         """Import and check the class called `name`, or the class at "module:attribute"."""
-        cls = self._resolve(name)
+        return self._check(name, self._resolve(name))
+
+    def _check(self, name: str, cls: Any) -> type[T]:
         base = _load(self._base) if isinstance(self._base, str) else self._base
+        spelled = f"{base.__module__}.{base.__name__}"
         if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise ValueError(f"{self.kind}: {name!r} must be a subclass of {base.__module__}.{base.__name__}")
+            raise ValueError(f"{self.kind}: {name!r} must be a subclass of {spelled}")
+        for old, (new, instead) in getattr(base, "REPLACED", {}).items():
+            if any(old in vars(part) and new not in vars(part) for part in cls.__mro__):
+                raise ValueError(f"{self.kind}: {name!r} defines {old}(), which nothing reads any more: {instead}")
+        missing = _undefined(cls, base)
+        if missing:
+            them = "it" if len(missing) == 1 else "them"
+            raise ValueError(
+                f"{self.kind}: {name!r} lacks {', '.join(missing)}: define {them} ({spelled} says what they do)"
+            )
         config = getattr(cls, "Config", None)
         if self._has_settings and not (isinstance(config, type) and issubclass(config, ComponentConfig)):
             raise ValueError(f"{self.kind}: {name!r} has no settings: nest `class Config(ComponentConfig)` in it")
@@ -76,6 +90,24 @@ class Registry(Generic[T]):
     def config_class(self, name: str) -> type[ComponentConfig]:
         """The settings class of the component called `name`."""
         return cast("type[ComponentConfig]", self.get(name).Config)  # type: ignore[attr-defined]
+
+    def ancestors(self, name: str, among: Iterable[str]) -> list[str]:
+        """Those of the names ``among`` whose class the component ``name`` is or derives from, farthest first.
+
+        Imports no other class: those that this one derives from are there once it is.
+        """
+        lineage = self.get(name).__mro__
+        classes = {other: self._imported(other) for other in among}
+        found = [other for other, cls in classes.items() if cls in lineage]
+        return sorted(found, key=lambda other: -lineage.index(cast("type[Any]", classes[other])))
+
+    def _imported(self, name: str) -> Any:
+        """The class called ``name`` where its module has been imported, else None."""
+        target = name if ":" in name else self._all()[name]
+        if not isinstance(target, str):
+            return target
+        module, _, attribute = target.partition(":")
+        return getattr(sys.modules.get(module), attribute, None)
 
     def describe(self, name: str) -> str:
         """First line of the component's docstring."""
@@ -121,6 +153,18 @@ class Registry(Generic[T]):
         return found
 
 
+def _undefined(cls: type[Any], base: type[Any]) -> list[str]:
+    """Members that the base only declares and the class does not define: abstract ones, and class variables."""
+    declared = (
+        name
+        for part in base.__mro__
+        for name, annotation in inspect.get_annotations(part).items()
+        if "ClassVar[" in str(annotation) and name != "Config"
+    )
+    absent = [name for name in declared if not hasattr(cls, name)]
+    return sorted({*getattr(cls, "__abstractmethods__", ()), *absent})
+
+
 def _load(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
@@ -157,9 +201,9 @@ decoders: Registry[Decoder] = Registry(
     },
     has_settings=False,
 )
-backbones: Registry[nn.Module] = Registry(
+backbones: Registry[Backbone] = Registry(
     "backbones",
-    "torch.nn:Module",
+    "unimm.components:Backbone",
     {
         "causal_lm": "unimm.backbones.causal_lm:CausalLM",
         "pretrained_lm": "unimm.backbones.pretrained:PretrainedLM",

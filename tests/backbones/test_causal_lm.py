@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import torch
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, build_language_model, conditions_of, pad_left
+from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of, pad_left
 from unimm.backbones.wording import IMAGE, generation_ids, question_ids
+from unimm.components import Inputs
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
 from unimm.pretraining.tokenizer import build_tokenizer

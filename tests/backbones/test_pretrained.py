@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, conditions_of, pad_left
+from unimm.backbones.causal_lm import CausalLM, conditions_of, pad_left
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids
-from unimm.components import Stage
+from unimm.components import Inputs, Mix
 from unimm.encoders.pixels import Pixels
 from unimm.evaluation.asking import first_tokens
 from unimm.foundation.folder import Foundation
@@ -30,7 +30,7 @@ from unimm.registry import backbones
 Checkpoint = Callable[[str], Path]
 CAPTIONS = ["a photo of a red circle", "two blue squares and a star", "a ring"]
 MODELS = {"llama": "pretrained_lm", "qwen3": "pretrained_lm", "qwen2_5_vl": "pretrained_vlm"}
-FROZEN, TRAINED = Stage(False, 1.0, 0.0), Stage(True, 1.0, 1.0)
+FROZEN, TRAINED = Mix(False, 1.0, 0.0), Mix(True, 1.0, 1.0)
 FOUNDATION = Foundation("scenes-nano")
 ENCODER = Pixels(Pixels.Config(patch=2), side=8)
 
@@ -270,9 +270,9 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint, tmp_pat
 def test_coarse_weights_do_not_train(checkpoint: Checkpoint) -> None:
     """A step of 1e-4 is less than half of bfloat16's spacing at 0.5."""
     backbone = build(checkpoint("llama"), "pretrained_lm", dtype="bfloat16")
-    backbone.check([FROZEN])
+    backbone.check(FROZEN)
     with pytest.raises(ValueError, match=r"backbone.dtype=bfloat16 is too coarse for weights that train.*float32"):
-        backbone.check([TRAINED])
+        backbone.check(TRAINED)
 
 
 def test_lora_without_peft_says_what_to_install(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,9 +288,9 @@ def test_lora_trains_adapters_alone_and_starts_as_the_model(checkpoint: Checkpoi
     rows = prompts(plain)
     with torch.no_grad():
         torch.testing.assert_close(conditions_of(adapted, rows), conditions_of(plain, rows), atol=1e-6, rtol=1e-6)
-    adapted.check([TRAINED])
+    adapted.check(TRAINED)
     with pytest.raises(ValueError, match=r"backbone.lora adapts the backbone, but the strategy freezes it"):
-        adapted.check([FROZEN])
+        adapted.check(FROZEN)
     for parameter in adapted.core_parameters():
         parameter.requires_grad_(True)
     trainable = {key for key, parameter in adapted.named_parameters() if parameter.requires_grad}
@@ -308,7 +308,7 @@ def test_lora_trains_adapters_alone_and_starts_as_the_model(checkpoint: Checkpoi
 def test_adapters_train_in_float32_beside_coarse_weights(checkpoint: Checkpoint) -> None:
     pytest.importorskip("peft")
     adapted = build(checkpoint("llama"), "pretrained_lm", lora={"rank": 2}, dtype="bfloat16")
-    adapted.check([TRAINED])
+    adapted.check(TRAINED)
     assert {p.dtype for p in adapted.core_parameters()} == {torch.float32}
     assert conditions_of(adapted, prompts(adapted)).isfinite().all()
 

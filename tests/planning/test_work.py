@@ -9,7 +9,8 @@ import torch
 from flops_formula import Attention, Projection, analytic_flops
 
 from unimm.arm import assemble
-from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, conditions_of
+from unimm.backbones.causal_lm import Row, answer_loss, conditions_of
+from unimm.components import Backbone
 from unimm.config import load
 from unimm.flops import count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
@@ -30,7 +31,7 @@ def test_a_planned_step_costs_what_a_real_one_does(arm):
     config = tiny(arm)
     real, plan = assemble(config), outline(config)
     for parameter in real.backbone.core_parameters():
-        parameter.requires_grad_(plan.stage.train_backbone)
+        parameter.requires_grad_(plan.mix.train_backbone)
     spec = real.encoder.latent_spec()
     latents = torch.randn(BATCH, spec.tokens, spec.channels)
 
@@ -48,7 +49,7 @@ def test_a_planned_step_costs_what_a_real_one_does(arm):
 
 
 def test_a_planned_question_costs_what_a_real_one_does():
-    backbone: CausalLM = assemble(tiny("clip_fm_joint")).backbone
+    backbone: Backbone = assemble(tiny("clip_fm_joint")).backbone
     rows = [Row([5] * 30, 4)] * BATCH
     counted = count_flops(lambda: answer_loss(backbone, rows, None).backward())
     assert counted / BATCH == pytest.approx(question_flops(DecoderSizes.of(backbone.model), 30, 4, whole=True), rel=0.1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, Row, answer_loss, build_language_model, pad_left
+from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, build_language_model, pad_left
+from unimm.components import Inputs
 from unimm.pretraining.tokenizer import build_tokenizer
 
 SIZES = {

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from unimm.components import Stage
+from unimm.components import Mix
 from unimm.config import dump, load
 from unimm.config_errors import ConfigError
 from unimm.runs import stages
@@ -24,7 +24,7 @@ from unimm.training.trainer import check_batch, check_questions
 
 ARM = Path(__file__).parents[2] / "ablations" / "clip_fm_joint.yaml"
 CPU = torch.device("cpu")
-STAGE = Stage(train_backbone=True, generation_weight=1, understanding_weight=1)
+MIX = Mix(train_backbone=True, generation_weight=1, understanding_weight=1)
 SLURM = {
     "SLURM_NTASKS": "16",
     "SLURM_NTASKS_PER_NODE": "8",
@@ -111,10 +111,10 @@ def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match="among ranks, and there is one: start several with torchrun"):
         check_batch(split, ALONE)
     with pytest.raises(ValueError, match=r"every rank and micro-batch of a step \(4\), and some steps have 3"):
-        check_questions(split, STAGE, World(0, 4), 3)
+        check_questions(split, MIX, World(0, 4), 3)
     check_batch(split, World(0, 4))
-    check_questions(split, STAGE, World(0, 4), 4)
-    check_questions(training(), STAGE, World(0, 4), 0)
+    check_questions(split, MIX, World(0, 4), 4)
+    check_questions(training(), MIX, World(0, 4), 0)
 
 
 def test_a_run_resumes_with_other_micro_batches(tmp_path: Path) -> None:

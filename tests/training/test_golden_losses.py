@@ -31,8 +31,8 @@ def first_losses(arm: str) -> list[float]:
     config = load(ROOT / "ablations" / f"{arm}.yaml", ["profile=tiny", "training.learning_rate=1e-3"])
     built, device = assemble(config), torch.device("cpu")
     data = step_data(config, built, device)
-    stage = built.strategy.stages()[0]
-    module = ArmModule(built.backbone, built.head, built.objective, stage, config.training, data)
+    mix = built.strategy.mix()
+    module = ArmModule(built.backbone, built.head, built.objective, mix, config.training, data)
     optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-3)
     losses = []
     for step in range(STEPS):

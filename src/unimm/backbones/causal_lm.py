@@ -10,7 +10,6 @@ backward pass then visits Q positions instead of the whole sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,32 +21,13 @@ from torch import Tensor, nn
 
 from unimm.backbones.wording import image_id
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, Stage
+from unimm.components import Backbone, Encoder, Hidden, Inputs
 from unimm.encoders.calibrated import shipped
 from unimm.encoders.clip import Clip
 from unimm.foundation.folder import Foundation
 
 # The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
 KeysAndValues = Any
-
-
-class Inputs(NamedTuple):
-    """A left-padded batch: token ids, their mask, and the image tokens that replace placeholders (or None)."""
-
-    ids: Int[Tensor, "b l"]
-    mask: Bool[Tensor, "b l"]
-    images: Float[Tensor, "b n d"] | None = None
-
-    def to(self, device: torch.device) -> Inputs:
-        """The batch on a device."""
-        return Inputs(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
-
-
-class Hidden(NamedTuple):
-    """What a pass returns: query states (when queries were appended) or logits (when they were not)."""
-
-    query_states: Float[Tensor, "b q h"] | None
-    logits: Float[Tensor, "b l v"] | None
 
 
 def pad_left(rows: list[list[int]], pad: int) -> Inputs:
@@ -70,11 +50,8 @@ def build_language_model(config: dict[str, Any], vocabulary: int) -> nn.Module:
     return Qwen3ForCausalLM(Qwen3Config(**config, vocab_size=vocabulary, use_cache=False))
 
 
-class CausalLM(nn.Module):
-    """Language model, image projector and queries; the foundation's, which its stages have taught.
-
-    ``of_foundation``: it starts from a stage of the foundation, whose understanding samples count as seen.
-    """
+class CausalLM(Backbone):
+    """Language model, image projector and queries; the foundation's, which its stages have taught."""
 
     of_foundation: ClassVar[bool] = True
 
@@ -119,26 +96,20 @@ class CausalLM(nn.Module):
 
     @classmethod
     def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
-        """The backbone from folders that `language_model` and the tokenizer were saved to, but for what is fresh."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         saved = AutoModelForCausalLM.from_pretrained(model, use_safetensors=True)
         return cls(config, saved, AutoTokenizer.from_pretrained(tokenizer), image_channels, seed=0)
 
     def language_model(self) -> Any:
-        """The model as `transformers` can save it and load it."""
         return self.model
 
     def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
-        """What turns images into the tokens through which this backbone sees them, whatever the arm's target is."""
+        """The foundation's CLIP, whatever the arm's target is."""
         return Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
 
     def understands(self, start: str) -> bool:
-        """Whether a backbone that starts at this stage can answer questions about images before any training."""
         return start == "understanding"
-
-    def check(self, stages: Sequence[Stage]) -> None:
-        """ValueError where a strategy would ignore a setting of this backbone."""
 
     def build_projector(self, image_channels: int, width: int) -> nn.Module:
         """From image tokens to embeddings."""
@@ -156,14 +127,7 @@ class CausalLM(nn.Module):
 
     @property
     def width(self) -> int:
-        """Channels H of the conditions."""
         return int(self.queries.shape[1])
-
-    def set_trainable(self, core: bool) -> None:
-        """Let the queries require gradients, and `core_parameters` where ``core`` says so."""
-        for parameter in self.core_parameters():
-            parameter.requires_grad_(core)
-        self.queries.requires_grad_(True)
 
     def core_parameters(self) -> list[nn.Parameter]:
         """Everything but the queries: what `sequential` freezes."""
@@ -189,7 +153,7 @@ class CausalLM(nn.Module):
         return Hidden(states[:, -queries:].float(), None)
 
     def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
-        """Embeddings of the ids, with projected image tokens at their placeholders."""
+        """Image tokens go through the projector."""
         places = inputs.ids == self.image_id
         # A placeholder may lie beyond the embedding: its own embedding is never read.
         embedded: Tensor = self.embeddings(inputs.ids.masked_fill(places, 0))
@@ -222,7 +186,7 @@ class CausalLM(nn.Module):
         return output.last_hidden_state, output.past_key_values
 
 
-def conditions_of(backbone: CausalLM, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
+def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
     """Query states of prompt ids: the only path from a prompt to conditions, in training and in sampling."""
     ids, mask, _ = pad_left(prompts, int(backbone.tokenizer.pad_token_id))
     states: Tensor | None = backbone(Inputs(ids, mask).to(backbone.queries.device), with_queries=True).query_states
@@ -243,7 +207,7 @@ def row(prompt: list[int], answer: list[int]) -> Row:
 
 
 def answer_loss(
-    backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
+    backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
 
@@ -264,7 +228,7 @@ def _by_length(rows: list[Row]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
-def summed_loss(backbone: CausalLM, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
+def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
     """Summed cross-entropy of the covered tokens in one pass; rows are left-padded, so those are each row's last ones.
 
     Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.

@@ -8,7 +8,6 @@ adapters in its linear layers, by `peft` (the extra ``[lora]``).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -17,11 +16,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, positions_of
+from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.wording import ChatTokenizer
 from unimm.checkpoints import check_complete, checkpoint_folder, config_folder, read_config, reading, weight_files
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, Stage
+from unimm.components import Encoder, Inputs, Mix
 from unimm.encoders.clip import Clip
 from unimm.encoders.tower import DTYPES
 from unimm.foundation.folder import Foundation
@@ -168,13 +167,13 @@ class PretrainedLM(CausalLM):
     def understands(self, start: str) -> bool:
         return False  # a fresh projector shows it nothing
 
-    def check(self, stages: Sequence[Stage]) -> None:
-        if self.config.lora is not None and not any(stage.train_backbone for stage in stages):
+    def check(self, mix: Mix) -> None:
+        if self.config.lora is not None and not mix.train_backbone:
             raise ValueError(
                 "backbone.lora adapts the backbone, but the strategy freezes it: use strategy=joint or "
                 "strategy=sequential_unfrozen, or remove backbone.lora"
             )
-        if self.config.lora is None and self.config.dtype != "float32" and any(s.train_backbone for s in stages):
+        if self.config.lora is None and self.config.dtype != "float32" and mix.train_backbone:
             raise ValueError(
                 f"backbone.dtype={self.config.dtype} is too coarse for weights that train: small steps would round "
                 "away. Set backbone.dtype=float32 (training.precision=bf16 computes in bfloat16 all the same), or use "

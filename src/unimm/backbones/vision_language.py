@@ -16,12 +16,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from unimm.backbones.causal_lm import CausalLM, Hidden, Inputs, positions_of
+from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.pretrained import STEMS, Lora, PretrainedLM, fitting
 from unimm.backbones.wording import ChatTokenizer
 from unimm.checkpoints import checkpoint_folder, files_hash, reading, weight_files
 from unimm.component_config import ComponentConfig
-from unimm.components import Decoder, Encoder, LatentSpec
+from unimm.components import Decoder, Encoder, Hidden, Inputs, LatentSpec
 from unimm.encoders.images import processor_settings
 from unimm.foundation.folder import Foundation
 

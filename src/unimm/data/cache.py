@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.components import Encoder
+from unimm.components import Encoder, LatentSpec
+from unimm.seam_checks import check_latents
 
 SIDE = 64
 
@@ -63,7 +64,7 @@ def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Fl
     encoder, size = encoder.to(device), at_once(256, data.resolution)
     with torch.inference_mode():
         parts = [
-            _encoded(encoder, images.to(device))
+            _encoded(encoder, spec, images.to(device))
             for images in tqdm(data.batches(size), total=-(-len(data) // size), desc="encoding images", unit="batch")
         ]
     latents = torch.cat(parts).contiguous()
@@ -74,10 +75,11 @@ def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Fl
     return latents
 
 
-def _encoded(encoder: Encoder, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+def _encoded(encoder: Encoder, spec: LatentSpec, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
     """Latents on the CPU. Missing images are encoded as black ones: an encoder need not know what NaN is."""
     missing = images.isnan().flatten(1).any(dim=1)
     latents: Tensor = encoder.encode(images.nan_to_num())
+    check_latents(encoder, spec, latents, len(images))
     return latents.masked_fill(missing[:, None, None], torch.nan).cpu()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from unimm.components import Encoder
 from unimm.data.cache import cached_latents
 from unimm.data.source import THREADS, IndexedSource, Source, Visit
+from unimm.seam_checks import check_latents
 
 CACHE_BYTES = 1 << 31
 
@@ -43,6 +44,7 @@ class Encoded(SourceLatents):
 
     def __init__(self, encoder: Encoder, source: Source, device: torch.device) -> None:
         self.encoder, self.source, self.device = encoder.to(device), source, device
+        self.spec = encoder.latent_spec()
 
     def load(self, index: int) -> Tensor:
         assert isinstance(self.source, IndexedSource), "other sources bring the image along"
@@ -51,7 +53,9 @@ class Encoded(SourceLatents):
     def finish(self, values: Sequence[Tensor]) -> Float[Tensor, "b n d"]:
         # In float32 as the cache has them, whatever the precision of the training step around this.
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            return self.encoder.encode(torch.stack(list(values)).to(self.device).float() / 255)
+            latents = self.encoder.encode(torch.stack(list(values)).to(self.device).float() / 255)
+        check_latents(self.encoder, self.spec, latents, len(values))
+        return latents
 
 
 class Cached(SourceLatents):

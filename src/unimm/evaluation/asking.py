@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unimm.backbones.causal_lm import CausalLM, Inputs, pad_left
+from unimm.backbones.causal_lm import pad_left
 from unimm.backbones.wording import answer_ids, question_ids
+from unimm.components import Backbone, Inputs
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.metric import Answered
 from unimm.scenes.questions import KINDS, Question, ask
@@ -37,7 +38,7 @@ def questions_for(data: SceneSet, count: int) -> list[tuple[int, Question]]:
 
 @torch.inference_mode()
 def answer_logits(
-    backbone: CausalLM, pairs: list[tuple[int, Question]], tokens: Float[Tensor, "m n d"], batch: int = 128
+    backbone: Backbone, pairs: list[tuple[int, Question]], tokens: Float[Tensor, "m n d"], batch: int = 128
 ) -> Float[Tensor, "k v"]:
     """Next-token logits after each question, float32 on the CPU."""
     parts = []
@@ -52,7 +53,7 @@ def answer_logits(
     return torch.cat(parts)
 
 
-def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[Tensor, "k v"]) -> list[Answered]:
+def grade(backbone: Backbone, pairs: list[tuple[int, Question]], logits: Float[Tensor, "k v"]) -> list[Answered]:
     """Whether the likeliest of each question's possible answers is the right one."""
     graded = []
     for (image, question), row in zip(pairs, logits, strict=True):
@@ -62,7 +63,7 @@ def grade(backbone: CausalLM, pairs: list[tuple[int, Question]], logits: Float[T
     return graded
 
 
-def first_tokens(backbone: CausalLM, choices: list[str]) -> list[int]:
+def first_tokens(backbone: Backbone, choices: list[str]) -> list[int]:
     """The first token of each answer, by which answers are told apart; ValueError where two begin alike."""
     first = [answer_ids(backbone.tokenizer, choice)[0] for choice in choices]
     if len(set(first)) < len(first):
@@ -78,7 +79,7 @@ LONGEST = 110  # tokens; the longest true descriptions have about 100
 
 
 @torch.inference_mode()
-def describe(backbone: CausalLM, tokens: Float[Tensor, "m n d"]) -> list[str]:
+def describe(backbone: Backbone, tokens: Float[Tensor, "m n d"]) -> list[str]:
     """A description of each image, given as image tokens."""
     tokenizer, device = backbone.tokenizer, backbone.queries.device
     rows = [question_ids(tokenizer, REQUEST, tokens.shape[1])] * len(tokens)

@@ -26,8 +26,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from unimm.backbones.causal_lm import CausalLM
-from unimm.components import Decoder, Head, LatentSpec, Objective
+from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.files import write_json
 from unimm.pipeline import Pipeline
 from unimm.registry import backbones, decoders, heads, objectives
@@ -66,12 +65,12 @@ def read_parts(folder: Path) -> Pipeline:
     return Pipeline(backbone, head, _objective(folder / "scheduler"), decoder, spec)
 
 
-def _backbone(folder: Path) -> CausalLM:
+def _backbone(folder: Path) -> Backbone:
     settings = _json(folder / "queries" / SETTINGS)
     channels = settings.pop("image_channels")
     cls: Any = backbones.get(settings.pop("name"))
     config = cls.Config.model_validate(settings)
-    backbone: CausalLM = cls.restore(config, folder / "backbone", folder / "tokenizer", channels)
+    backbone: Backbone = cls.restore(config, folder / "backbone", folder / "tokenizer", channels)
     missing, unexpected = backbone.load_state_dict(load_file(folder / "queries" / WEIGHTS), strict=False)
     assert not unexpected and all(name.startswith("model.") for name in missing), "queries and projector are complete"
     return backbone

@@ -16,6 +16,7 @@ class LinearHead(Head):
         """Nothing to set: sizes follow from the backbone and the encoder."""
 
     one_query_a_token = True
+    sees_noise = False
 
     def __init__(self, config: Config, channels: int, grid: tuple[int, int], condition_channels: int) -> None:
         super().__init__()

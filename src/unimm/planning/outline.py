@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from unimm.arm import foundation_of
-from unimm.backbones.causal_lm import CausalLM
+from unimm.arm import foundation_of, understanding_samples
 from unimm.backbones.wording import generation_ids
-from unimm.components import Encoder, Head, LatentSpec, Objective, Stage, Strategy
+from unimm.components import Backbone, Encoder, Head, LatentSpec, Mix, Objective, Strategy
 from unimm.encoders.calibrated import CalibratedEncoder, blank
 from unimm.foundation.folder import Foundation
 from unimm.planning.devices import assumed_prompt
@@ -41,7 +40,7 @@ class Outline:
     width: int
     head: Head
     objective: Objective
-    stage: Stage
+    mix: Mix
     resolution: int
     prompt: int
     understanding_samples: int
@@ -70,25 +69,29 @@ def outline(config: RunConfig) -> Outline:
         if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
             encoder.statistics = blank(encoder.channels)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
-    found, prompt = _on_meta(backbones, config.backbone), assumed_prompt(config)
-    if found is None:
-        found = CausalLM.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
-        prompt = _scene_prompt(config, foundation)
+    mix = strategy.mix()
+    outlined = _on_meta(backbones, config.backbone)
+    if outlined is None:
+        build = _class(backbones, config.backbone.name).build
+        backbone: Backbone = build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
+        model, width, prompt = backbone.language_model(), backbone.width, _scene_prompt(config, foundation)
+    else:
+        model, width, prompt = outlined.model, outlined.width, assumed_prompt(config)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     spec = encoder.latent_spec()
     with torch.device("meta"):
-        head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, found.width)
+        head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, width)
     return Outline(
         config=config,
         encoder=encoder,
-        language_model=found.model,
-        width=found.width,
+        language_model=model,
+        width=width,
         head=head,
         objective=objective,
-        stage=strategy.stages()[0],
+        mix=mix,
         resolution=foundation.resolution,
         prompt=prompt,
-        understanding_samples=_understanding_samples(strategy.stages()[0], foundation),
+        understanding_samples=understanding_samples(mix, foundation),
     )
 
 
@@ -101,12 +104,6 @@ def _scene_prompt(config: RunConfig, foundation: Foundation) -> int:
     )
     share = config.data.long_caption_share
     return round(share * long + (1 - share) * short)
-
-
-def _understanding_samples(stage: Stage, foundation: Foundation) -> int:
-    if not stage.understanding_weight:
-        return 0
-    return stage.understanding_samples or int(foundation.card["costs"]["understanding"]["samples"])
 
 
 def _class(registry: Registry[Any], name: str) -> Any:

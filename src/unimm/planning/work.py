@@ -100,7 +100,7 @@ def trained_backbone(arm: Outline) -> Trained:
     """How many of the backbone's parameters the arm's strategy trains; image projectors are left out."""
     everything = _count(arm.language_model)
     lora = getattr(arm.config.backbone.config, "lora", None)
-    if not arm.stage.train_backbone:
+    if not arm.mix.train_backbone:
         return Trained(0, everything, whole=False)
     if lora is not None:
         return Trained(adapter_parameters(arm.language_model, lora.rank, lora.targets), everything, whole=False)
@@ -161,7 +161,7 @@ class Kept(NamedTuple):
 def cost(arm: Outline, prompt: int | None = None) -> tuple[Work, Kept]:
     """FLOPs and activations of a sample with a prompt of so many tokens (the data's average by default)."""
     decoder, length = DecoderSizes.of(arm.language_model), prompt or arm.prompt
-    trains, whole, question = arm.stage.train_backbone, trained_backbone(arm).whole, arm.spec.tokens + QUESTION
+    trains, whole, question = arm.mix.train_backbone, trained_backbone(arm).whole, arm.spec.tokens + QUESTION
     head_flops, head_bytes = _head(arm)
     done = Work(
         encoder=_encoder(arm),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
+from unimm.components import Backbone
 from unimm.data.scenes import SceneSet, batch_indices
 from unimm.pretraining.recipes import TrainingCost, fit
 from unimm.scenes.captions import brief_caption
@@ -45,7 +46,7 @@ def language_rows(backbone: CausalLM, data: SceneSet) -> list[Row]:
     return rows
 
 
-def understanding_rows(backbone: CausalLM, data: SceneSet, image_tokens: int) -> list[Row]:
+def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> list[Row]:
     """Rows about every image in turn, and again with other questions, ``QUESTION_DRAWS`` times: row r is about image
     r modulo ``len(data)``. Four rows in five ask a question, the fifth asks for a long description.
     """

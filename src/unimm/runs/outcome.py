@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from unimm.arm import understanding_samples
 from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.config_errors import read_yaml
 from unimm.devices import device_name
@@ -17,7 +18,6 @@ from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
 from unimm.schema import RunConfig
-from unimm.training.step_data import understanding_samples
 
 GRID_IMAGES = 36
 
@@ -46,7 +46,7 @@ def counts(run: Run) -> Counts:
     seen = arm.foundation.card["costs"]["understanding"]["samples"] if taught else 0
     return Counts(
         generation_samples=run.samples,
-        understanding_samples=seen + understanding_samples(arm),
+        understanding_samples=seen + understanding_samples(run.mix, arm.foundation),
         steps=run.config.training.steps,
         understanding_before=seen,
     )

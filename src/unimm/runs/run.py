@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unimm.arm import Arm, assemble, open_source
-from unimm.components import Stage, weights_hash
+from unimm.components import Mix, weights_hash
 from unimm.config import read as read_config
 from unimm.data.source import Source
 from unimm.devices import pick_device
@@ -83,9 +83,9 @@ class Run:
             raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
 
     @property
-    def mix(self) -> Stage:
+    def mix(self) -> Mix:
         """What the strategy trains, and on which streams."""
-        return self.arm.strategy.stages()[0]
+        return self.arm.strategy.mix()
 
     @property
     def samples(self) -> int:

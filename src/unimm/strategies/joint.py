@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Stage, Strategy
+from unimm.components import Mix, Strategy
 
 
 class Joint(Strategy):
@@ -32,12 +32,10 @@ class Joint(Strategy):
     def start(self) -> str:
         return self.config.start
 
-    def stages(self) -> list[Stage]:
-        return [
-            Stage(
-                train_backbone=True,
-                generation_weight=self.config.generation_weight,
-                understanding_weight=self.config.understanding_weight,
-                understanding_samples=self.config.understanding_samples,
-            )
-        ]
+    def mix(self) -> Mix:
+        return Mix(
+            train_backbone=True,
+            generation_weight=self.config.generation_weight,
+            understanding_weight=self.config.understanding_weight,
+            understanding_samples=self.config.understanding_samples,
+        )

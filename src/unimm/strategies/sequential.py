@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unimm.component_config import ComponentConfig
-from unimm.components import Stage, Strategy
+from unimm.components import Mix, Strategy
 
 
 class Sequential(Strategy):
@@ -19,12 +19,12 @@ class Sequential(Strategy):
     def start(self) -> str:
         return "understanding"
 
-    def stages(self) -> list[Stage]:
-        return [Stage(train_backbone=False, generation_weight=1.0, understanding_weight=0.0)]
+    def mix(self) -> Mix:
+        return Mix(train_backbone=False, generation_weight=1.0, understanding_weight=0.0)
 
 
 class SequentialUnfrozen(Sequential):
     """The same without freezing: what generation training alone makes the backbone forget."""
 
-    def stages(self) -> list[Stage]:
-        return [Stage(train_backbone=True, generation_weight=1.0, understanding_weight=0.0)]
+    def mix(self) -> Mix:
+        return Mix(train_backbone=True, generation_weight=1.0, understanding_weight=0.0)

@@ -51,12 +51,12 @@ def train(
         SystemExit: on the other ranks, when nothing is left to do for them.
         ValueError: the batch or its questions cannot be shared among the ranks, or a loss or gradient is not finite.
     """
-    settings, stage = config.training, arm.strategy.stages()[0]
+    settings, mix = config.training, arm.strategy.mix()
     check_batch(settings, world)
     data = world.in_turns(lambda: step_data(config, arm, device, source))
-    check_questions(settings, stage, world, data.fewest_questions)
+    check_questions(settings, mix, world, data.fewest_questions)
     data.shares = shares(world.rank, world.ranks, settings.gradient_accumulation_steps)
-    module = ArmModule(arm.backbone, arm.head, arm.objective, stage, settings, data, world)
+    module = ArmModule(arm.backbone, arm.head, arm.objective, mix, settings, data, world)
     if settings.compile:
         arm.head.compile()
     log = JsonLines(out / METRICS, settings.batch_size, writes=world.first)
@@ -82,7 +82,7 @@ def train(
     loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
     if start < settings.steps:
         with quiet_lightning():
-            trainer = build_trainer(settings, stage, world, device, callbacks)
+            trainer = build_trainer(settings, mix, world, device, callbacks)
             trainer.fit(module, loader, ckpt_path=checkpoint if resume else None, weights_only=True)
         if trainer.global_step < settings.steps:
             world.leave(STOPPED)
@@ -112,7 +112,7 @@ def gathered(module: ArmModule, state: dict[str, Tensor], config: RunConfig, arm
     """
     fresh = assemble(config)
     arm.backbone, arm.head = fresh.backbone, fresh.head
-    again = ArmModule(arm.backbone, arm.head, arm.objective, module.stage, module.config, module.data)
+    again = ArmModule(arm.backbone, arm.head, arm.objective, module.mix, module.config, module.data)
     again.load_state_dict(state)
     return again
 

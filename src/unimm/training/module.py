@@ -21,10 +21,11 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, conditions_of, summed_loss
-from unimm.components import Head, Objective, Stage, weights_hash
+from unimm.backbones.causal_lm import Row, answer_loss, conditions_of, summed_loss
+from unimm.components import Backbone, Head, Mix, Objective, weights_hash
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
+from unimm.seam_checks import check_loss
 from unimm.training.distributed import ALONE, World
 from unimm.training.sharding import frozen_names, shard, whole
 from unimm.training.step_data import StepData
@@ -49,23 +50,23 @@ class Endless(torch.utils.data.IterableDataset[int]):
 
 
 class ArmModule(L.LightningModule):
-    """Backbone and head under one objective and one stage of a strategy."""
+    """Backbone and head under one objective and a strategy's mix."""
 
     def __init__(
         self,
-        backbone: CausalLM,
+        backbone: Backbone,
         head: Head,
         objective: Objective,
-        stage: Stage,
+        mix: Mix,
         config: TrainingConfig,
         data: StepData,
         world: World = ALONE,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.objective, self.stage, self.config, self.data = objective, stage, config, data
+        self.objective, self.mix, self.config, self.data = objective, mix, config, data
         self.world, self.sharded = world, False
-        backbone.set_trainable(stage.train_backbone)
+        backbone.set_trainable(mix.train_backbone)
         self.frozen_hash = ""
         self.latest: dict[str, float] = {}
         self._sums = dict.fromkeys(LOSSES, 0.0)
@@ -93,19 +94,19 @@ class ArmModule(L.LightningModule):
         """``latest``: the whole batch's losses, which are the means of all shares'."""
         sums, shares = self.world.sum(list(self._sums.values())), len(self.data.shares) * self.world.ranks
         self.latest = {name: value / shares for name, value in zip(LOSSES, sums, strict=True)}
-        if not (self.stage.understanding_weight and self._answer_tokens):
+        if not (self.mix.understanding_weight and self._answer_tokens):
             del self.latest["understanding_loss"]
         self._sums = dict.fromkeys(LOSSES, 0.0)
 
     def losses(self, step: int, number: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss of share ``number`` of global batch ``step``, and its parts by name."""
         losses = {"generation_loss": self.generation_loss(step, number)}
-        total = self.stage.generation_weight * losses["generation_loss"]
-        if self.stage.understanding_weight:
+        total = self.mix.generation_weight * losses["generation_loss"]
+        if self.mix.understanding_weight:
             understanding = self.understanding_loss(step, number)
             if understanding is not None:
                 losses["understanding_loss"] = understanding
-                total = total + self.stage.understanding_weight * understanding
+                total = total + self.mix.understanding_weight * understanding
         return total, losses
 
     def understanding_loss(self, step: int, number: int) -> Tensor | None:
@@ -128,7 +129,9 @@ class ArmModule(L.LightningModule):
         prompts, latents, keys = self.data.generation(step, number)
         conditions = self.conditions(prompts)
         noise = NoiseSource(self.data.seed, "training", 0)
-        return self.objective.loss(self.head, latents.to(self.device), conditions, noise, keys)
+        loss = self.objective.loss(self.head, latents.to(self.device), conditions, noise, keys)
+        check_loss(self.objective, loss)
+        return loss
 
     def conditions(self, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
         """Query states of prompts."""
@@ -162,7 +165,7 @@ class ArmModule(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The parameters that this stage trains, by name."""
+        """The parameters that this run trains, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from unimm.arm import Arm, open_source
+from unimm.arm import Arm, open_source, understanding_samples
 from unimm.backbones.causal_lm import Row, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids
 from unimm.data.cache import cached_latents
@@ -205,7 +205,7 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     source = source or open_source(config, arm.foundation)
     steps, tokenizer = config.training.steps, arm.backbone.tokenizer
     latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
-    total, seed = understanding_samples(arm), order_seed(config)
+    total, seed = understanding_samples(arm.strategy.mix(), arm.foundation), order_seed(config)
     return StepData(
         seed,
         config.training.batch_size,
@@ -237,11 +237,3 @@ def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: t
         return about_scenes
     described = latents_of(eyes, source, total // DESCRIBED, device)
     return Descriptions(about_scenes, Visits(source, seed + SEED_OFFSET, described), row_of)
-
-
-def understanding_samples(arm: Arm) -> int:
-    """How many understanding samples the run itself trains on."""
-    stage = arm.strategy.stages()[0]
-    if not stage.understanding_weight:
-        return 0
-    return stage.understanding_samples or int(arm.foundation.card["costs"]["understanding"]["samples"])

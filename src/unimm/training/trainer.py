@@ -14,14 +14,14 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from unimm.components import Stage
+from unimm.components import Mix
 from unimm.schema import TrainingConfig
 from unimm.training.distributed import World, launcher, uses_bf16
 from unimm.training.sharding import Sharded
 
 
 def build_trainer(
-    settings: TrainingConfig, stage: Stage, world: World, device: torch.device, callbacks: list[L.Callback]
+    settings: TrainingConfig, mix: Mix, world: World, device: torch.device, callbacks: list[L.Callback]
 ) -> L.Trainer:
     """The trainer; it only trains: data, logs and checkpoints are the module's and the callbacks'."""
     environment = launcher()
@@ -29,7 +29,7 @@ def build_trainer(
         accelerator=device.type,
         devices=world.ranks_a_node,
         num_nodes=world.ranks // world.ranks_a_node,
-        strategy=_strategy(settings, stage, world),
+        strategy=_strategy(settings, mix, world),
         plugins=None if environment is None else [environment],
         precision="bf16-mixed" if uses_bf16(settings, device) else "32-true",
         max_steps=settings.steps,
@@ -44,13 +44,13 @@ def build_trainer(
     )
 
 
-def _strategy(settings: TrainingConfig, stage: Stage, world: World) -> Strategy | str:
+def _strategy(settings: TrainingConfig, mix: Mix, world: World) -> Strategy | str:
     if world.ranks == 1:
         return "auto"
     if settings.distributed == "fsdp2":
         return Sharded(world.ranks)
     # A step may ask too few questions for every rank to have one, and generation alone uses no output matrix.
-    return DDPStrategy(find_unused_parameters=stage.train_backbone)
+    return DDPStrategy(find_unused_parameters=mix.train_backbone)
 
 
 def check_batch(settings: TrainingConfig, world: World) -> None:
@@ -68,10 +68,10 @@ def check_batch(settings: TrainingConfig, world: World) -> None:
         )
 
 
-def check_questions(settings: TrainingConfig, stage: Stage, world: World, fewest: int) -> None:
+def check_questions(settings: TrainingConfig, mix: Mix, world: World, fewest: int) -> None:
     """ValueError where a split model has nothing to do on some rank; ``fewest``: questions of the step with fewest."""
     parts = world.ranks * settings.gradient_accumulation_steps
-    if settings.distributed == "fsdp2" and stage.understanding_weight and fewest < parts:
+    if settings.distributed == "fsdp2" and mix.understanding_weight and fewest < parts:
         raise ValueError(
             f"training.distributed=fsdp2 needs a question for every rank and micro-batch of a step ({parts}), and some "
             f"steps have {fewest}: raise strategy.understanding_samples, or use training.distributed=ddp"
