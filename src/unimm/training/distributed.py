@@ -77,7 +77,9 @@ class World:
             yield
             done = True
         finally:
+            # Every rank has to come to this sum, the failing one too: the others would wait for it for days.
             (failures,) = self.sum([not done])
+        # The failing rank is gone with its own exception: only the others come here.
         if failures:
             raise SystemExit(FAILED)
 
