@@ -15,7 +15,7 @@ FAKES = {
     "backbone": {"causal_lm": "Plain"},
     "head": {"dit": "Plain"},
     "objective": {"flow_matching": "FlowMatching", "mse": "Mse"},
-    "strategy": {"sequential": "Plain", "joint": "Plain"},
+    "strategy": {"sequential": "Plain", "joint": "Mixed"},
     "source": {"scenes": "Plain"},
 }
 ARM = """
@@ -99,6 +99,66 @@ def test_published_settings_reach_only_the_components_they_are_for(arm: Path) ->
     assert settings(other, "objective") == {"name": "mse"}
     declared = load(arm, ["settings=published", "encoder.standardise=true"])
     assert settings(declared, "encoder")["standardise"] is True
+
+
+@pytest.mark.parametrize("named", ["fake_components:SharperFlow", "sharper"])
+def test_defaults_of_a_profile_reach_subclasses(arm: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMPONENTS["objective"]._targets, "sharper", "fake_components:SharperFlow")
+    chosen = settings(load(arm, [f"objective={named}"]), "objective")
+    assert (chosen["shift_base"], chosen["sharpness"]) == (256, 1.0)
+    assert settings(load(arm, [f"objective={named}", "objective.shift_base=9"]), "objective")["shift_base"] == 9
+    assert settings(load(arm, [f"objective={named}", "settings=published"]), "objective")["shift"] == 1.0
+
+
+def test_a_class_has_its_own_defaults_before_those_of_its_ancestors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMPONENTS["objective"]._targets, "sharper", "fake_components:SharperFlow")
+    own = "component_defaults: {objective: {sharper: {shift_base: 64}, flow_matching: {steps: 3, shift_base: 32}}}\n"
+    path = write(tmp_path, ARM + own)
+    chosen = settings(load(path, ["objective=sharper"]), "objective")
+    assert (chosen["shift_base"], chosen["steps"]) == (64, 3)
+    assert settings(load(path), "objective")["shift_base"] == 32
+
+
+def test_defaults_that_a_subclass_cannot_read_name_both(arm: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(arm, ["objective=fake_components:ShiftlessFlow"])
+    for words in ("objective.flow_matching", "fake_components:ShiftlessFlow derives from flow_matching", "shift_base"):
+        assert words in str(caught.value)
+
+
+SHORT = """
+defaults: [base, _self_]
+name: arm
+encoder: vae
+objective: mse
+"""
+
+
+def test_a_bare_name_in_the_body_chooses_a_component(tmp_path: Path) -> None:
+    path = write(tmp_path, SHORT)
+    assert settings(load(path), "encoder") == {"name": "vae", "standardise": True}
+    assert settings(load(path, ["encoder.standardise=false"]), "encoder") == {"name": "vae", "standardise": False}
+    assert settings(load(path, ["encoder=clip", "encoder.width=4"]), "encoder")["width"] == 4
+    with pytest.raises(ConfigError, match="did you mean 'vae'"):
+        load(write(tmp_path, SHORT.replace("encoder: vae", "encoder: vea")))
+    bare = write(tmp_path, SHORT.replace("encoder: vae", 'encoder: "fake_components:Vae"'))
+    assert load(bare).encoder.name == "fake_components:Vae"
+
+
+def test_arms_can_start_from_an_arm_with_bare_names(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text(SHORT)
+    path = write(tmp_path, "defaults: [parent, _self_]\nname: child\nencoder: {standardise: false}\n")
+    config = load(path)
+    assert (config.name, config.objective.name) == ("child", "mse")
+    assert settings(config, "encoder") == {"name": "vae", "standardise": False}
+    assert load(path, ["encoder=clip"]).encoder.name == "clip"
+    for choice in (
+        "defaults: [parent, _self_]\nname: child\nencoder: clip\n",
+        "defaults: [parent, override encoder: clip, _self_]\nname: child\n",
+    ):
+        assert load(write(tmp_path, choice)).encoder.name == "clip"
 
 
 def test_a_user_folder_can_hold_profiles(arm: Path, tmp_path: Path) -> None:
