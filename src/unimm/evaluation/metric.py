@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
+from unimm.evaluation.words import Words
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import Scene
@@ -103,10 +104,15 @@ def check_images(images: Tensor, name: str) -> None:
 
 
 class Metric(ABC):
-    """Evidence to scores."""
+    """Evidence to scores.
+
+    ``needs`` names the fields of `Evidence` without which there is nothing to score; ``words`` maps the names of a
+    plug-in's scores to what reports call them. Words of the built-in scores stand in `unimm.evaluation.words`.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
     needs: ClassVar[frozenset[str]]
+    words: ClassVar[Mapping[str, Words]] = {}
 
     @abstractmethod
     def __init__(self, config: Any, foundation: Foundation) -> None:
@@ -114,7 +120,10 @@ class Metric(ABC):
 
     @abstractmethod
     def score(self, evidence: Evidence) -> list[Score]:
-        """All scores of this metric; called only with evidence that has every field of ``needs``."""
+        """All scores of this metric; called only with evidence that has every field of ``needs``.
+
+        The protocol of a score names every setting that it depends on, so that runs with others are not compared.
+        """
 
 
 class Described(NamedTuple):

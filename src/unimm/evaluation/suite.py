@@ -1,8 +1,8 @@
-"""Run a list of metrics over evidence, in order, each where it has what it needs.
+"""Build the metrics that a configuration chooses and run them over evidence, in order, each where it has what it needs.
 
-A detector from one string of the command line: its name and its settings, as in ``mask2former source=weights/m2f``.
-
-Nested settings are written with dots (``thresholds.counting=0.5``), values with spaces in quotes.
+Detectors are chosen on the command line instead, each by one string: its name and its settings, as in
+``mask2former source=weights/m2f``. Nested settings are written with dots (``thresholds.counting=0.5``), values with
+spaces in quotes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,44 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from unimm.component_config import ComponentConfig
 from unimm.evaluation.detectors.base import Detector
 from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.words import BUILT_IN, Words
 from unimm.foundation.folder import Foundation
 from unimm.registry import detectors
 from unimm.registry import metrics as registry
+from unimm.schema import Choice
 
 
-def build_metrics(names: Iterable[str], foundation: Foundation) -> list[Metric]:
-    """The metrics of those names with their default settings; ValueError names an unknown one's nearest match."""
+def build_metrics(chosen: Iterable[str | Choice], foundation: Foundation) -> list[Metric]:
+    """The metrics that were chosen, those given by name alone with their default settings.
+
+    Raises ValueError for an unknown name, with the nearest match, and for a name alone where settings are required.
+    """
     built = []
-    for name in names:
-        metric = registry.get(name)
-        built.append(metric(metric.Config(), foundation))
+    for choice in chosen:
+        if isinstance(choice, str):
+            metric = registry.get(choice)
+            config = _default(choice, metric.Config)
+        else:
+            metric, config = registry.get(choice.name), choice.config
+        built.append(metric(config, foundation))
     return built
+
+
+def _default(name: str, settings: type[ComponentConfig]) -> ComponentConfig:
+    required = [key for key, field in settings.model_fields.items() if field.is_required()]
+    if required:
+        given = ", ".join(f"{key}: ..." for key in required)
+        raise ValueError(f"metric {name} has settings without a default: give it as {{name: {name}, {given}}}")
+    return settings()
+
+
+def own_words(metrics: Iterable[Metric]) -> dict[str, Words]:
+    """What metrics call scores that are not built in, for `result.json`: a report cannot ask the metrics."""
+    named = {name: words for metric in metrics for name, words in metric.words.items()}
+    return {name: words for name, words in named.items() if name not in BUILT_IN}
 
 
 def score_all(metrics: Sequence[Metric], evidence: Evidence) -> list[Score]:

@@ -6,9 +6,9 @@ reached its preset scores; and how the judge reads images whose content is known
 
 from collections.abc import Callable
 
+from unimm.evaluation.words import Glossary, Words
 from unimm.report.rendering import PlainTable
-from unimm.report.study.numbers import HEADLINE, short
-from unimm.report.table import described, duration, number, with_error
+from unimm.report.table import duration, number, with_error
 from unimm.runs.record import Bounds, Change, Reached, Reading, Result, StageRecord
 
 _VIEWS = {"real": "as rendered", "decoder": "through encoder and decoder"}
@@ -74,9 +74,10 @@ def reached_table(result: Result) -> PlainTable | None:
     """One row a preset score; None for a run without a learning curve."""
     if result.efficiency is None or not result.efficiency.reached:
         return None
+    glossary = Glossary(result.words)
     rows = tuple(
         (
-            f"{_words(row)} {row.target:g}",
+            f"{_target(glossary[row.score])} {row.target:g}",
             _outcome(row, result.curve[-1].samples),
             _shown(row.samples, "{:,.0f}".format),
             _shown(row.flops, lambda value: number(value / 1e12)),
@@ -88,9 +89,8 @@ def reached_table(result: Result) -> PlainTable | None:
     return PlainTable("reached", "Cost of reaching a preset score", headers, rows, _REACHED_NOTE, text_columns=2)
 
 
-def _words(row: Reached) -> str:
-    group, label = described(row.score)
-    return f"{group.partition(' (')[0]}, {label}:"
+def _target(words: Words) -> str:
+    return f"{words.section}, {words.label}:"
 
 
 def _outcome(row: Reached, last: int) -> str:
@@ -150,7 +150,11 @@ def stages_table(result: Result) -> PlainTable | None:
         "training time": lambda stage: duration(stage.train_seconds),
     }
     rows = [(name, *map(read, result.stages)) for name, read in facts.items()]
-    rows += [(short(name), *(_score(stage, name) for stage in result.stages)) for name in HEADLINE if name in measured]
+    glossary = Glossary(result.words)
+    rows += [
+        (glossary[name].short, *(_score(stage, name) for stage in result.stages))
+        for name in glossary.headlines(measured)
+    ]
     headers = ("", *(stage.name for stage in result.stages))
     return PlainTable("stages", "Stages", headers, tuple(rows), _STAGES_NOTE)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_serializer, field_validator
 
+from unimm.evaluation.words import Words
 from unimm.files import METRICS, write_json
 from unimm.runs.samples import GRID, Sample, read_image
 
@@ -196,7 +197,7 @@ class StageRecord(_Record):
 
 
 class Result(_Record):
-    """`result.json`: the whole outcome of one run (one arm, one seed)."""
+    """`result.json`: the whole outcome of one run (one arm, one seed); `words` are those of plug-ins' scores."""
 
     schema_version: int
     arm: str
@@ -224,6 +225,7 @@ class Result(_Record):
     judge_card: JudgeCard | None = None
     retention: Retention | None = None
     stages: list[StageRecord] = []
+    words: dict[str, Words] = {}
 
     @field_serializer("started")
     def _spelled(self, started: datetime) -> str:

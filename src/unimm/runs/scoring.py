@@ -9,7 +9,7 @@ can be compared.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,8 @@ from unimm.data.source import IndexedSource, Unusable
 from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Answered, Evidence, Metric, Score
-from unimm.evaluation.suite import build_metrics, score_all
+from unimm.evaluation.suite import build_metrics, own_words, score_all
+from unimm.evaluation.words import Words
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline, to_uint8
 from unimm.runs import record
@@ -78,7 +79,10 @@ class LongTest:
 
 @dataclass
 class Scored:
-    """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample."""
+    """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample.
+
+    ``words`` are those of plug-ins' scores.
+    """
 
     scores: list[Score]
     floors: dict[str, list[Score]]
@@ -88,6 +92,7 @@ class Scored:
     images: Tensor
     prompts: list[Metadata]
     seconds_per_image: float
+    words: Mapping[str, Words]
 
     def correct(self) -> list[bool]:
         """For each image, whether it fulfils its whole prompt."""
@@ -99,7 +104,7 @@ class Scored:
         return verdicts
 
     def as_result(self) -> dict[str, Any]:
-        """The scores, floors, ceilings and judge's card of result.json."""
+        """The scores, floors, ceilings, judge's card and words of result.json."""
         return {
             "scores": [
                 record.Score(name=s.name, value=s.value, n=s.n, stderr=s.stderr, protocol=record.plain(s.protocol))
@@ -108,6 +113,7 @@ class Scored:
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
             "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
             "judge_card": record.JudgeCard.model_validate(card_as_result(self.card)),
+            "words": dict(self.words),
         }
 
 
@@ -151,7 +157,17 @@ def score_run(run: Run) -> Scored:
         for name, shown in real.items()
     }
     card = judge_card(scenes, real, foundation.world)
-    return Scored(score_all(metrics, evidence), floors, ceilings, card, answers, images, prompts, seconds_per_image)
+    return Scored(
+        score_all(metrics, evidence),
+        floors,
+        ceilings,
+        card,
+        answers,
+        images,
+        prompts,
+        seconds_per_image,
+        own_words(metrics),
+    )
 
 
 def check_size(config: RunConfig, images: Tensor, resolution: int) -> None:

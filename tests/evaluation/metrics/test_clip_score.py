@@ -12,8 +12,8 @@ from torch import Tensor
 from unimm.encoders.clip import clip_tokens, load_clip
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed, evaluator
+from unimm.evaluation.words import BUILT_IN
 from unimm.foundation.folder import Foundation
-from unimm.report.table import described
 from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample
 
@@ -58,7 +58,7 @@ def test_scores_are_open_clips_cosines(name, part, foundation, evidence, scores)
 def test_the_targets_score_is_named_and_shown_as_a_diagnostic(foundation, scores) -> None:
     assert [name for name in scores if "target" in name] == ["bias/clip_score/target"]
     assert "bias diagnostic" in scores["bias/clip_score/target"].protocol["use"]
-    assert described("bias/clip_score/target")[0].startswith("Bias diagnostics (no scores")
+    assert BUILT_IN["bias/clip_score/target"].group.startswith("Bias diagnostics (no scores")
     evaluators = {scores[name].protocol["evaluator"] for name in ("clip_score/a", "clip_score/b")}
     assert len(evaluators) == 2 and foundation.fingerprint("clip") not in evaluators
 

@@ -12,7 +12,7 @@ from unimm.analysis.verdicts import Outcome, Verdict, decide
 from unimm.report.rendering import PlainTable
 from unimm.report.study.evidence import at_an_end
 from unimm.report.study.folder import Study
-from unimm.report.study.numbers import between, short, signed, times
+from unimm.report.study.numbers import between, signed, times
 from unimm.report.table import number
 
 # Every outcome has a word, and a mark for readers who do not see its colour.
@@ -80,7 +80,7 @@ def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
     effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
     if isinstance(claim, Reach):
         budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
-        goal = f"{claim.target:g} of {short(claim.metric)}"
+        goal = f"{claim.target:g} of {study.words[claim.metric].short}"
         return f"{claim.slower} needs {effect} ({interval}) the {budget} of {claim.faster} for {goal}"
     return _difference(study, claim, claim.direction, effect, interval)
 
@@ -94,7 +94,8 @@ def _reverse(study: Study, claim: Measured, verdict: Verdict) -> str:
 
 def _difference(study: Study, claim: Measured, direction: str, effect: str, interval: str) -> str:
     at = " at equal FLOPs" if claim.budget == "flops" else ""
-    return f"{short(claim.metric)} {direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
+    score = study.words[claim.metric].short
+    return f"{score} {direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
 
 
 @singledispatch

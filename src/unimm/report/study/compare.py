@@ -11,7 +11,7 @@ from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
 from unimm.report.study import page as study_page
 from unimm.report.study.answers import Answer
-from unimm.report.study.numbers import mean_of, short
+from unimm.report.study.numbers import mean_of
 from unimm.report.study.page import StudyReport
 from unimm.report.study.tables import headline_metrics
 
@@ -89,10 +89,13 @@ def _orderings(*reports: StudyReport) -> PlainTable | None:
 
 def _scores(*reports: StudyReport) -> PlainTable:
     """Headline scores of the arms of either study."""
-    metrics = dict.fromkeys(metric for report in reports for metric in headline_metrics(report.study))
+    studies = [report.study for report in reports]
+    metrics = {metric: study.words[metric].short for study in studies for metric in headline_metrics(study)}
     arms = dict.fromkeys(arm for report in reports for arm in report.study.plan.arms)
     rows = tuple(
-        (short(metric), arm, *(_score(report, arm, metric) for report in reports)) for metric in metrics for arm in arms
+        (short, arm, *(_score(report, arm, metric) for report in reports))
+        for metric, short in metrics.items()
+        for arm in arms
     )
     headers = ("score", "arm", *_names(*reports))
     return PlainTable("scores", "Scores", headers, rows, "Mean ± standard error over seeds.", text_columns=2)

@@ -17,7 +17,6 @@ from unimm.analysis.verdicts import Outcome
 from unimm.report.study.answers import Answer
 from unimm.report.study.evidence import arms_of
 from unimm.report.study.folder import Array, Study
-from unimm.report.study.numbers import short
 from unimm.report.study.style import (
     BLUE,
     GREY,
@@ -48,7 +47,7 @@ def effects_figure(study: Study, answers: list[Answer], results: StudyResults) -
     groups: dict[str, list[tuple[Answer, Measured]]] = {}
     for answer in answers:
         if answer.verdict.estimate is not None and not isinstance(answer.claim, Invariant):
-            groups.setdefault(_unit(answer.claim), []).append((answer, answer.claim))
+            groups.setdefault(_unit(answer.claim, study), []).append((answer, answer.claim))
     if not groups:
         return None
     heights = [len(group) + 1.3 for group in groups.values()]
@@ -60,11 +59,11 @@ def effects_figure(study: Study, answers: list[Answer], results: StudyResults) -
     return picture(figure)
 
 
-def _unit(claim: Measured) -> str:
+def _unit(claim: Measured, study: Study) -> str:
     if isinstance(claim, Reach):
         return "ratio of costs to reach the target, slower / faster arm (log scale)"
     better = {1: "higher", -1: "lower"}[claim.sign]
-    return f"difference in {short(claim.metric)} (right of 0: {better}, as claimed)"
+    return f"difference in {study.words[claim.metric].short} (right of 0: {better}, as claimed)"
 
 
 def _panel(axis: Axes, unit: str, group: list[tuple[Answer, Measured]], seeds: list[Dots]) -> None:

@@ -19,7 +19,7 @@ from scipy import stats
 from unimm.report.rendering import inline
 from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Array, Study, StudyRun
-from unimm.report.study.numbers import axis_label, lower_is_better, mean_of
+from unimm.report.study.numbers import mean_of
 from unimm.report.study.style import (
     BLUE,
     GREY,
@@ -56,7 +56,7 @@ def scores_figure(study: Study) -> Picture | None:
             _strip(axis, study.values(arm, metric), row, look)
         axis.set_yticks(range(len(arms)), arms)
         axis.set_ylim(len(arms) - 0.4, -0.6)
-        axis.set_xlabel(axis_label(metric))
+        axis.set_xlabel(study.words[metric].axis)
         plain(axis)
         axis.grid(visible=False, axis="y")
     return picture(figure)
@@ -95,7 +95,7 @@ def curves_figure(study: Study) -> Picture | None:
             for arm, look in looks(study.plan.arms).items():
                 _curve(axis, study.finished(arm), metric, cost, look)
             plain(axis)
-        line[0].set_ylabel(axis_label(metric))
+        line[0].set_ylabel(study.words[metric].axis)
     for axis, label in zip(axes[-1], axes_of, strict=True):
         axis.set_xlabel(label)
         log_ticks(axis, "{x:.0e}" if "FLOPs" in label else "{x:,.0f}")
@@ -153,9 +153,10 @@ def _trade_off(study: Study, pairs: list[tuple[str, str]]) -> Picture:
     for axis, (x, y) in zip(panels(figure, 1, len(pairs), len(pairs)), pairs, strict=True):
         for arm, look in looks(study.plan.arms).items():
             _cloud(axis, study.values(arm, x), study.values(arm, y), look)
-        axis.set_xlabel(axis_label(x))
-        axis.set_ylabel(axis_label(y) + (", axis reversed" if lower_is_better(y) else ""))
-        if lower_is_better(y):
+        reverse = study.words[y].lower_is_better
+        axis.set_xlabel(study.words[x].axis)
+        axis.set_ylabel(study.words[y].axis + (", axis reversed" if reverse else ""))
+        if reverse:
             axis.invert_yaxis()
         plain(axis)
     legend(figure, study.plan.arms)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from unimm.analysis.claims import Claims
+from unimm.evaluation.words import Glossary, Words
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Result, RunFolder
 from unimm.runs.samples import GRID, Sample
 
@@ -134,6 +136,15 @@ class Study:
     def metrics(self) -> set[str]:
         """Names of all scores of all runs."""
         return {score.name for run in self.all_runs for score in run.result.scores}
+
+    @cached_property
+    def words(self) -> Glossary:
+        """The words of these scores, of a plug-in's as the first run that has them names it."""
+        own: dict[str, Words] = {}
+        for run in self.all_runs:
+            for name, words in run.result.words.items():
+                own.setdefault(name, words)
+        return Glossary(own)
 
 
 def read(folder: Path) -> Study:

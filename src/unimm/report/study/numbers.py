@@ -1,4 +1,4 @@
-"""Numbers of a study in words: mean and standard error over seeds, effects with their intervals, names of metrics."""
+"""Numbers of a study in words: mean and standard error over seeds, effects with their intervals."""
 
 import math
 from collections.abc import Callable
@@ -7,30 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unimm.report.study.folder import Array
-from unimm.report.table import described, number
-
-# What the arms table and the figures show first, with the name that an axis gets.
-HEADLINE = {
-    "geneval/overall": "whole prompts right (fraction)",
-    "atoms/overall": "single facts right (fraction)",
-    "geneval_long/overall": "whole prompts right, long wording (fraction)",
-    "atoms_long/overall": "single facts right, long wording (fraction)",
-    "frechet_distance": "Fréchet distance (lower is better)",
-    "clip_score/a": "CLIP score, evaluator a (x 100)",
-    "diversity/latents/place_entropy": "place entropy (world = 1)",
-    "diversity/latents/vendi": "Vendi score (effective number of images)",
-    "understanding/overall": "questions answered right (fraction)",
-}
-_SHORT = {
-    "geneval/overall": "GenEval-style score",
-    "atoms/overall": "single facts right",
-    "geneval_long/overall": "GenEval-style score, long wording",
-    "atoms_long/overall": "single facts right, long wording",
-    "understanding/overall": "understanding accuracy",
-    "diversity/latents/place_entropy": "place entropy",
-    "diversity/latents/vendi": "Vendi score",
-}
-_LOWER_IS_BETTER = ("frechet_distance", "kernel_distance")
+from unimm.report.table import number
 
 
 @dataclass(frozen=True)
@@ -52,21 +29,6 @@ def mean_of(values: Array) -> Mean:
         return Mean(math.nan, math.nan, 0)
     error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
     return Mean(float(known.mean()), error, len(known))
-
-
-def axis_label(metric: str) -> str:
-    """What an axis says of a metric."""
-    return HEADLINE.get(metric, described(metric)[1])
-
-
-def short(metric: str) -> str:
-    """A metric in a few words, for sentences and headings."""
-    return _SHORT.get(metric, described(metric)[1])
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value is the better one."""
-    return metric in _LOWER_IS_BETTER
 
 
 def signed(value: float | None) -> str:

@@ -41,7 +41,7 @@ from unimm.report.study.tables import (
     paper_table,
     provenance_table,
 )
-from unimm.report.table import described, number, ordered
+from unimm.report.table import number
 
 COLUMNS = ("study", "arm", "seed", "metric", "n", "value")
 FIGURES = ("effects", "scores", "curves", "samples", "diversity", "abilities")
@@ -95,11 +95,11 @@ def write_cards(study: Study, answers: list[Answer], setting: str) -> None:
 
 def _card_scores(study: Study, arm: str) -> PlainTable:
     rows = []
-    for metric in ordered(study.metrics):
-        group, label = described(metric)
+    for metric in study.words.ordered(study.metrics):
+        words = study.words[metric]
         found = [mean_reference(study, arm, kind, metric) for kind in ("floors", "ceilings")]
         limits = ["" if value is None else number(value) for value in found]
-        rows.append((group.partition(" (")[0], label, str(mean_of(study.values(arm, metric))), *limits))
+        rows.append((words.section, words.label, str(mean_of(study.values(arm, metric))), *limits))
     return PlainTable(
         "card", arm, ("group", "score", "mean ± standard error", "floor", "ceiling"), tuple(rows), text_columns=2
     )

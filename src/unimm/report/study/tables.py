@@ -17,11 +17,12 @@ from unimm.analysis.contrast import Comparison, compare
 from unimm.analysis.results import StudyResults
 from unimm.config import ABSENT, current, differing
 from unimm.config_errors import ConfigError
+from unimm.evaluation.words import BUILT_IN, LOWER, Words
 from unimm.report.rendering import PlainTable
 from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Study, StudyRun
-from unimm.report.study.numbers import HEADLINE, Mean, lower_is_better, mean_of, short, signed
-from unimm.report.table import described, duration, number, ordered
+from unimm.report.study.numbers import Mean, mean_of, signed
+from unimm.report.table import duration, number
 from unimm.runs.record import PLAN, RESULT
 
 # The paper's metric -> ours that measures the same thing in this world.
@@ -30,13 +31,13 @@ COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_dista
 
 def headline_metrics(study: Study) -> list[str]:
     """The headline scores that this study has."""
-    return [metric for metric in HEADLINE if metric in study.metrics]
+    return study.words.headlines(study.metrics)
 
 
 def arms_table(study: Study) -> PlainTable:
     """One row an arm, one column a headline score: mean over seeds, standard error, floor and ceiling."""
     metrics = headline_metrics(study)
-    headers = ("arm", "seeds", *(f"{short(m)}{' (lower is better)' if lower_is_better(m) else ''}" for m in metrics))
+    headers = ("arm", "seeds", *(_directed(study.words[metric]) for metric in metrics))
     rows = tuple(
         (arm, str(len(study.finished(arm))), *(_scored(study, arm, metric) for metric in metrics))
         for arm in study.plan.arms
@@ -47,6 +48,10 @@ def arms_table(study: Study) -> PlainTable:
         "arm's encoder and decoder."
     )
     return PlainTable("arms", "Arms", headers, rows, note)
+
+
+def _directed(words: Words) -> str:
+    return f"{words.short} ({LOWER})" if words.lower_is_better else words.short
 
 
 def _scored(study: Study, arm: str, metric: str) -> str:
@@ -64,10 +69,10 @@ def all_scores(study: Study) -> PlainTable:
     """One row a score, one column an arm."""
     arms = list(study.plan.arms)
     rows = []
-    for metric in ordered(study.metrics):
-        group, label = described(metric)
+    for metric in study.words.ordered(study.metrics):
+        words = study.words[metric]
         cells = [str(mean_of(study.values(arm, metric))) for arm in arms]
-        rows.append((group.partition(" (")[0], label, _items(study, metric), *cells))
+        rows.append((words.section, words.label, _items(study, metric), *cells))
     note = "Mean ± standard error over seeds; n is the number of items behind each run's score."
     return PlainTable("scores", "All scores", ("group", "score", "n", *arms), tuple(rows), note, text_columns=2)
 
@@ -91,9 +96,17 @@ def factorial_table(study: Study, results: StudyResults) -> PlainTable | None:
         "A main effect is the mean of the four arms with CLIP, flow matching or sequential training minus that of the "
         "other four; an interaction is the difference between two such effects, or of three factors between two such "
         "interactions. Each is taken within every seed "
-        "and judged by its spread over seeds, as the arms of a seed share data. Distances: negative is better."
+        "and judged by its spread over seeds, as the arms of a seed share data. "
+        f"{', '.join(['Distances', *_reversed(study, metrics)])}: negative is better."
     )
-    return PlainTable("factorial", "Main effects and interactions", ("effect", *map(short, metrics)), rows, note)
+    headers = ("effect", *(study.words[metric].short for metric in metrics))
+    return PlainTable("factorial", "Main effects and interactions", headers, rows, note)
+
+
+def _reversed(study: Study, metrics: list[str]) -> list[str]:
+    """The plug-ins' scores among the metrics of which less is better; of the built-in ones these are the distances."""
+    named = {metric: study.words[metric] for metric in metrics if metric not in BUILT_IN}
+    return [words.short for words in named.values() if words.lower_is_better]
 
 
 def _complete(study: Study, metric: str) -> bool:
@@ -133,7 +146,7 @@ def _ours(study: Study, results: StudyResults, metric: str) -> tuple[str, str, s
     if ours is None:
         return ("none", "not measured here", "")
     found = {arm: mean_of(study.values(arm, ours)) for arm in published if arm in study.plan.arms}
-    ranked = sorted((arm for arm in found if found[arm].seeds), key=lambda arm: _rank(ours, found[arm]))
+    ranked = sorted((arm for arm in found if found[arm].seeds), key=lambda arm: _rank(study.words[ours], found[arm]))
     if len(ranked) < len(published):
         return (ours, "not all three arms have run", "")
     signs = [_sign(results, ours, *pair) for pair in pairwise(ranked)]
@@ -144,8 +157,8 @@ def _ours(study: Study, results: StudyResults, metric: str) -> tuple[str, str, s
     return (ours, text, same if "≈" not in signs else f"{same}, but not resolved")
 
 
-def _rank(metric: str, mean: Mean) -> float:
-    return mean.value if lower_is_better(metric) else -mean.value
+def _rank(words: Words, mean: Mean) -> float:
+    return mean.value if words.lower_is_better else -mean.value
 
 
 def _sign(results: StudyResults, metric: str, better: str, worse: str) -> str:

@@ -15,10 +15,11 @@ import yaml
 from pydantic import ValidationError
 
 from unimm.config import flatten
+from unimm.evaluation.words import Glossary
 from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
 from unimm.report.study.folder import PlanRecord
-from unimm.report.study.numbers import axis_label, short, signed
+from unimm.report.study.numbers import signed
 from unimm.report.study.page import write_figures, write_tables
 from unimm.report.study.style import Picture, legend, looks, new_figure, picture, plain
 from unimm.report.table import duration, number
@@ -168,7 +169,12 @@ def write(folder: Path) -> Path:
     write_atomic(folder / "trials.csv", trials_csv(outcome))
     write_tables(folder, tables)
     write_figures(folder, figures)
-    context = {"plan": outcome.plan, "problems": problems, "tables": tables, "metric": short(outcome.plan.metric)}
+    context = {
+        "plan": outcome.plan,
+        "problems": problems,
+        "tables": tables,
+        "metric": Glossary()[outcome.plan.metric].short,
+    }
     pages = environment()
     text = pages.get_template("study_tuning.md.j2").render(**context, figures=figures.keys(), markdown=markdown)
     write_atomic(folder / "report.md", text)
@@ -198,7 +204,7 @@ def tuned(outcome: Outcome) -> dict[str, Any]:
 
 def against_default(outcome: Outcome) -> PlainTable:
     """One row an arm: its score as it stands, tuned, and with which settings."""
-    plan = outcome.plan
+    plan, words = outcome.plan, Glossary()[outcome.plan.metric]
     headers = ("arm", "as it stands", "tuned", "gain", "best trial", *plan.searched)
     rows = []
     for arm, trials in outcome.arms.items():
@@ -210,7 +216,7 @@ def against_default(outcome: Outcome) -> PlainTable:
         cells = [_setting(key, settings, skipped) for key in plan.searched]
         rows.append((arm, *found, gain, str(best.settings.number) if best else NONE, *cells))
     note = (
-        f"Scores are {short(plan.metric)} on the validation prompts with the tuning seed {plan.seed}, which no study "
+        f"Scores are {words.short} on the validation prompts with the tuning seed {plan.seed}, which no study "
         "reports. The best of several trials is an optimistic number: what tuning is worth, a study says that runs "
         "tuned arms beside the others (`tuned:` in its file), with other seeds and on test prompts. Trial 0 is the arm "
         "as it stands, with guidance and EMA chosen by sampling."
@@ -277,7 +283,7 @@ def best_so_far(outcome: Outcome) -> Picture:
             drawstyle="steps-post",
         )
     axis.set_xlabel("trials")
-    axis.set_ylabel(f"best so far: {axis_label(outcome.plan.metric)}")
+    axis.set_ylabel(f"best so far: {Glossary()[outcome.plan.metric].axis}")
     axis.set_xticks(range(1, outcome.plan.trials + 1))
     plain(axis)
     legend(figure, outcome.plan.arms)

@@ -1,0 +1,181 @@
+"""What a score is called, and which way is better: words of the built-in scores, and of those that plug-ins add.
+
+Reports read the files of runs and import no metric: one may need torch, or a package that is not installed where the
+report is made. The words of the built-in scores are therefore one table here, in the order in which they are shown. A
+plug-in metric has its own beside it (`unimm.evaluation.metric.Metric.words`), and a run writes those into its
+`result.json`, from where every page takes them. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+Better = Literal["higher", "lower"]
+
+LOWER = "lower is better"
+OTHER = "Other scores"
+
+
+@dataclass(frozen=True)
+class Words:
+    """A score in words: the group under which tables list it, and its label there.
+
+    ``short`` names it in sentences and headings (default: the label). With a ``headline``, which is what an axis says,
+    it stands among the scores that a study shows first. What stands in parentheses after a group is left out where
+    there is little room. Raises ValueError for a ``better`` that is neither ``higher`` nor ``lower``.
+    """
+
+    group: str
+    label: str
+    short: str = ""
+    better: Better = "higher"
+    headline: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.better not in get_args(Better):
+            raise ValueError(f"{self.label}: better={self.better!r}: say 'higher' or 'lower'")
+        object.__setattr__(self, "short", self.short or self.label)
+
+    @property
+    def section(self) -> str:
+        """The group without what stands in parentheses."""
+        return self.group.partition(" (")[0]
+
+    @property
+    def axis(self) -> str:
+        """What an axis says."""
+        return self.headline or self.label
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller value is the better one."""
+        return self.better == "lower"
+
+
+_GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+_ATOMS = ("object", "shape", "colour", "count", "relation")
+_ABILITIES = ("exists", "count", "colour", "relation")
+_FACTORS = ("place", "size", "colour")
+_SOURCES = {
+    "latents": "latents' noise",
+    "decoder": "decoder's noise",
+    "seeds": "seeds",
+}
+
+_TASKS_GROUP = "GenEval tasks (fraction of images correct)"
+_ATOMS_GROUP = "Atoms (fraction of single facts correct)"
+_LONG_TASKS_GROUP = "GenEval tasks in the wording of long captions (fraction of images correct)"
+_LONG_ATOMS_GROUP = "Atoms in the wording of long captions (fraction of single facts correct)"
+_IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
+_COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
+_DIVERSITY_GROUP = (
+    "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
+)
+_COPIES_GROUP = "Copies (fraction of images; nearer to training images than to unseen ones: 0.5 by chance)"
+_BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
+_DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
+_ANSWERS_GROUP = "Understanding (fraction of answers correct)"
+
+
+def _diversity(source: str, varied: str) -> dict[str, Words]:
+    """Scores of the images between which one source of noise differs; headlines are those of the latents' noise."""
+    labels = {f"{factor}_entropy": f"{factor} entropy" for factor in _FACTORS}
+    labels |= {f"{factor}_coverage": f"{factor} coverage" for factor in _FACTORS}
+    named = {view: Words(_DIVERSITY_GROUP, f"{varied}: {label}") for view, label in labels.items()}
+    named["vendi"] = Words(_DIVERSITY_GROUP, f"{varied}: Vendi score")
+    named["identical"] = Words(_DIVERSITY_GROUP, f"{varied}: all equal", better="lower")
+    if source == "latents":
+        place, vendi = "place entropy (world = 1)", "Vendi score (effective number of images)"
+        named["place_entropy"] = replace(named["place_entropy"], short="place entropy", headline=place)
+        named["vendi"] = replace(named["vendi"], short="Vendi score", headline=vendi)
+    return {f"diversity/{source}/{view}": words for view, words in named.items()}
+
+
+# In the order in which rows are shown; scores of one group stand together.
+BUILT_IN: dict[str, Words] = {
+    **{f"geneval/{task}": Words(_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
+    "geneval/overall": Words(_TASKS_GROUP, "overall", "GenEval-style score", headline="whole prompts right (fraction)"),
+    "combinations/held_out": Words(_COMBINATIONS_GROUP, "never seen in training"),
+    "combinations/seen": Words(_COMBINATIONS_GROUP, "seen in training"),
+    "geneval/held_out": Words(_COMBINATIONS_GROUP, "never seen but in diagonals, which count here"),
+    "geneval/seen": Words(_COMBINATIONS_GROUP, "seen in training, diagonals count"),
+    **{f"atoms/{atom}": Words(_ATOMS_GROUP, atom) for atom in _ATOMS},
+    "atoms/overall": Words(_ATOMS_GROUP, "overall", "single facts right", headline="single facts right (fraction)"),
+    **{f"geneval_long/{task}": Words(_LONG_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
+    "geneval_long/overall": Words(
+        _LONG_TASKS_GROUP,
+        "overall",
+        "GenEval-style score, long wording",
+        headline="whole prompts right, long wording (fraction)",
+    ),
+    **{f"atoms_long/{atom}": Words(_LONG_ATOMS_GROUP, atom) for atom in _ATOMS},
+    "atoms_long/overall": Words(
+        _LONG_ATOMS_GROUP,
+        "overall",
+        "single facts right, long wording",
+        headline="single facts right, long wording (fraction)",
+    ),
+    "frechet_distance": Words(
+        _IMAGES_GROUP, "Fréchet distance", better="lower", headline="Fréchet distance (lower is better)"
+    ),
+    "kernel_distance": Words(_IMAGES_GROUP, "kernel distance", better="lower"),
+    "fid": Words(_IMAGES_GROUP, "FID", better="lower"),
+    "density": Words(_IMAGES_GROUP, "density (real images: 1)"),
+    "coverage": Words(_IMAGES_GROUP, "coverage of real images"),
+    "clip_score/a": Words(_IMAGES_GROUP, "CLIP score, evaluator a", headline="CLIP score, evaluator a (x 100)"),
+    "clip_score/b": Words(_IMAGES_GROUP, "CLIP score, evaluator b"),
+    "r_precision/a": Words(_IMAGES_GROUP, "R-precision, evaluator a"),
+    "r_precision/b": Words(_IMAGES_GROUP, "R-precision, evaluator b"),
+    "copies/nearer_training": Words(_COPIES_GROUP, "nearest to a training image", better="lower"),
+    "copies/identical": Words(_COPIES_GROUP, "equal to another prompt's image", better="lower"),
+    **{name: words for source, varied in _SOURCES.items() for name, words in _diversity(source, varied).items()},
+    "bias/clip_score/target": Words(_BIAS_GROUP, "cosine x 100 by the target CLIP"),
+    **{f"understanding/{kind}": Words(_ANSWERS_GROUP, kind) for kind in _ABILITIES},
+    "understanding/overall": Words(
+        _ANSWERS_GROUP, "overall", "understanding accuracy", headline="questions answered right (fraction)"
+    ),
+    "descriptions/objects": Words(_DESCRIPTIONS_GROUP, "coloured shapes"),
+    "descriptions/places": Words(_DESCRIPTIONS_GROUP, "with their place"),
+    "descriptions/relations": Words(_DESCRIPTIONS_GROUP, "relations"),
+    "descriptions/exact": Words(_DESCRIPTIONS_GROUP, "every object right"),
+}
+
+
+class Glossary:
+    """The words of every score: the built-in ones' and those that runs brought along.
+
+    A plug-in's group may be a built-in one; a score without words keeps its name, under "Other scores". Labels of
+    plug-ins' scores of which less is better say so.
+    """
+
+    def __init__(self, own: Mapping[str, Words] | None = None) -> None:
+        named = {name: _directed(words) for name, words in (own or {}).items() if name not in BUILT_IN}
+        groups = list(dict.fromkeys(words.group for words in (*BUILT_IN.values(), *named.values())))
+        known = sorted({**BUILT_IN, **named}.items(), key=lambda entry: groups.index(entry[1].group))
+        self._known = dict(known)
+
+    def __getitem__(self, name: str) -> Words:
+        """The words of a score; there are some for every name."""
+        return self._known.get(name, Words(OTHER, name))
+
+    def ordered(self, names: Collection[str]) -> list[str]:
+        """Names as tables list them: by group, and at the end those without words, by name."""
+        return [name for name in self._known if name in names] + sorted(set(names) - self._known.keys())
+
+    def headlines(self, names: Collection[str]) -> list[str]:
+        """Those of the names that a study shows first, in order."""
+        return [name for name in self.ordered(names) if self[name].headline]
+
+
+def _directed(words: Words) -> Words:
+    """Words that say where less is better: built-in groups do so in their titles, which a plug-in's need not."""
+
+    def marked(text: str) -> str:
+        return text if LOWER in text else f"{text} ({LOWER})"
+
+    if not words.lower_is_better:
+        return words
+    label = words.label if LOWER in words.group else marked(words.label)
+    return replace(words, label=label, headline=words.headline and marked(words.headline))
