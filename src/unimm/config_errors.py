@@ -13,8 +13,10 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from unimm.registry import nearest
+from unimm.registry import Registry, metrics, nearest
 from unimm.schema import COMPONENTS, RunConfig, StageConfig
+
+METRICS = ("evaluation", "metrics")
 
 
 class ConfigError(ValueError):
@@ -57,7 +59,7 @@ def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], con
 def _unknown(loc: tuple[int | str, ...], key: str, content: Mapping[str, Any]) -> str:
     leaf = str(loc[-1])
     owner, fields = _fields(loc[:-1], content)
-    reader = _reader(leaf, str(loc[0]))
+    reader = None if loc[:2] == METRICS else _reader(leaf, str(loc[0]))
     where = f"; {reader}" if reader else ""
     valid = _choices(leaf, fields) if fields else "it has no settings"
     return f"{key}: {owner} reads no {leaf!r}{where}; {valid}"
@@ -72,15 +74,21 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
         node = node[parent]  # type: ignore[index]
         if parent in COMPONENTS:
             owner = str(parent), node
+    if parents[:2] == METRICS and len(parents) > len(METRICS):
+        return _component("metric", metrics, node)
     if owner is not None:  # the innermost one: a mixture's parts hold sources of their own
         kind, choice = owner
-        name = choice if isinstance(choice, str) else str(choice["name"])
-        return f"{kind} {name}", list(COMPONENTS[kind].config_class(name).model_fields)
+        return _component(kind, COMPONENTS[kind], choice)
     if group == "stages":
         return f"stage {parents[1]}", list(StageConfig.model_fields)
     model = RunConfig.model_fields[group].annotation
     assert _is_section(model), "only sections hold unknown keys"
     return group, list(model.model_fields)
+
+
+def _component(kind: str, registry: Registry[Any], choice: Any) -> tuple[str, list[str]]:
+    name = choice if isinstance(choice, str) else str(choice["name"])
+    return f"{kind} {name}", list(registry.config_class(name).model_fields)
 
 
 def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:

@@ -32,6 +32,7 @@ from unimm.registry import Registry, backbones, encoders, heads, metrics, object
 
 STAGE_NAME = r"[A-Za-z0-9_-]+"
 NO_STAGES = ("averages", "figures", "samples")  # folders that every run has
+DEFAULT_METRICS = ("geneval", "distance", "clip_score", "diversity", "understanding")
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "encoder": encoders,
@@ -60,27 +61,40 @@ class Choice(Strict):
         return {"name": self.name, **self.config.model_dump()}
 
 
+def _choose(registry: Registry[Any], value: Any) -> Choice:
+    """A Choice of this registry from a name, or from a mapping with a name."""
+    if isinstance(value, Choice):
+        return value
+    settings = {"name": value} if isinstance(value, str) else value
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
+        raise ValueError(f"give a name, one of: {', '.join(registry.names())}")
+    name = settings["name"]
+    rest = {key: entry for key, entry in settings.items() if key != "name"}
+    return Choice(name=name, config=registry.config_class(name).model_validate(rest))
+
+
 def _chooser(registry: Registry[Any], optional: bool = False) -> BeforeValidator:
-    """Validator that turns a name, or a mapping with a name, into a Choice of this registry; an optional None stays."""
+    """Validator that makes a Choice of this registry; an optional None stays."""
+    return BeforeValidator(lambda value: None if optional and value is None else _choose(registry, value))
 
-    def choose(value: Any) -> Any:
-        if isinstance(value, Choice) or (optional and value is None):
-            return value
-        settings = {"name": value} if isinstance(value, str) else value
-        if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
-            raise ValueError(f"give a name, one of: {', '.join(registry.names())}")
-        name = settings["name"]
-        rest = {key: entry for key, entry in settings.items() if key != "name"}
-        return Choice(name=name, config=registry.config_class(name).model_validate(rest))
 
-    return BeforeValidator(choose)
+def _choose_metric(value: Any) -> str | Choice:
+    """A metric's name, or a Choice of one with settings of its own.
+
+    A name stays one, and settings that are the defaults are left out: so stored configurations compare equal however
+    they spell it, and metrics, whose imports take long, are not loaded before they score.
+    """
+    if isinstance(value, str):
+        metrics.check_name(value)
+        return value
+    choice = _choose(metrics, value)
+    return choice if choice.config.model_dump(exclude_defaults=True) else choice.name
 
 
 EncoderChoice = Annotated[Choice, _chooser(encoders)]
 HeadChoice = Annotated[Choice, _chooser(heads)]
-
-
 SourceChoice = Annotated[Choice, _chooser(sources)]
+MetricChoice = Annotated[str | Choice, BeforeValidator(_choose_metric)]
 
 
 class DataConfig(Strict):
@@ -161,7 +175,8 @@ class EvaluationConfig(Strict):
 
     ``combination_prompts`` prompts each of held-out and of seen combinations; ``diversity_prompts`` prompts a task
     with ``diversity_images`` images each; ``curve_prompts`` validation prompts a task for every snapshot;
-    ``reference_scenes`` real images for distances, and as many training images to look for copies of.
+    ``reference_scenes`` real images for distances, and as many training images to look for copies of. ``metrics`` are
+    names, or ``{name: clip_score, distractors: 4}`` where one has settings.
     """
 
     prompts_per_task: PositiveInt = 50
@@ -172,14 +187,7 @@ class EvaluationConfig(Strict):
     curve_prompts: PositiveInt = 25
     questions: PositiveInt = 300
     reference_scenes: PositiveInt = 1000
-    metrics: tuple[str, ...] = ("geneval", "distance", "clip_score", "diversity", "understanding")
-
-    @field_validator("metrics")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            metrics.check_name(name)
-        return names
+    metrics: tuple[MetricChoice, ...] = DEFAULT_METRICS
 
 
 class StageConfig(Strict):

@@ -43,11 +43,26 @@ def unimm(*arguments: str, env: dict[str, str]) -> str:
 
 def test_the_plugin_is_listed(environment: dict[str, str]) -> None:
     assert "coarse_pixels" in unimm("list", "encoders", env=environment)
+    assert "roughness" in unimm("list", "metrics", env=environment)
 
 
 def test_an_arm_with_the_plugin_trains_samples_and_scores(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = ["run", "ablations/vae_fm.yaml", "encoder=coarse_pixels", "encoder.patch=2", "profile=tiny"]
+    arguments += ["evaluation.metrics=[geneval,{name:roughness,apart:2}]"]
     unimm(*arguments, "--out", str(tmp_path / "run"), env=environment)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["config"]["encoder"] == {"name": "coarse_pixels", "patch": 2}
     assert "geneval/overall" in result["ceilings"]["decoder"]
+    assert result["config"]["evaluation"]["metrics"] == ["geneval", {"name": "roughness", "apart": 2}]
+    assert next(score for score in result["scores"] if score["name"] == "roughness")["protocol"] == {"apart": 2}
+
+
+def test_a_page_names_the_plugins_score_where_the_plugin_is_not_installed(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    arguments = ["run", "ablations/vae_fm.yaml", "profile=tiny", "evaluation.metrics=[geneval,roughness]"]
+    unimm(*arguments, "--out", str(tmp_path / "run"), env=environment)
+    page = tmp_path / "run" / "report.md"
+    page.unlink()
+    unimm("report", str(tmp_path / "run"), env={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    assert "| Texture (in levels of 255) | roughness of rows (lower is better) |" in page.read_text()

@@ -27,7 +27,7 @@ from unimm.evaluation.suite import build_metrics, score_all
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import World
-from unimm.schema import EvaluationConfig
+from unimm.schema import DEFAULT_METRICS
 
 REFERENCE_SCENES = 1000
 ENOUGH_FOR_DIVERSITY = 8
@@ -61,7 +61,7 @@ def score_folder(
     judges: list[tuple[str, Metric]] = [
         (f"detector {detector.name}", Detected(Detected.Config(), detector, results)) for detector in detectors
     ]
-    names = metrics if metrics is not None else () if judges else EvaluationConfig().metrics
+    names = metrics if metrics is not None else () if judges else DEFAULT_METRICS
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
     evidence = read_evidence(images, prompts, images_per_prompt)
     if SQUARE & set(names) or any(isinstance(detector, Scenes) for detector in detectors):

@@ -12,10 +12,12 @@ from torch import Tensor
 from unimm.encoders.clip import clip_tokens, load_clip
 from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed, evaluator
+from unimm.evaluation.suite import build_metrics
 from unimm.evaluation.words import BUILT_IN
 from unimm.foundation.folder import Foundation
 from unimm.scenes.render import render
 from unimm.scenes.stream import scene_sample
+from unimm.schema import EvaluationConfig
 
 COUNT = 40
 
@@ -53,6 +55,16 @@ def test_scores_are_open_clips_cosines(name, part, foundation, evidence, scores)
     assert scores[name].value == pytest.approx(float(expected.mean()), abs=1e-3)
     assert scores[name].items == pytest.approx(expected.tolist(), abs=1e-3)
     assert scores[name].n == COUNT
+
+
+def test_settings_of_a_run_reach_the_metric_and_stand_in_its_protocol(foundation, evidence) -> None:
+    chosen = EvaluationConfig.model_validate({"metrics": [{"name": "clip_score", "distractors": 4}]}).metrics
+    few = Evidence(images=evidence.images[:8], captions=evidence.captions[:8])
+    (metric,) = build_metrics(chosen, foundation)
+    found = {score.name: score.protocol for score in metric.score(few)}
+    assert found["r_precision/a"]["distractors"] == 4 and found["r_precision/a"]["chance"] == 0.2
+    (metric,) = build_metrics(["clip_score"], foundation)
+    assert not any(score.name.startswith("r_precision") for score in metric.score(few)), "nine need ten prompts"
 
 
 def test_the_targets_score_is_named_and_shown_as_a_diagnostic(foundation, scores) -> None:

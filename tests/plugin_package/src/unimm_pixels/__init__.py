@@ -1,9 +1,9 @@
-"""Pixels as the target: small patches of a downsampled image, and their enlargement as the decoder."""
+"""Pixels as the target: small patches of a downsampled image, their enlargement as the decoder, and a metric for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -12,6 +12,8 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder, Encoder, LatentSpec
 from unimm.encoders.vae import patchify, unpatchify
+from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.words import Words
 from unimm.noise import NoiseSource
 
 
@@ -53,3 +55,32 @@ class Pixels(Encoder):
 
     def latent_spec(self) -> LatentSpec:
         return LatentSpec(16, 3 * self.config.patch**2, (4, 4), f"pixels-{self.config.patch}")
+
+
+class Roughness(Metric):
+    """Mean difference of pixels in a row, which enlarged patches add to at their edges."""
+
+    class Config(ComponentConfig):
+        """``apart``: how many pixels a pair is from each other."""
+
+        apart: int = Field(1, ge=1)
+
+    needs = frozenset({"images"})
+    words: ClassVar = {
+        "roughness": Words(
+            group="Texture (in levels of 255)",
+            label="roughness of rows",
+            short="roughness",
+            better="lower",
+            headline="roughness (levels)",
+        )
+    }
+
+    def __init__(self, config: Config, foundation: Any) -> None:
+        self.config = config
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None
+        apart, images = self.config.apart, evidence.images.float()
+        items = (images[..., apart:] - images[..., :-apart]).abs().flatten(1).mean(dim=1).tolist()
+        return [Score("roughness", sum(items) / len(items), len(items), {"apart": apart}, items)]
