@@ -1,6 +1,7 @@
-"""Questions about test images, and one-word answers: the likeliest of the answers that a question could have had.
+"""Understanding of test images, asked of the backbone: one-word questions, and descriptions in full.
 
-The backbone describes test images in full, as it learned to in its understanding stage: greedy, with a cache.
+A question is answered by the likeliest of the answers that it could have had; a description is written greedily, as
+the backbone learned to in its understanding stage.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from unimm.components import Backbone, Inputs
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.metric import Answered
 from unimm.scenes.questions import KINDS, Question, ask
+
+REQUEST = "describe the image ."
+LONGEST = 110  # tokens; the longest true descriptions have about 100
 
 
 def questions_for(data: SceneSet, count: int) -> list[tuple[int, Question]]:
@@ -72,10 +76,6 @@ def first_tokens(backbone: Backbone, choices: list[str]) -> list[int]:
             "token does not tell them apart: leave understanding out of evaluation.metrics, or use another backbone"
         )
     return first
-
-
-REQUEST = "describe the image ."
-LONGEST = 110  # tokens; the longest true descriptions have about 100
 
 
 @torch.inference_mode()

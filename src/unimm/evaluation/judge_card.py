@@ -2,11 +2,10 @@
 
 A score by the scenes' judge holds the judge's mistakes as well as the model's, and if it errs more on one encoder's
 images than on another's, arms seem to differ that do not. So real scenes are judged as rendered, as the run's encoder
-and decoder give them back, and damaged. An object's reading is the most certain detection whose centre lies in its
-box; objects never touch, so that no detection has two of them. What is lost on reconstructions is the judge's loss and
-the decoder's together: clean and damaged images show how much of it the judge alone can explain.
-
-Damage to images of known strength: what the judge's card and the tests of every metric try them on.
+and decoder give them back, and damaged by blur and noise of known strength (which tests of metrics use as well). An
+object's reading is the most certain detection whose centre lies in its box; objects never touch, so that no detection
+has two of them. What is lost on reconstructions is the judge's loss and the decoder's together: clean and damaged
+images show how much of it the judge alone can explain.
 """
 
 from __future__ import annotations
@@ -26,6 +25,11 @@ from unimm.evaluation.metrics.geneval import find_objects
 from unimm.scenes.judge import Detection
 from unimm.scenes.world import Item, Scene, World
 
+NOTHING = "nothing"
+IMAGES = 240
+# Shares of the width and of the range: the lighter ones should cost a sound judge little, the heavier ones a lot.
+BLURS, NOISES = (1 / 32, 1 / 16), (0.1, 0.2)
+
 
 def blur(images: UInt8[Tensor, "m 3 h w"], strength: float) -> UInt8[Tensor, "m 3 h w"]:
     """A Gaussian blur whose deviation is that share of the width."""
@@ -38,12 +42,6 @@ def noise(images: UInt8[Tensor, "m 3 h w"], strength: float) -> UInt8[Tensor, "m
     """Gaussian noise whose deviation is that share of the range; the same values for images of the same shape."""
     drawn = np.random.default_rng(0).normal(0, 255 * strength, tuple(images.shape))
     return torch.from_numpy((images.numpy() + drawn).clip(0, 255).round().astype(np.uint8))
-
-
-NOTHING = "nothing"
-IMAGES = 240
-# Shares of the width and of the range: the lighter ones should cost a sound judge little, the heavier ones a lot.
-BLURS, NOISES = (1 / 32, 1 / 16), (0.1, 0.2)
 
 
 class ConfusionMatrix(NamedTuple):

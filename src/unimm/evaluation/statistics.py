@@ -1,6 +1,6 @@
-"""Distances between two sets of features, in float64: the Fréchet distance, the kernel distance, and their small print.
+"""Statistics of images' features and of scores: distances, diversity, and standard errors, in float64.
 
-The Fréchet distance of the two sets' Gaussians (Heusel et al. 2017) is
+Distances of two sets of features. The Fréchet distance of the sets' Gaussians (Heusel et al. 2017) is
 
     |mean_x - mean_y|^2 + tr S_x + tr S_y - 2 tr (S_x S_y)^(1/2),   tr (S_x S_y)^(1/2) = ||X_c Y_c^T||_*
 
@@ -9,20 +9,16 @@ samples than dimensions, where the square root of a singular product is not. The
 samples, by an amount that depends on the covariance; the kernel distance (Binkowski et al. 2018), an unbiased estimate
 of the squared MMD, is not. Neither is to be bootstrapped over images: duplicates add the bias a second time.
 
-Diversity of images in a feature space: the Vendi score within prompts, density and coverage against real images.
+Diversity. The Vendi score (Friedman and Dieng 2023) of a kernel matrix K with ones on its diagonal is the effective
+number of different images, exp(-sum l log l) over the eigenvalues l of K / n: 1 for n identical images, n for n
+orthogonal ones. The kernel here is the cosine of features less the mean of a reference, the same for every arm: without
+that, pooled features all point one way and every set looks alike. The score grows with n, so K images of each prompt
+are compared with K of another arm. Density and coverage are those of Naeem et al. 2020; both reward a copy of the
+training set. An arm that is deterministic by construction has the least diversity there is, which is an exact fact
+(`identical_images`) and no estimate.
 
-The Vendi score (Friedman and Dieng 2023) of a kernel matrix K with ones on its diagonal is the effective number of
-different images, exp(-sum l log l) over the eigenvalues l of K / n: 1 for n identical images, n for n orthogonal ones.
-The kernel here is the cosine of features less the mean of a reference, the same for every arm: without that, pooled
-features all point one way and every set looks alike. The score grows with n, so K images of each prompt are compared
-with K of another arm. Density and coverage are those of Naeem et al. 2020; both reward a copy of the training set.
-
-An arm that is deterministic by construction has the least diversity there is. That is an exact fact, which
-`identical_images` states, and no estimate.
-
-Standard errors over prompts: images of one prompt are no independent measurements.
-
-A mean, or a mean of K parts' means (as GenEval's overall score is), is a sum of what each image contributes to it,
+Standard errors are over prompts, since images of one prompt are no independent measurements. A mean, or a mean of K
+parts' means (as GenEval's overall score is), is a sum of what each image contributes to it,
 
     u_i = sum over the parts k that image i belongs to of (x_ki - mean_k) / (K n_k),
 
@@ -45,6 +41,8 @@ from torch import Tensor
 
 BIASED_BELOW = 10  # samples per dimension
 BLOCK = 1024  # rows of a kernel matrix that are in memory at a time
+IMAGES_PER_PROMPT = 8
+NEIGHBOURS = 5
 
 
 def frechet_distance(features: Float64[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"]) -> float:
@@ -140,10 +138,6 @@ def _kernel(products: Float64[np.ndarray, "*shape"], d: int) -> Float64[np.ndarr
 def _kernel_sum(left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "m d"]) -> float:
     blocks = (left[begin : begin + BLOCK] @ right.T for begin in range(0, len(left), BLOCK))
     return float(sum(_kernel(block, left.shape[1]).sum() for block in blocks))
-
-
-IMAGES_PER_PROMPT = 8
-NEIGHBOURS = 5
 
 
 class Vendi(NamedTuple):

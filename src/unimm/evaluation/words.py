@@ -17,6 +17,30 @@ Better = Literal["higher", "lower"]
 LOWER = "lower is better"
 OTHER = "Other scores"
 
+_GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+_ATOMS = ("object", "shape", "colour", "count", "relation")
+_ABILITIES = ("exists", "count", "colour", "relation")
+_FACTORS = ("place", "size", "colour")
+_SOURCES = {
+    "latents": "latents' noise",
+    "decoder": "decoder's noise",
+    "seeds": "seeds",
+}
+
+_TASKS_GROUP = "GenEval tasks (fraction of images correct)"
+_ATOMS_GROUP = "Atoms (fraction of single facts correct)"
+_LONG_TASKS_GROUP = "GenEval tasks in the wording of long captions (fraction of images correct)"
+_LONG_ATOMS_GROUP = "Atoms in the wording of long captions (fraction of single facts correct)"
+_IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
+_COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
+_DIVERSITY_GROUP = (
+    "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
+)
+_COPIES_GROUP = "Copies (fraction of images; nearer to training images than to unseen ones: 0.5 by chance)"
+_BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
+_DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
+_ANSWERS_GROUP = "Understanding (fraction of answers correct)"
+
 
 @dataclass(frozen=True)
 class Words:
@@ -52,31 +76,6 @@ class Words:
     def lower_is_better(self) -> bool:
         """Whether a smaller value is the better one."""
         return self.better == "lower"
-
-
-_GENEVAL = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
-_ATOMS = ("object", "shape", "colour", "count", "relation")
-_ABILITIES = ("exists", "count", "colour", "relation")
-_FACTORS = ("place", "size", "colour")
-_SOURCES = {
-    "latents": "latents' noise",
-    "decoder": "decoder's noise",
-    "seeds": "seeds",
-}
-
-_TASKS_GROUP = "GenEval tasks (fraction of images correct)"
-_ATOMS_GROUP = "Atoms (fraction of single facts correct)"
-_LONG_TASKS_GROUP = "GenEval tasks in the wording of long captions (fraction of images correct)"
-_LONG_ATOMS_GROUP = "Atoms in the wording of long captions (fraction of single facts correct)"
-_IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
-_COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
-_DIVERSITY_GROUP = (
-    "Diversity of one prompt's images (what varies: its measure; entropy and coverage are 1 for the world itself)"
-)
-_COPIES_GROUP = "Copies (fraction of images; nearer to training images than to unseen ones: 0.5 by chance)"
-_BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
-_DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
-_ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 
 
 def _diversity(source: str, varied: str) -> dict[str, Words]:

@@ -1,13 +1,12 @@
-"""What a detector is, and which of its objects GenEval counts for a prompt.
+"""What a detector is, which of its objects GenEval counts for a prompt, and the scores by it.
 
 The selection follows ``evaluation/evaluate_images.py`` of djghosh13/geneval: per class, boxes strictly above the
 confidence threshold (a higher one for counting prompts), the 16 most confident of them, then without boxes that
 overlap a more confident one (off in the official defaults).
 
-GenEval's scores of images by any detector, under the detector's name: two detectors give two sets of scores.
-
-Overall is the official one, the unweighted mean of the tasks. Beside it stand the two other averages that are sometimes
-called GenEval: the share of all images that are correct, and that of prompts with at least one correct image.
+Scores carry the detector's name: two detectors give two sets of them. Overall is the official one, the unweighted mean
+of the tasks. Beside it stand the two other averages that are sometimes called GenEval: the share of all images that are
+correct, and that of prompts with at least one correct image.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
 
 MAX_OBJECTS = 16
+BATCH = 16
 
 
 class Thresholds(ComponentConfig):
@@ -102,9 +102,6 @@ def check_images(images: Tensor) -> None:
     """Raise ValueError unless the images are uint8 [B, 3, H, W]."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"detectors read uint8 images [B, 3, H, W], not {images.dtype} {list(images.shape)}")
-
-
-BATCH = 16
 
 
 class Detected(Metric):

@@ -1,8 +1,7 @@
 """Detectors that find instances first and name their colours afterwards with CLIP: all but the scenes' judge.
 
-GenEval's class names for the labels of detectors trained on COCO, whose spelling differs between releases.
-
-Weights through ``transformers``, whole or not at all: the library would fill gaps with random numbers.
+Their labels are those of detectors trained on COCO, whose spelling differs between releases and from GenEval's class
+names. Weights come through ``transformers``, whole or not at all: the library would fill gaps with random numbers.
 """
 
 from __future__ import annotations
@@ -21,6 +20,20 @@ from unimm.component_config import ComponentConfig
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector, Thresholds, check_images
 from unimm.evaluation.detectors.colours import ColourClassifier
 from unimm.evaluation.geneval.prompts import OBJECT_NAMES
+
+# GenEval renames three of COCO's classes; the other six are darknet's spelling, which Hugging Face label files share.
+RENAMED = {
+    "mouse": "computer mouse",
+    "remote": "tv remote",
+    "keyboard": "computer keyboard",
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+SHOWN = 5
 
 
 class Instance(NamedTuple):
@@ -79,20 +92,6 @@ def _strongest(instances: Sequence[Instance], above: float) -> list[Instance]:
     return [instance for own in by_class.values() for instance in own[:MAX_OBJECTS]]
 
 
-# GenEval renames three of COCO's classes; the other six are darknet's spelling, which Hugging Face label files share.
-RENAMED = {
-    "mouse": "computer mouse",
-    "remote": "tv remote",
-    "keyboard": "computer keyboard",
-    "motorbike": "motorcycle",
-    "aeroplane": "airplane",
-    "sofa": "couch",
-    "pottedplant": "potted plant",
-    "diningtable": "dining table",
-    "tvmonitor": "tv",
-}
-
-
 def geneval_names(labels: Iterable[str]) -> list[str]:
     """The labels with GenEval's names for them, in order.
 
@@ -103,9 +102,6 @@ def geneval_names(labels: Iterable[str]) -> list[str]:
     if missing:
         raise ValueError(f"the detector has no label for {', '.join(missing)}: give one that was trained on COCO")
     return names
-
-
-SHOWN = 5
 
 
 @contextmanager

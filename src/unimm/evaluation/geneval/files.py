@@ -1,16 +1,13 @@
-"""GenEval's prompt metadata and image folder, in the official formats.
+"""GenEval's files in the official formats: prompt metadata, folders of images, results and their summary.
 
 Metadata is JSONL with ``{tag, include, (exclude), prompt}`` a line. Images lie in ``<DIR>/{index:05d}/samples/*.png``
 beside their prompt's ``metadata.jsonl`` (``generation/diffusers_generate.py`` of djghosh13/geneval), so that the
 official evaluator reads what we write and we read what its users wrote.
 
-GenEval's rules and its way to average them: the mean of each task, then the unweighted mean of the tasks.
-
-GenEval's results file and its summary, exchangeable with the official ``summary_scores.py``.
-
-One JSON line an image with ``filename, tag, prompt, correct, reason, metadata, details``; metadata and details are
-JSON *strings*, as ``evaluation/evaluate_images.py`` of djghosh13/geneval writes them: the official summary groups by
-the metadata string and fails on an object.
+Results have one JSON line an image with ``filename, tag, prompt, correct, reason, metadata, details``; metadata and
+details are JSON *strings*, as ``evaluation/evaluate_images.py`` writes them: the official ``summary_scores.py`` groups
+by the metadata string and fails on an object. The summary is GenEval's: the mean of each task, then the unweighted mean
+of the tasks.
 """
 
 from __future__ import annotations
@@ -41,6 +38,7 @@ OFFICIAL_KEYS = ("tag", "include", "exclude", "prompt")
 OPAQUE = ("RGB", "L", "1")
 EIGHT_BIT = (*OPAQUE, "RGBA", "LA", "P")
 SHOWN = 10
+__all__ = ["compute_iou", "evaluate_image", "relative_position", "task_scores"]
 
 
 class Excluded(BaseModel):
@@ -213,9 +211,6 @@ def _check_same_prompt(path: Path, metadata: Metadata) -> None:
 
 def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
-__all__ = ["compute_iou", "evaluate_image", "relative_position", "task_scores"]
 
 
 def task_scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -1,18 +1,17 @@
-"""CLIP score through `torchmetrics`, with the foundation's independent open_clip evaluators.
+"""CLIP score and R-precision by the foundation's independent open_clip evaluators.
 
-100 x cosine of image and text embeddings, averaged over images (Hessel et al. 2021, without the factor 2.5). The
-evaluators were trained on other scenes than the CLIP that arms predict, with other architectures; one whose weights are
-that CLIP's is refused. The target CLIP's own cosine is given as ``bias/clip_score/target`` and is no score: arms that
-predict its features, and the decoder that is conditioned on them, are trained to please it, so that
+The CLIP score, through `torchmetrics`, is 100 x cosine of image and text embeddings, averaged over images (Hessel et
+al. 2021, without the factor 2.5). R-precision is how often an image lies closer to its own prompt than to every one of
+R distractors (Xu et al. 2018): unlike a mean cosine it does not move with the tone of all images, and its chance level
+1 / (R + 1) is known. The distractors depend on the prompt's number only, so that every arm meets the same.
+
+The evaluators were trained on other scenes than the CLIP that arms predict, with other architectures; one whose weights
+are that CLIP's is refused. The target CLIP's own cosine is given as ``bias/clip_score/target`` and is no score: arms
+that predict its features, and the decoder that is conditioned on them, are trained to please it, so that
 
     bias = (CLIP arm - VAE arm) by the target - (CLIP arm - VAE arm) by an independent evaluator
 
 says how far such a score would flatter them.
-
-R-precision: how often an image lies closer to its own prompt than to every one of R distractors (Xu et al. 2018).
-
-Unlike a mean cosine, it does not move with the tone of all images, and its chance level 1 / (R + 1) is known. The
-distractors depend on the seed and the prompt's number only, so that every arm meets the same.
 """
 
 from __future__ import annotations
@@ -40,6 +39,10 @@ from unimm.evaluation.statistics import clustered
 from unimm.foundation.folder import Foundation
 
 DISTRACTORS = 99
+BATCH = 256
+SHOWN = 5
+EVALUATORS = ("a", "b")
+WEIGHTS = "open_clip_model.safetensors"
 
 
 class Retrieval(NamedTuple):
@@ -83,12 +86,6 @@ def _distractors(own: int, prompts: int, number: int, seed: int) -> Int64[np.nda
 
 def _normalised(rows: Float64[np.ndarray, "n e"]) -> Float64[np.ndarray, "n e"]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-BATCH = 256
-SHOWN = 5
-EVALUATORS = ("a", "b")
-WEIGHTS = "open_clip_model.safetensors"
 
 
 class OpenClipAdapter(nn.Module):

@@ -1,21 +1,19 @@
-"""Distances of generated to real images in the foundation's own features, and how many of the real ones they cover.
+"""Distances of generated to real images in the foundation's own features, how many real ones they cover, and copies.
 
 The distances are called FD and KD, never FID and KID: only Inception features make those
 (`unimm.evaluation.metrics.fid`). Below n = 10 d the Fréchet distance is biased upwards; the protocol then says so and
 states the bias that two sets of that size would have by chance. Density and coverage (Naeem et al. 2020) tell apart
 what one distance mixes: how close images are to real ones, and how many kinds of real ones are among them; both depend
-on the numbers of images, and both reward copies of training images, which are looked for as well.
+on the numbers of images.
+
+All of these reward a model that plays back its training images, so copies are looked for as well. The two-sample test
+of Meehan et al. (2020) needs no threshold: of equally many training images and images that training never saw, which
+is nearer? Of an image that copies neither, either is as likely (0.5); a share above that of real images of the same
+prompts means copying. A sample of the training set stands for it, so that copies of the rest are seen only in part.
 
 Standard errors leave out groups of prompts (`unimm.evaluation.statistics.group_jackknife`), never single images. A
 prompt is here one entry of the test and its images, which stand together. A small world asks the same text several
 times; to leave out a text everywhere would take a kind of image out of the set, which no other draw of prompts does.
-
-Whether images are copies: of what was trained on, or of one another.
-
-Distances, density and coverage all reward a model that plays back its training images. The two-sample test of Meehan
-et al. (2020) for that needs no threshold: of equally many training images and images that training never saw, which is
-nearer? Of an image that copies neither, either is as likely (0.5); a share above that of real images of the same
-prompts means copying. A sample of the training set stands for it, so that copies of the rest are seen only in part.
 """
 
 from __future__ import annotations
@@ -49,6 +47,9 @@ from unimm.evaluation.statistics import (
 )
 from unimm.foundation.folder import Foundation
 
+BATCH = 256
+JACKKNIFE = "jackknife over shuffled groups of the test's prompts"
+
 
 def nearer_training(
     features: Float64[np.ndarray, "n d"], training: Float64[np.ndarray, "t d"], unseen: Float64[np.ndarray, "u d"]
@@ -66,10 +67,6 @@ def identical_to_others(images: UInt8[Tensor, "m 3 h w"], prompts: Sequence[str]
     for content, prompt in zip(shown, prompts, strict=True):
         prompts_of.setdefault(content, set()).add(prompt)
     return [float(len(prompts_of[content]) > 1) for content in shown]
-
-
-BATCH = 256
-JACKKNIFE = "jackknife over shuffled groups of the test's prompts"
 
 
 @torch.inference_mode()

@@ -1,16 +1,13 @@
 """Diversity of the images of one prompt, wherever it comes from: the noise of the latents, of the decoder, or both.
 
-Three views (statistics in `unimm.evaluation.statistics`): entropy and coverage of what the prompt
-leaves open, among correct images and relative to the world's own scenes; the Vendi score of all images; and, exactly,
-whether all images of every prompt are equal bit by bit, which a deterministic arm's must be when only the noise of
-its latents changes.
-
-Diversity among correct images, exactly: how the factors vary that a prompt leaves open, against the true prior.
+Three views: entropy and coverage of what the prompt leaves open, among correct images and relative to the world's own
+scenes; the Vendi score of all images (`unimm.evaluation.statistics`); and, exactly, whether all images of every prompt
+are equal bit by bit, which a deterministic arm's must be when only the noise of its latents changes.
 
 "a photo of a red circle" leaves open where the circle stands and how large it is; "two squares" their colours as well.
-The scenes' generator (`unimm.scenes.stream.compose`) gives the prior of these factors for every kind of prompt. For
-each object and factor the entropy and the number of distinct values among a prompt's n correct images are divided by
-what n scenes from the prior have on average:
+The scenes' generator (`unimm.scenes.stream.compose`) gives the true prior of these factors for every kind of prompt.
+For each object and factor the entropy and the number of distinct values among a prompt's n correct images are divided
+by what n scenes from the prior have on average:
 
     E[entropy] = sum_v sum_c Binomial(c; n, p_v) (-c/n log c/n),   E[distinct] = sum_v 1 - (1 - p_v)^n
 

@@ -1,13 +1,10 @@
-"""FID as a metric, by name only: ``unimm score IMAGES --prompts FILE --metrics fid --reference FOLDER``.
+"""FID: the Fréchet distance of Inception features, with `clean-fid`'s resizing and network (Parmar et al. 2022).
 
-The user supplies the Inception network (`unimm.evaluation.metrics.fid` says which file) in the folder that
-``$UNIMM_INCEPTION`` names, else in ``inception/`` of the cache.
-
-FID proper: the Fréchet distance of Inception features, with `clean-fid`'s resizing and network (Parmar et al. 2022).
-
-Only this may be called FID. The network is a file that the user supplies: nothing is downloaded, and its hash is
-checked, because an interrupted transfer leaves a file that loads as something else. With 2048 features the distance
-is biased upwards below some 20 000 images; the result says so.
+Only this may be called FID. It runs by name only, as in ``unimm score IMAGES --prompts FILE --metrics fid --reference
+FOLDER``. The network is a file that the user supplies (`load_inception` says which), in the folder that
+``$UNIMM_INCEPTION`` names, else in ``inception/`` of the cache: nothing is downloaded, and its hash is checked, because
+an interrupted transfer leaves a file that loads as something else. With 2048 features the distance is biased upwards
+below some 20 000 images; the result says so.
 """
 
 from __future__ import annotations

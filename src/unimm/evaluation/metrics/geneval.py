@@ -1,23 +1,19 @@
-"""GenEval-style score and atoms of a set of images, by the scenes' judge.
+"""GenEval-style scores and atoms of a set of images, by the scenes' judge: of short prompts and of long ones.
 
 An image counts as a failure when nothing is found on it; none is ever dropped. Overall is GenEval's: the unweighted
 mean of the task means. Each atom is averaged over the prompts it applies to; atoms/overall is the mean of the atoms.
 Prompts of other tags than GenEval's six get a score of their own and stay out of overall; those of combinations that
 training holds out or shows get a second one, under the rule by which they are held out (`unimm.scenes.combinations`).
 
-Before it scores, the judge must recognise every one of a few clean renders: a judge that fails its self-test (another
-numerical library, a broken world) stops scoring instead of lowering everybody's numbers.
+Long prompts (`unimm.scenes.long_prompts`) name much that the short ones leave open. Judged are only the facts of the
+short prompt, by the same judge and rules, so that a difference between ``geneval/*`` and ``geneval_long/*`` is one of
+wording. Nothing here says whether places, sizes or the background were followed.
 
-Images that were saved the wrong way round: inverted, or with red and blue exchanged.
-
-A bug in somebody's exporter then looks like a bad model. It gives itself away: undoing it makes the colours that the
-prompts name right, which chance does not. A model that is merely bad gets them wrong either way.
-
-The GenEval-style score and the atoms of images drawn from long prompts: `unimm.scenes.long_prompts`.
-
-Long prompts name much that the short ones leave open. Judged are only the facts of the short prompt, by the same judge
-and rules, so that a difference between ``geneval/*`` and ``geneval_long/*`` is one of wording. Nothing here says
-whether places, sizes or the background were followed.
+Two checks come before any score. The judge must recognise every one of a few clean renders: one that fails (another
+numerical library, a broken world) stops scoring instead of lowering everybody's numbers. And images that were saved
+inverted or with red and blue exchanged, which would look like a bad model, are refused. The mistake gives itself away:
+undoing it makes the colours that the prompts name right, which chance does not, and a model that is merely bad gets
+them wrong either way.
 """
 
 from __future__ import annotations
@@ -51,6 +47,9 @@ MISTAKES: dict[str, Callable[[Tensor], Tensor]] = {
     "inverted (255 minus the image)": lambda images: 255 - images,
     "with red and blue exchanged": lambda images: images.flip(1),
 }
+SHOWN = 5
+ATOMS = ("object", "shape", "colour", "count", "relation")
+WORDING = "long captions of test scenes that fulfil the short prompts; judged on the short prompts' facts"
 
 
 def refuse_inverted(images: UInt8[Tensor, "m 3 h w"], prompts: Sequence[Metadata], world: World) -> None:
@@ -84,10 +83,6 @@ def _colours(images: UInt8[Tensor, "m 3 h w"], prompts: Sequence[Metadata], worl
     arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
     found = (detect(np.ascontiguousarray(image), world) for image in arrays)
     return np.array([atoms(seen, prompt)["colour"] for seen, prompt in zip(found, prompts, strict=True)])
-
-
-SHOWN = 5
-ATOMS = ("object", "shape", "colour", "count", "relation")
 
 
 class Judged(NamedTuple):
@@ -216,9 +211,6 @@ def _atoms(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any])
         error = clustered_mean([score.items or () for score in scores], prompts)
         scores.append(Score("atoms/overall", value, sum(row.tag in FAMILIES for row in rows), mean_of, stderr=error))
     return scores
-
-
-WORDING = "long captions of test scenes that fulfil the short prompts; judged on the short prompts' facts"
 
 
 class LongGenEvalStyle(Metric):

@@ -1,20 +1,18 @@
-"""Understanding: the share of one-word questions about test images that were answered correctly, by kind of question,
-and how true whole descriptions of images are (`unimm.evaluation.metrics.understanding`), where there are any.
+"""Understanding: one-word answers and whole descriptions of test images, and what generation training did to them.
 
-Overall is the mean of the kinds of question. Chance (one over the number of possible answers) stands in the protocol;
-the floor that matters, the same backbone shown a blank image, comes from scoring blind answers with this metric too.
+Answers are scored by kind of question; overall is the mean of the kinds. Chance (one over the number of possible
+answers) stands in the protocol; the floor that matters, the same backbone shown a blank image, comes from scoring blind
+answers with this metric too.
 
-What a description of a scene states, and how much of it is true: the grammar of long captions read backwards.
+A description is read by the grammar of long captions backwards. Its facts are objects (size, colour, shape, place) and
+relations between coloured shapes. It may name a scene's relations in any order and need not name all of them, so that
+for relations only the share of stated ones that hold is known; objects are all to be named once, so that they have an
+F1.
 
-Facts are objects (size, colour, shape, place) and relations between coloured shapes. A description may name a scene's
-relations in any order and need not name all of them, so that for relations only the share of stated ones that hold is
-known; objects are all to be named once, so that they have an F1.
-
-What generation training did to understanding: the same questions answered before it and after it.
-
-Answers pair by question, so that the effect, after minus before, hangs on the questions whose answer flipped only. With
-n questions, of which ``gained`` became right and ``lost`` became wrong, its interval is that of Agresti and Min (2005):
-Wald's, with half a question added to each of the four outcomes,
+Retention compares the same questions answered before generation training and after it. Answers pair by question, so
+that the effect, after minus before, hangs on the questions whose answer flipped only. With n questions, of which
+``gained`` became right and ``lost`` became wrong, its interval is that of Agresti and Min (2005): Wald's, with half a
+question added to each of the four outcomes,
 
     d = (gained - lost) / (n + 2),   s^2 = (gained + lost + 1 - (gained - lost)^2 / (n + 2)) / (n + 2)^2,   d +- z s,
 
@@ -44,6 +42,7 @@ from unimm.scenes.world import RELATIONS, Scene
 
 _OBJECT = re.compile(r"\ban? (small|large) (\w+) (\w+) in the (\w+ \w+) of the image\b")
 _RELATION = re.compile(rf"\bthe (\w+) (\w+) is ({'|'.join(RELATIONS)}) the (\w+) (\w+)\b")
+LEVEL = 0.95
 
 
 class Stated(NamedTuple):
@@ -154,9 +153,6 @@ def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
         error = clustered(items, range(len(items)))
         scores.append(Score(f"descriptions/{kind}", value, len(own), protocol, items, error))
     return scores if descriptions else []
-
-
-LEVEL = 0.95
 
 
 class PairedChange(NamedTuple):
