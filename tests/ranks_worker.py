@@ -15,7 +15,7 @@ from unimm.arm import assemble, open_source
 from unimm.components import weights_hash
 from unimm.config import load
 from unimm.training.callbacks import MovingAverage
-from unimm.training.distributed import World, join
+from unimm.training.distributed import Ranks, join
 from unimm.training.fit import train
 
 ROOT = Path(__file__).parents[1]
@@ -35,14 +35,14 @@ class Another(MovingAverage):
     """An average beside the run's own, which every rank shows."""
 
 
-class Staying(World):
+class Staying(Ranks):
     """Ranks that stay after a training, since another one follows."""
 
     def leave(self, code: int = 0) -> None:
         pass
 
 
-def trained(case: Case, world: World) -> dict[str, Any]:
+def trained(case: Case, world: Ranks) -> dict[str, Any]:
     """Train; the hashes of weights and of another average as this rank has them."""
     out = Path(case.out)
     if world.first:
@@ -64,7 +64,7 @@ def trained(case: Case, world: World) -> dict[str, Any]:
 def main() -> None:
     cases = [Case(*entry) for entry in json.loads(Path(sys.argv[1]).read_text())]
     world = join(CPU)
-    staying = Staying(*(getattr(world, field.name) for field in fields(World)))
+    staying = Staying(*(getattr(world, field.name) for field in fields(Ranks)))
     seen = [staying.gather(trained(case, staying)) for case in cases]
     if world.first:
         Path(sys.argv[2]).write_text(json.dumps(seen))

@@ -136,13 +136,15 @@ def _present(result: Result, folder: Path) -> None:
 
 @app.command()
 def report(
-    path: Annotated[Path | None, typer.Argument(help="Folder of a run or of a study.", metavar="FOLDER")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder of a run, of a study or of a tuning.", metavar="FOLDER")
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two study folders to set side by side.", metavar="A B")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the comparison.", show_default="reports/A-and-B")] = None,
 ) -> None:
-    """Write the page of a run or of a study, or set two studies side by side."""
+    """Write the page of a run, a study or a tuning, or set two studies side by side."""
     with user_errors():
         if (path is None) == (compare is None):
             raise ValueError("give the folder of a run or of a study, or --compare A B")
@@ -158,10 +160,14 @@ def report(
             raise ValueError("--out is for --compare; a page is written into its own folder")
         from unimm.report import page
         from unimm.report.study import page as study_page
+        from unimm.report.study import tuning
+        from unimm.report.study.folder import is_tuning
         from unimm.runs.record import PLAN
 
-        writer = study_page if (path / PLAN).exists() else page
-        typer.echo(writer.write(path))
+        if not (path / PLAN).exists():
+            typer.echo(page.write(path))
+        else:
+            typer.echo((tuning if is_tuning(path) else study_page).write(path))
 
 
 app.command(cls=SeedsCommand)(sample)

@@ -9,14 +9,7 @@ import pytest
 from scipy import stats
 
 from unimm.analysis.claims import Claims
-from unimm.analysis.power import (
-    foresee,
-    half_width,
-    minimum_detectable_effect,
-    seeds_needed,
-    smallest_rank_p,
-    table,
-)
+from unimm.analysis.power import foresee, half_width, minimum_detectable_effect, seeds_needed, smallest_rank_p, table
 
 CORRECTED = 0.05 / 7
 MEASURED = {"text": "So.", "metric": "m", "direction": "higher", "budget": "flops", "smallest_effect": 0.1}

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from unimm.components import Decoder
 from unimm.config import load
 from unimm.files import START, WEIGHTS
+from unimm.noise import NoiseSource
+from unimm.runs import job
 from unimm.runs.run import Run, hand_over
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 CPU = torch.device("cpu")
+
+
+class Bytes(Decoder):
+    """Draws images of 0 to 255, as some libraries do."""
+
+    def __init__(self, side: int = 64, value: float = 128.0) -> None:
+        super().__init__()
+        self.side, self.value = side, value
+
+    def decode(self, latents: torch.Tensor, noise: NoiseSource, keys: Sequence[str]) -> torch.Tensor:
+        return torch.full((len(latents), 3, self.side, self.side), self.value)
 
 
 def run_of(arm: str, folder: Path) -> Run:
@@ -65,3 +80,19 @@ def test_what_an_earlier_stage_trained_goes_in_first(tmp_path: Path) -> None:
     arm = later.weights()
     assert torch.equal(arm.backbone.state_dict()[name.removeprefix("backbone.")], start[name])
     assert torch.equal(arm.backbone.queries, load_file(later.folder / WEIGHTS)["backbone.queries"])
+
+
+def test_a_metric_or_a_decoder_that_cannot_score_ends_a_run_before_it_leaves_anything(tmp_path: Path) -> None:
+    """Both are needed after training only, which would have been for nothing."""
+    config = load(ABLATIONS / "clip_mse.yaml", ["profile=tiny", "evaluation.metrics=[geneval,no_such_package:Metric]"])
+    with pytest.raises(ValueError, match="metrics: cannot load 'no_such_package:Metric'"):
+        job.run(config, tmp_path / "run")
+    run = Run(load(ABLATIONS / "clip_mse.yaml", ["profile=tiny"]), tmp_path / "run", CPU)
+    run.check()
+    run.arm.decoder = Bytes()
+    with pytest.raises(ValueError, match=r"Bytes.decode gives values from 128 to 128: images are in \[0, 1\]"):
+        run.check()
+    run.arm.decoder = Bytes(side=16, value=0.5)
+    with pytest.raises(ValueError, match="returns images of 16 pixels a side, and the run's have 64"):
+        run.check()
+    assert not (tmp_path / "run").exists()

@@ -18,7 +18,7 @@ from unimm.study import collect, launch, queue
 from unimm.study.layout import PlannedRun, lock_file, log_file, unit_folder
 from unimm.study.plan import PlannedArm, StudyPlan, config_hash
 from unimm.study.processes import Lock, is_held
-from unimm.study.queue import RunQueue, State, Step
+from unimm.study.queue import QueueStep, RunQueue, State
 from unimm.study.status import describe, read_states
 
 
@@ -208,11 +208,11 @@ def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:
     work = RunQueue(tmp_path, plan, None)
     holder = Lock(lock_file(tmp_path, PlannedRun("a", 0)))
     assert holder.acquire(wait=False)
-    assert work.work_one(pytest.fail) is Step.OTHERS_WORK
+    assert work.work_one(pytest.fail) is QueueStep.OTHERS_WORK
     holder.release()
     assert not is_held(holder.path)
     taken = []
-    assert work.work_one(lambda run, attempt, lock: taken.append((str(run), attempt))) is Step.WORKED
+    assert work.work_one(lambda run, attempt, lock: taken.append((str(run), attempt))) is QueueStep.WORKED
     assert taken == [("a/seed0", 1)]
 
 

@@ -18,7 +18,7 @@ from unimm.config_errors import ConfigError
 from unimm.runs import stages
 from unimm.runs.outcome import prepare
 from unimm.training.callbacks import StepCallback, StopOnSignals
-from unimm.training.distributed import ALONE, World, join, launcher, ranks_a_node
+from unimm.training.distributed import ALONE, Ranks, join, launcher, ranks_a_node
 from unimm.training.step_data import Share, shares
 from unimm.training.trainer import check_batch, check_questions
 
@@ -106,15 +106,15 @@ def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_size \(16\) cannot be cut into 3 equal micro-batches"):
         training(gradient_accumulation_steps=3)
     with pytest.raises(ValueError, match="=16 cannot be split over 3 ranks x 2 micro-batches: choose a multiple of 6"):
-        check_batch(training(gradient_accumulation_steps=2), World(0, 3))
+        check_batch(training(gradient_accumulation_steps=2), Ranks(0, 3))
     split = training(distributed="fsdp2")
     with pytest.raises(ValueError, match="among ranks, and there is one: start several with torchrun"):
         check_batch(split, ALONE)
     with pytest.raises(ValueError, match=r"every rank and micro-batch of a step \(4\), and some steps have 3"):
-        check_questions(split, MIX, World(0, 4), 3)
-    check_batch(split, World(0, 4))
-    check_questions(split, MIX, World(0, 4), 4)
-    check_questions(training(), MIX, World(0, 4), 0)
+        check_questions(split, MIX, Ranks(0, 4), 3)
+    check_batch(split, Ranks(0, 4))
+    check_questions(split, MIX, Ranks(0, 4), 4)
+    check_questions(training(), MIX, Ranks(0, 4), 0)
 
 
 def test_a_run_resumes_with_other_micro_batches(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_callbacks_act_after_the_last_micro_batch() -> None:
 
 
 def test_a_signal_to_any_rank_stops_this_one() -> None:
-    class Two(World):
+    class Two(Ranks):
         def sum(self, values: Any) -> list[float]:
             return [value + 1 for value in values]
 
@@ -153,7 +153,7 @@ def test_a_signal_to_any_rank_stops_this_one() -> None:
 
 
 def test_ranks_end_with_the_one_that_failed() -> None:
-    class Two(World):
+    class Two(Ranks):
         def sum(self, values: Any) -> list[float]:
             return [1.0]
 

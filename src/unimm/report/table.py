@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from unimm.evaluation.words import Glossary
-from unimm.runs.record import Result, Score
+from unimm.runs.record import Result, ScoreRecord
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def number(value: float | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def _shown(score: Score) -> str:
+def _shown(score: ScoreRecord) -> str:
     """A score's value, marked where so few images bias it."""
     return with_error(score.value, score.stderr) + (" (biased)" if score.protocol.get("biased") else "")
 

@@ -51,6 +51,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     arm, source = world.in_turns(lambda: this.arm), this.source
     with world.together():
         if world.first:
+            this.check()
             prepare(config, out, resume, overwrite)
     this.start()
     with world.together():
@@ -114,6 +115,7 @@ def score(folder: Path) -> Result:
     result = run.result
     if result.efficiency is None:
         raise ValueError(f"{folder} was written before runs noted their costs: run the arm again with --overwrite")
+    run.check()
     run.start()
     before = before_training(run)
     run.weights()

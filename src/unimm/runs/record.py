@@ -32,7 +32,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Score(_Record):
+class ScoreRecord(_Record):
     """One number, over how many items it was taken, and how; null if it could not be measured.
 
     `stderr` is its standard error over prompts or questions within this run, null where it was not taken.
@@ -192,7 +192,7 @@ class StageRecord(_Record):
     counts: Counts
     train_flops: float
     train_seconds: float | None
-    scores: list[Score]
+    scores: list[ScoreRecord]
     data: Data | None
 
 
@@ -207,7 +207,7 @@ class Result(_Record):
     settings: str
     device: str
     started: datetime
-    scores: list[Score]
+    scores: list[ScoreRecord]
     floors: dict[str, NamedScores]
     ceilings: dict[str, NamedScores]
     counts: Counts

@@ -24,9 +24,13 @@ from unimm.data.source import Source
 from unimm.devices import pick_device
 from unimm.encoders.token_decoder import DiffusionDecoder
 from unimm.encoders.vae import VaeDecoder
+from unimm.evaluation.metric import Metric
+from unimm.evaluation.suite import build_metrics
 from unimm.files import AVERAGES, START, WEIGHTS, replace
+from unimm.noise import NoiseSource
 from unimm.runs.record import CONFIG, RESULT, Result
 from unimm.schema import RunConfig
+from unimm.seam_checks import check_images
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
 OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
@@ -81,6 +85,32 @@ class Run:
             return Result.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """What scores the run."""
+        return build_metrics(self.config.evaluation.metrics, self.arm.foundation)
+
+    @torch.inference_mode()
+    def check(self) -> None:
+        """ValueError for metrics that cannot be built and for a decoder whose images cannot be scored.
+
+        Both are needed after training only: a mistake in either would cost the whole of it. One latent of zeros, which
+        is the mean of standardised ones, is decoded.
+        """
+        arm, resolution = self.arm, self.arm.foundation.resolution
+        self.metrics  # noqa: B018  built here, so that one that cannot be is found now
+        spec, decoder = arm.encoder.latent_spec(), arm.decoder.to(self.device)
+        latents = torch.zeros(1, spec.tokens, spec.channels, device=self.device)
+        images = decoder.decode(latents, NoiseSource(0, "check"), ["0"])
+        decoder.cpu()
+        check_images(decoder, images, 1)
+        if images.shape[-1] != resolution:
+            raise ValueError(
+                f"the decoder of encoder={self.config.encoder.name} returns images of {images.shape[-1]} pixels a "
+                f"side, and the run's have {resolution}: it has to return images of foundation.resolution "
+                "(docs/checkpoints.md)"
+            )
 
     @property
     def mix(self) -> Mix:

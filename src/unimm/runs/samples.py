@@ -25,7 +25,7 @@ SHEET = "samples/sheet.png"
 GRID = "samples/grid.json"
 COLUMNS = 6
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
 
 
 class Sample(BaseModel):
@@ -42,7 +42,7 @@ class Sample(BaseModel):
     file: str
     correct: bool
     index: int
-    box: Box | None = None
+    box: PixelBox | None = None
 
     @property
     def place(self) -> str | None:

@@ -39,7 +39,7 @@ from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
 from unimm.scenes.world import Scene, World
-from unimm.schema import EvaluationConfig, RunConfig
+from unimm.schema import EvaluationConfig
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Scored:
         """The scores, floors, ceilings, judge's card and words of result.json."""
         return {
             "scores": [
-                record.Score(name=s.name, value=s.value, n=s.n, stderr=s.stderr, protocol=record.plain(s.protocol))
+                record.ScoreRecord(
+                    name=s.name, value=s.value, n=s.n, stderr=s.stderr, protocol=record.plain(s.protocol)
+                )
                 for s in self.scores
             ],
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
@@ -121,13 +123,12 @@ def score_run(run: Run) -> Scored:
     """Sample, judge, measure. Evaluation noise has its own stream and does not depend on the training seed."""
     config, arm = run.config, run.arm
     settings, foundation = config.evaluation, arm.foundation
-    metrics = build_metrics(settings.metrics, foundation)
+    metrics = run.metrics
     prompts, keys = test_prompts(arm, settings)
     noise = NoiseSource(0, "evaluation")
     clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
-    check_size(config, images, foundation.resolution)
     long = LongTest.for_metrics(metrics, foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     answers, blind = answered(run)
@@ -168,15 +169,6 @@ def score_run(run: Run) -> Scored:
         seconds_per_image,
         own_words(metrics),
     )
-
-
-def check_size(config: RunConfig, images: Tensor, resolution: int) -> None:
-    """ValueError where a decoder of somebody else's draws another size than the real images have."""
-    if images.shape[-1] != resolution:
-        raise ValueError(
-            f"the decoder of encoder={config.encoder.name} returns images of {images.shape[-1]} pixels a side, and the "
-            f"run's have {resolution}: it has to return images of foundation.resolution (docs/checkpoints.md)"
-        )
 
 
 def training_images(run: Run) -> Tensor | None:

@@ -30,8 +30,8 @@ from unimm.training.callbacks import MovingAverage
 from unimm.training.fit import train
 
 DECAY = "training.ema_decay"
-Settings = dict[str, Value]
-Evaluate = Callable[[Settings], float | None]
+SamplingValues = dict[str, Value]
+Evaluate = Callable[[SamplingValues], float | None]
 
 
 class AnotherAverage(MovingAverage):
@@ -89,7 +89,7 @@ def _clear(out: Path) -> None:
         path.unlink()
 
 
-def choose(evaluate: Evaluate, own: Settings, options: Mapping[str, Sequence[Value]]) -> list[Evaluation]:
+def choose(evaluate: Evaluate, own: SamplingValues, options: Mapping[str, Sequence[Value]]) -> list[Evaluation]:
     """Every evaluation, the arm's own settings first; one setting after the other, and a tie keeps what was first."""
     found = [Evaluation(settings=own, value=evaluate(own))]
     for key, values in options.items():
@@ -127,7 +127,7 @@ class Judge:
         """How many images a score is taken over."""
         return len(self.prompts)
 
-    def __call__(self, settings: Settings, weights: Mapping[float, Path]) -> float | None:
+    def __call__(self, settings: SamplingValues, weights: Mapping[float, Path]) -> float | None:
         """The metric under these settings; ``weights`` are the averages by their decay."""
         decay = settings.get(DECAY, self.run.config.training.ema_decay)
         assert isinstance(decay, int | float)

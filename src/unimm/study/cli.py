@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Arms x seeds from one file, with claims fixed beforehand.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml")]
-Folder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
+StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
 Either = Annotated[Path, typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE")]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at once.")]
 Engine = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
@@ -131,7 +131,7 @@ def trial(
 
 
 @app.command()
-def work(folder: Folder, storage: Storage = None, collect: Collect = None) -> None:
+def work(folder: StudyFolder, storage: Storage = None, collect: Collect = None) -> None:
     """Take runs of a study, or trials of a tuning, until none is left; engines start this."""
     with user_errors():
         from unimm.study.plan import read_plan
@@ -160,15 +160,16 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
 def report(path: Either, out: Out = None, collect: Collect = None) -> None:
     """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
     with user_errors():
-        from unimm.report.study import page
+        from unimm.report.study import page, tuning
+        from unimm.report.study.folder import is_tuning
         from unimm.study.collect import collect as copy
-        from unimm.study.plan import StudyPlan, has_plan
+        from unimm.study.plan import has_plan, read_plan
 
         folder = out or _folder(path)
         target = collect or (_reports(path.stem) if _is_file(path) else folder)
         if target != folder and has_plan(folder):
-            copy(folder, StudyPlan.read(folder), target)
-        typer.echo(page.write(target))
+            copy(folder, read_plan(folder), target)
+        typer.echo((tuning if has_plan(target) and is_tuning(target) else page).write(target))
 
 
 def _say_power(plan: StudyPlan, seeds: int) -> None:

@@ -22,7 +22,7 @@ from unimm.study.processes import StudyError
 SCHEMA_VERSION = 1
 KIND = "tuning"
 NOT_HASHED = ("created", "hash")
-Settings = dict[str, Any]
+SearchedSettings = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class TuningPlan(Plan):
         """What is chosen for an arm by sampling."""
         return {key: values for key, values in self.by_sampling.items() if has(self.arms[arm].config, key)}
 
-    def config(self, arm: str, params: Mapping[str, Any]) -> Settings:
+    def config(self, arm: str, params: Mapping[str, Any]) -> SearchedSettings:
         """An arm's resolved configuration for a trial, its seed included."""
         return with_values({**self.arms[arm].config, "seed": self.seed}, params)
 
@@ -307,9 +307,9 @@ def has(config: Mapping[str, Any], key: str) -> bool:
     return key in flatten(config)
 
 
-def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> Settings:
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> SearchedSettings:
     """A copy of a nested configuration with other values at dotted keys that it has."""
-    copy: Settings = json.loads(json.dumps(config))
+    copy: SearchedSettings = json.loads(json.dumps(config))
     for key, value in values.items():
         *path, leaf = key.split(".")
         section = copy

@@ -34,7 +34,7 @@ SQLITE_WAIT_SECONDS = 60
 Execute = Callable[[Unit, int, int], None]
 
 
-class Step(Enum):
+class QueueStep(Enum):
     """What a worker found in the queue."""
 
     WORKED = "worked"
@@ -63,7 +63,7 @@ class Queue(ABC):
         """Give units that were given up new attempts: whoever starts again wants them."""
 
     @abstractmethod
-    def work_one(self, execute: Execute) -> Step:
+    def work_one(self, execute: Execute) -> QueueStep:
         """Claim one unit and execute it.
 
         `execute(unit, attempt, lock)` gets the descriptor of the unit's lock for its child to inherit, and raises
@@ -95,14 +95,14 @@ class RunQueue(Queue):
                     forgiven = {"run": str(run), "attempt": 1}
                     self.study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=forgiven))
 
-    def work_one(self, execute: Execute) -> Step:
+    def work_one(self, execute: Execute) -> QueueStep:
         """Claim one run and execute it."""
         with self.gate:
             states = self._offer()
             if State.WAITING in states.values():
                 self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
-                return Step.WORKED
-            return Step.OTHERS_WORK if State.RUNNING in states.values() else Step.FINISHED
+                return QueueStep.WORKED
+            return QueueStep.OTHERS_WORK if State.RUNNING in states.values() else QueueStep.FINISHED
 
     def _objective(self, execute: Execute) -> Callable[[Trial], float]:
         def attempt(trial: Trial) -> float:

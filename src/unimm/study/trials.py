@@ -24,7 +24,7 @@ from unimm.runs.record import TrialSettings
 from unimm.study.layout import FORGIVEN, PlannedTrial, Unit, failures, lock_file, log_file, settings_file
 from unimm.study.plan import TuningPlan
 from unimm.study.processes import Crashed, Lock, Stopped, is_held
-from unimm.study.queue import ATTEMPTS, Execute, Queue, State, Step, open_storage
+from unimm.study.queue import ATTEMPTS, Execute, Queue, QueueStep, State, open_storage
 
 DIGITS = 4
 NUMBER = "number"
@@ -61,17 +61,17 @@ class TrialQueue(Queue):
                     with log_file(self.folder, trial).open("a", encoding="utf-8") as log:
                         log.write(FORGIVEN)
 
-    def work_one(self, execute: Execute) -> Step:
+    def work_one(self, execute: Execute) -> QueueStep:
         """Claim one trial and execute it."""
         with self.gate:
             states = self._tell()
             trial = next((trial for trial, state in states.items() if state is State.WAITING), None)
             if trial is None:
-                return Step.OTHERS_WORK if State.RUNNING in states.values() else Step.FINISHED
+                return QueueStep.OTHERS_WORK if State.RUNNING in states.values() else QueueStep.FINISHED
             self._settle(trial)
             lock = Lock(lock_file(self.folder, trial))
             if not lock.acquire(wait=False):  # somebody looks at it: it comes back
-                return Step.OTHERS_WORK
+                return QueueStep.OTHERS_WORK
         try:
             assert lock.descriptor is not None
             execute(trial, failures(self.folder, trial) + 1, lock.descriptor)
@@ -79,7 +79,7 @@ class TrialQueue(Queue):
             pass
         finally:
             lock.release()
-        return Step.WORKED
+        return QueueStep.WORKED
 
     def _tell(self) -> dict[Unit, State]:
         """Tell Optuna what has finished since somebody looked; returns the states."""

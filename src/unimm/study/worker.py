@@ -17,7 +17,7 @@ from unimm.study.collect import collect, collect_unit
 from unimm.study.layout import PlannedTrial, Unit, config_file, log_file, settings_file, unit_folder
 from unimm.study.plan import StudyPlan, TuningPlan, read_plan
 from unimm.study.processes import Children
-from unimm.study.queue import Queue, RunQueue, Step
+from unimm.study.queue import Queue, QueueStep, RunQueue
 from unimm.study.trials import TrialQueue
 
 POLL_SECONDS = 5
@@ -45,9 +45,9 @@ def work(folder: Path, reports: Path, storage: str | None = None) -> bool:
     children.listen()
     while not children.stopping:
         found = queue.work_one(execute)
-        if found is Step.FINISHED:
+        if found is QueueStep.FINISHED:
             return True
-        if found is Step.OTHERS_WORK:
+        if found is QueueStep.OTHERS_WORK:
             time.sleep(POLL_SECONDS)
     return False
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from unimm.devices import peak_memory
 from unimm.files import replace, write_atomic
-from unimm.training.distributed import ALONE, World
+from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, not_finite
 from unimm.training.sharding import like, whole
 
@@ -186,7 +186,7 @@ class StopOnSignals(StepCallback):
     Installed when training starts, after Lightning's own handlers, which would end the process without one.
     """
 
-    def __init__(self, world: World = ALONE) -> None:
+    def __init__(self, world: Ranks = ALONE) -> None:
         self.world, self.wanted = world, False
         self.previous: dict[signal.Signals, Any] = {}
 
@@ -210,7 +210,7 @@ class StopOnSignals(StepCallback):
 class FiniteLoss(L.Callback):
     """Stops before a loss that is not finite on any rank reaches the parameters; the last checkpoint stays good."""
 
-    def __init__(self, world: World = ALONE) -> None:
+    def __init__(self, world: Ranks = ALONE) -> None:
         self.world = world
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:

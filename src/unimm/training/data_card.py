@@ -24,7 +24,7 @@ from unimm.data.mixture import Mixture
 from unimm.data.source import Source, Visit
 from unimm.files import write_json
 from unimm.training.callbacks import StepCallback
-from unimm.training.distributed import ALONE, World
+from unimm.training.distributed import ALONE, Ranks
 from unimm.training.step_data import Seen, StepData
 
 SCHEMA_VERSION = 1
@@ -107,7 +107,7 @@ NOTHING = torch.empty(0)
 class DataCard(StepCallback):
     """Stands before `Checkpoint` in the list of callbacks, so that a step's visits are counted in its checkpoint."""
 
-    def __init__(self, path: Path, data: StepData, world: World = ALONE) -> None:
+    def __init__(self, path: Path, data: StepData, world: Ranks = ALONE) -> None:
         self.path, self.data, self.world = path, data, world
         self.visited = VisitLog()
         self.waited = 0.0

@@ -55,7 +55,7 @@ def ranks_a_node(environment: ClusterEnvironment) -> int:
 
 
 @dataclass(frozen=True)
-class World:
+class Ranks:
     """This rank among all; by default a process alone, for which everything below is immediate."""
 
     rank: int = 0
@@ -119,10 +119,10 @@ class World:
             raise SystemExit(code)
 
 
-ALONE = World()
+ALONE = Ranks()
 
 
-def join(device: torch.device) -> World:
+def join(device: torch.device) -> Ranks:
     """Meet the other ranks, if a launcher started any.
 
     Raises:
@@ -144,7 +144,7 @@ def join(device: torch.device) -> World:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=ranks)
     group = dist.new_group(backend="gloo", timeout=PATIENCE)
     assert isinstance(group, dist.ProcessGroup), "every rank is in the group of all"
-    return World(rank, ranks, local, here, group)
+    return Ranks(rank, ranks, local, here, group)
 
 
 def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:

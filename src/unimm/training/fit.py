@@ -22,7 +22,7 @@ from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.data_card import DataCard
-from unimm.training.distributed import ALONE, World
+from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, Endless
 from unimm.training.sharding import whole
 from unimm.training.step_data import shares, step_data
@@ -39,7 +39,7 @@ def train(
     out: Path,
     device: torch.device,
     averages: Sequence[MovingAverage] = (),
-    world: World = ALONE,
+    world: Ranks = ALONE,
 ) -> tuple[ArmModule, JsonLines]:
     """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile.
 

@@ -26,7 +26,7 @@ from unimm.components import Backbone, Head, Mix, Objective, weights_hash
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
 from unimm.seam_checks import check_loss
-from unimm.training.distributed import ALONE, World
+from unimm.training.distributed import ALONE, Ranks
 from unimm.training.sharding import frozen_names, shard, whole
 from unimm.training.step_data import StepData
 
@@ -60,7 +60,7 @@ class ArmModule(L.LightningModule):
         mix: Mix,
         config: TrainingConfig,
         data: StepData,
-        world: World = ALONE,
+        world: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head

@@ -16,12 +16,12 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from unimm.components import Mix
 from unimm.schema import TrainingConfig
-from unimm.training.distributed import World, launcher, uses_bf16
+from unimm.training.distributed import Ranks, launcher, uses_bf16
 from unimm.training.sharding import Sharded
 
 
 def build_trainer(
-    settings: TrainingConfig, mix: Mix, world: World, device: torch.device, callbacks: list[L.Callback]
+    settings: TrainingConfig, mix: Mix, world: Ranks, device: torch.device, callbacks: list[L.Callback]
 ) -> L.Trainer:
     """The trainer; it only trains: data, logs and checkpoints are the module's and the callbacks'."""
     environment = launcher()
@@ -44,7 +44,7 @@ def build_trainer(
     )
 
 
-def _strategy(settings: TrainingConfig, mix: Mix, world: World) -> Strategy | str:
+def _strategy(settings: TrainingConfig, mix: Mix, world: Ranks) -> Strategy | str:
     if world.ranks == 1:
         return "auto"
     if settings.distributed == "fsdp2":
@@ -53,7 +53,7 @@ def _strategy(settings: TrainingConfig, mix: Mix, world: World) -> Strategy | st
     return DDPStrategy(find_unused_parameters=mix.train_backbone)
 
 
-def check_batch(settings: TrainingConfig, world: World) -> None:
+def check_batch(settings: TrainingConfig, world: Ranks) -> None:
     """ValueError where ranks and micro-batches cannot have equal parts of a step, or nothing can be split."""
     parts = world.ranks * settings.gradient_accumulation_steps
     if settings.batch_size % parts:
@@ -68,7 +68,7 @@ def check_batch(settings: TrainingConfig, world: World) -> None:
         )
 
 
-def check_questions(settings: TrainingConfig, mix: Mix, world: World, fewest: int) -> None:
+def check_questions(settings: TrainingConfig, mix: Mix, world: Ranks, fewest: int) -> None:
     """ValueError where a split model has nothing to do on some rank; ``fewest``: questions of the step with fewest."""
     parts = world.ranks * settings.gradient_accumulation_steps
     if settings.distributed == "fsdp2" and mix.understanding_weight and fewest < parts:

@@ -31,8 +31,8 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
-from unimm.report.study.folder import Array, Items, Study, StudyRun
-from unimm.runs.record import NamedScores, Result, Score
+from unimm.report.study.folder import Array, Study, StudyRun
+from unimm.runs.record import Items, NamedScores, Result, ScoreRecord
 
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
@@ -110,7 +110,7 @@ def _complete(study: Study, claim: Claim) -> str | None:
     return _not_comparable(claim.metric, scores)
 
 
-def _not_comparable(metric: str, scores: Sequence[Score]) -> str | None:
+def _not_comparable(metric: str, scores: Sequence[ScoreRecord]) -> str | None:
     """Why a metric's values are no ground for a verdict: it is no score, or biased, or was measured differently."""
     if metric.startswith("bias/"):
         return f"{metric} is a diagnostic of an evaluator's bias and no score"

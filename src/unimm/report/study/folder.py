@@ -13,18 +13,18 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 
 from unimm.analysis.claims import Claims
 from unimm.evaluation.words import Glossary, Words
-from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Result, RunFolder
+from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder
 from unimm.runs.samples import GRID, Sample
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class _Record(BaseModel):
+class _PlanPart(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class PlannedArm(_Record):
+class ArmRecord(_PlanPart):
     """An arm as planned: its resolved configuration without the seed."""
 
     file: str
@@ -36,7 +36,7 @@ class PlannedArm(_Record):
         return str(self.config[kind]["name"])
 
 
-class TunedArm(_Record):
+class TunedArmRecord(_PlanPart):
     """A tuned arm: the arm `of` which it is, with the settings `chosen`; it lacks the `skipped` ones."""
 
     of: str
@@ -44,7 +44,7 @@ class TunedArm(_Record):
     skipped: tuple[str, ...]
 
 
-class Tuning(_Record):
+class TuningSource(_PlanPart):
     """The tuning that found settings, with as many `trials` and `samples` for every arm, and its tuned arms."""
 
     folder: str
@@ -53,10 +53,10 @@ class Tuning(_Record):
     trials: int
     samples: int
     by_sampling: tuple[str, ...]
-    arms: dict[str, TunedArm]
+    arms: dict[str, TunedArmRecord]
 
 
-class PlanRecord(_Record):
+class PlanRecord(_PlanPart):
     """What a `plan.json` has, of a study or of a tuning."""
 
     name: str
@@ -64,10 +64,10 @@ class PlanRecord(_Record):
     profile: str
     created: str
     hash: str
-    arms: dict[str, PlannedArm]
+    arms: dict[str, ArmRecord]
 
 
-class Plan(PlanRecord):
+class StudyPlanRecord(PlanRecord):
     """`plan.json`, frozen before the first run; its claims name arms of the plan only; amendments are dated."""
 
     seeds: tuple[int, ...]
@@ -75,21 +75,7 @@ class Plan(PlanRecord):
     declared_differences: list[JsonValue]
     claims: Claims
     amendments: list[dict[str, JsonValue]]
-    tuned: Tuning | None = None
-
-
-class Prompt(_Record):
-    """What one image was made for, and the task that the prompt belongs to."""
-
-    prompt: str
-    tag: str
-
-
-class Items(_Record):
-    """`items.json`: the value of every image (for understanding: of every question) under the scores that have one."""
-
-    prompts: tuple[Prompt, ...]
-    scores: dict[str, tuple[float | None, ...]]
+    tuned: TuningSource | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,7 @@ class Study:
     """A study as far as it got: finished runs by arm and seed, and why each other planned run is missing."""
 
     path: Path
-    plan: Plan
+    plan: StudyPlanRecord
     runs: Mapping[str, Mapping[int, StudyRun]]
     missing: Mapping[tuple[str, int], str]
 
@@ -162,6 +148,14 @@ def read(folder: Path) -> Study:
     return Study(folder, plan, runs, missing)
 
 
+def is_tuning(folder: Path) -> bool:
+    """Whether the plan in a folder is a tuning's; ValueError where it is no plan at all."""
+    try:
+        return json.loads((folder / PLAN).read_text(encoding="utf-8")).get("kind") == "tuning"  # type: ignore[no-any-return]
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ValueError(f"{folder / PLAN} is not a plan that this unimm reads: {error}") from error
+
+
 def _why_missing(run_dir: Path, log: Path) -> str:
     """A failed run's log ends with the reason, which whoever started it wrote there; collected, it is `failed.json`."""
     if (run_dir / GIVEN_UP).is_file():
@@ -172,12 +166,12 @@ def _why_missing(run_dir: Path, log: Path) -> str:
     return "started, not finished" if run_dir.is_dir() else "not started"
 
 
-def _plan(folder: Path) -> Plan:
+def _plan(folder: Path) -> StudyPlanRecord:
     path = folder / PLAN
     if not path.is_file():
         raise ValueError(f"{folder} is no study: it has no {PLAN}. Start one with `unimm study run STUDY.yaml`.")
     try:
-        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        return StudyPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise ValueError(f"{path} is not a plan that this unimm reads; restore it from the study: {error}") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from unimm.config import flatten
 from unimm.report.rendering import PlainTable
-from unimm.report.study.folder import Plan, Study
+from unimm.report.study.folder import Study, StudyPlanRecord
 from unimm.report.table import duration, number
 from unimm.runs.record import Result
 
@@ -27,7 +27,7 @@ One = Callable[[Result], str]
 Reader = Callable[[Sequence[Result]], str]
 
 
-def tuning_rows(plan: Plan) -> dict[str, Callable[[Result], str]]:
+def tuning_rows(plan: StudyPlanRecord) -> dict[str, Callable[[Result], str]]:
     """Quantity -> how to read it off a run, by the arm that it is of."""
     rows: dict[str, Callable[[Result], str]] = {
         "tuning trials": lambda result: _trials(plan, result),
@@ -38,19 +38,19 @@ def tuning_rows(plan: Plan) -> dict[str, Callable[[Result], str]]:
     return rows if plan.tuned is None else rows | {"tuned settings that it lacks": lambda result: _lacks(plan, result)}
 
 
-def _is_tuned(plan: Plan, result: Result) -> bool:
+def _is_tuned(plan: StudyPlanRecord, result: Result) -> bool:
     return plan.tuned is not None and result.arm in plan.tuned.arms
 
 
-def _trials(plan: Plan, result: Result) -> str:
+def _trials(plan: StudyPlanRecord, result: Result) -> str:
     return str(plan.tuned.trials) if plan.tuned and _is_tuned(plan, result) else "none"
 
 
-def _samples(plan: Plan, result: Result) -> str:
+def _samples(plan: StudyPlanRecord, result: Result) -> str:
     return f"{plan.tuned.samples:,}" if plan.tuned and _is_tuned(plan, result) else "none"
 
 
-def _where(plan: Plan, result: Result, key: str) -> str:
+def _where(plan: StudyPlanRecord, result: Result, key: str) -> str:
     """Where a setting's value comes from; an arm without the setting has nothing to choose."""
     if key not in flatten(result.config):
         return ABSENT
@@ -60,7 +60,7 @@ def _where(plan: Plan, result: Result, key: str) -> str:
     return f"{how}, on validation prompts"
 
 
-def _lacks(plan: Plan, result: Result) -> str:
+def _lacks(plan: StudyPlanRecord, result: Result) -> str:
     if plan.tuned is None or not _is_tuned(plan, result):
         return ABSENT
     return ", ".join(plan.tuned.arms[result.arm].skipped) or "none"

@@ -30,7 +30,7 @@ COLUMNS = ("tuning", "arm", "trial", "samples_so_far", "value", "best_so_far", "
 NONE = "-"
 
 
-class TuningPlan(PlanRecord):
+class TuningPlanRecord(PlanRecord):
     """`plan.json` of a tuning, frozen before the first trial."""
 
     seed: int
@@ -78,11 +78,11 @@ class ArmTrials:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuningOutcome:
     """A tuning as far as it got."""
 
     path: Path
-    plan: TuningPlan
+    plan: TuningPlanRecord
     arms: Mapping[str, ArmTrials]
 
     def skipped(self, arm: str) -> list[str]:
@@ -131,19 +131,19 @@ class Outcome:
         return [text for text, holds in checks.items() if holds]
 
 
-def read(folder: Path) -> Outcome:
+def read(folder: Path) -> TuningOutcome:
     """Read the tuning in `folder`; ValueError says which file is missing or malformed."""
     path = folder / PLAN
     if not path.is_file():
         raise ValueError(f"{folder} is no tuning: it has no {PLAN}. Start one with `unimm study tune TUNING.yaml`.")
     try:
-        plan = TuningPlan.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = TuningPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise ValueError(f"{path} is not a tuning's plan that this unimm reads: {error}") from error
-    return Outcome(folder, plan, {arm: _trials(folder / "trials" / arm, plan) for arm in plan.arms})
+    return TuningOutcome(folder, plan, {arm: _trials(folder / "trials" / arm, plan) for arm in plan.arms})
 
 
-def _trials(folder: Path, plan: TuningPlan) -> ArmTrials:
+def _trials(folder: Path, plan: TuningPlanRecord) -> ArmTrials:
     records, failed = {}, set()
     for trial in range(plan.trials):
         path = folder / f"trial{trial}" / TRIAL
@@ -184,7 +184,7 @@ def write(folder: Path) -> Path:
     return page
 
 
-def tuned(outcome: Outcome) -> dict[str, Any]:
+def tuned(outcome: TuningOutcome) -> dict[str, Any]:
     """The content of `tuned.yaml`: the settings of each arm's best trial, and what it was given."""
     plan, arms = outcome.plan, {}
     for arm, trials in outcome.arms.items():
@@ -202,7 +202,7 @@ def tuned(outcome: Outcome) -> dict[str, Any]:
     return {"plan": plan.hash, **head, "by_sampling": list(plan.by_sampling), "arms": arms}
 
 
-def against_default(outcome: Outcome) -> PlainTable:
+def against_default(outcome: TuningOutcome) -> PlainTable:
     """One row an arm: its score as it stands, tuned, and with which settings."""
     plan, words = outcome.plan, Glossary()[outcome.plan.metric]
     headers = ("arm", "as it stands", "tuned", "gain", "best trial", *plan.searched)
@@ -230,7 +230,7 @@ def _setting(key: str, settings: dict[str, Any], skipped: list[str]) -> str:
     return f"{settings[key]:g}" if isinstance(settings.get(key), float) else str(settings.get(key, "as it stands"))
 
 
-def budgets(outcome: Outcome) -> PlainTable:
+def budgets(outcome: TuningOutcome) -> PlainTable:
     """One row an arm: what it was given."""
     headers = ("arm", "trials", "of these failed", "samples", "images to choose by", "time", "settings it lacks")
     rows = []
@@ -246,7 +246,7 @@ def budgets(outcome: Outcome) -> PlainTable:
     return PlainTable("budgets", "Budgets", headers, tuple(rows), note)
 
 
-def trials_csv(outcome: Outcome) -> str:
+def trials_csv(outcome: TuningOutcome) -> str:
     """One row a finished trial, with its searched settings; empty where an arm lacks one."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -266,7 +266,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
-def best_so_far(outcome: Outcome) -> Picture:
+def best_so_far(outcome: TuningOutcome) -> Picture:
     """The best score after each trial, one line an arm."""
     figure = new_figure(7, 4.5)
     axis = figure.subplots()
