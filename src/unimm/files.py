@@ -1,4 +1,4 @@
-"""Writes that survive a crash: temp file in the same folder, fsync, rename, fsync of the folder.
+"""Where files lie, and writes that survive a crash: temp file in the same folder, fsync, rename, fsync of the folder.
 
 A reader sees the old file or the whole new one, never a half, so a `result.json` that exists is complete.
 """
@@ -13,6 +13,11 @@ from typing import Any
 # What training leaves in a run's folder; `unimm.runs.record` names what comes after it.
 METRICS, WEIGHTS, AVERAGES = "metrics.jsonl", "weights.safetensors", "averages"
 CHECKPOINT, START = "last.ckpt", "start.safetensors"
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: ``$UNIMM_CACHE`` or ``~/.cache/unimm``."""
+    return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

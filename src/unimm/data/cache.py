@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.components import Encoder, LatentSpec
+from unimm.files import cache_folder
 from unimm.seam_checks import check_latents
 
 SIDE = 64
@@ -46,11 +47,6 @@ class ImageSet(Protocol):
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """All images in [0, 1], in order, ``size`` at a time; an image that is missing is NaN throughout."""
-
-
-def cache_folder() -> Path:
-    """``$UNIMM_CACHE`` or ``~/.cache/unimm``."""
-    return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
 def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Float[Tensor, "m n d"]:

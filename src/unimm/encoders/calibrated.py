@@ -26,8 +26,9 @@ from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, LatentSpec
-from unimm.data.cache import at_once, cache_folder
+from unimm.data.cache import at_once
 from unimm.data.source import IndexedSource, Source, Unusable
+from unimm.files import cache_folder
 from unimm.foundation.folder import Foundation
 
 BATCH = 64

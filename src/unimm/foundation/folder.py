@@ -18,8 +18,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from unimm.data.cache import cache_folder
-from unimm.files import write_json
+from unimm.files import cache_folder, write_json
 from unimm.scenes.world import World, world
 
 T = TypeVar("T")

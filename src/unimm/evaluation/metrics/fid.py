@@ -24,10 +24,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
-from unimm.data.cache import cache_folder
 from unimm.evaluation.images import fingerprint
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import frechet_distance, is_biased
+from unimm.files import cache_folder
 from unimm.foundation.folder import Foundation, sha256
 
 FILE = "inception-2015-12-05.pt"
