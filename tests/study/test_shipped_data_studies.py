@@ -62,7 +62,7 @@ def test_instruction_arms_differ_in_the_second_stages_pixels_alone() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("arm", ["instruct_clean", "instruct_photo"])
 def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unimm.units import stages
+    from unimm.runs import stages
 
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     planned_stages = planned("instruction_data").arms[arm].config["stages"]
@@ -82,7 +82,7 @@ def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, mo
 def test_every_caption_mix_trains_and_is_scored_on_both_wordings(
     arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unimm.units import job
+    from unimm.runs import job
 
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     result = job.run(tiny(planned("caption_mix").arms[arm].config), tmp_path / "run")
