@@ -51,8 +51,10 @@ def test_a_frozen_backbone_is_not_among_what_is_trained(tmp_path: Path) -> None:
 def test_the_arm_is_assembled_once_and_gets_the_averaged_weights(tmp_path: Path) -> None:
     run = run_of("clip_mse", tmp_path / "run")
     fresh = run.arm.backbone.queries.detach().clone()
-    arm = run.weights()
-    assert arm is run.arm and not arm.head.training
+    again = Run(run.config, run.folder, CPU)
+    again.check()
+    arm = again.weights()
+    assert arm is again.arm and not arm.head.training and not any(p.is_inference() for p in arm.head.parameters())
     assert torch.equal(arm.backbone.queries, fresh + 1)
 
 

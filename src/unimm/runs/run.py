@@ -91,7 +91,6 @@ class Run:
         """What scores the run."""
         return build_metrics(self.config.evaluation.metrics, self.arm.foundation)
 
-    @torch.inference_mode()
     def check(self) -> None:
         """ValueError for metrics that cannot be built and for a decoder whose images cannot be scored.
 
@@ -102,7 +101,8 @@ class Run:
         self.metrics  # noqa: B018  built here, so that one that cannot be is found now
         spec, decoder = arm.encoder.latent_spec(), arm.decoder.to(self.device)
         latents = torch.zeros(1, spec.tokens, spec.channels, device=self.device)
-        images = decoder.decode(latents, NoiseSource(0, "check"), ["0"])
+        with torch.inference_mode():  # around this alone: an arm that was assembled in it could never train
+            images = decoder.decode(latents, NoiseSource(0, "check"), ["0"])
         decoder.cpu()
         check_images(decoder, images, 1)
         if images.shape[-1] != resolution:
