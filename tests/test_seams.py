@@ -110,3 +110,5 @@ def test_decoded_images_have_to_lie_between_0_and_1(grid: tuple[RunConfig, Arm])
     assert honest(prompts, ["0"], noise).shape == (1, 3, 64, 64)
     with pytest.raises(ValueError, match=r"images of shape \[2, 64, 64, 3\] for 2 latents: it has to be \[2, 3, side"):
         check_images(arm.decoder, torch.zeros(2, 64, 64, 3), 2)
+    with pytest.raises(ValueError, match=r"decode gives values that are no numbers \(NaN\)"):
+        check_images(arm.decoder, torch.full((2, 3, 64, 64), float("nan")), 2)

@@ -43,7 +43,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[
     _refuse_lists(path, arm)
     folders = [path.resolve().parent, *(Path(folder).resolve() for folder in config_dirs), PACKAGED]
     arm, translated = _apply_choices(path, arm, overrides)
-    composed = _compose(path, _with_overrides(path, arm, folders), translated, folders)
+    composed = _compose(path, arm, translated, folders)
     return _validate(path, _with_component_defaults(path, composed))
 
 
@@ -138,59 +138,6 @@ def _compose(path: Path, arm: dict[str, Any], overrides: list[str], folders: lis
         raise ConfigError(explain_composition(path, error, options)) from error
 
 
-def _with_overrides(
-    path: Path, arm: dict[str, Any], folders: Sequence[Path], inside: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The arm with every `encoder: clip` of its body as Hydra knows it: an override in its defaults list.
-
-    A file that it starts from is treated alike, and then read from Hydra's store instead of from disk. ``inside``
-    are the files that lead here; one that starts from itself is left to Hydra, which says so.
-    """
-    if not isinstance(arm.get("defaults", []), list):  # Hydra says what it should be
-        return arm
-    defaults: list[Any] = []
-    for entry in arm.get("defaults", []):
-        file = _file(entry, folders)
-        if file is not None and entry not in inside:
-            parent = read_yaml(file)
-            plain = _with_overrides(file, parent, folders, (*inside, entry))
-            if plain != parent:
-                entry = f"{_PRIMARY}_{entry.replace('/', '_')}"
-                ConfigStore.instance().store(name=entry, node=OmegaConf.create(plain))
-        defaults.append(entry)
-    groups = _groups(arm, folders)
-    changed: dict[str, Any] = {}
-    for key, value in arm.items():
-        if key not in COMPONENTS or not isinstance(value, str):
-            changed[key] = value
-            continue
-        _check_name(path, key, value)
-        if key in groups and f"override {key}" not in groups and value in COMPONENTS[key].names():
-            defaults.append({f"override {key}": value})
-        else:
-            changed[key] = {"name": value}
-    return {**changed, "defaults": defaults} if defaults else changed
-
-
-def _groups(arm: Mapping[str, Any], folders: Sequence[Path], inside: tuple[str, ...] = ()) -> set[str]:
-    """Keys of the arm's defaults list (``encoder``, ``override encoder``) and the groups that its files choose from."""
-    found: set[str] = set()
-    for entry in arm.get("defaults", []):
-        file = _file(entry, folders)
-        if isinstance(entry, Mapping):
-            found |= {str(key) for key in entry}
-        elif file is not None and entry not in inside:
-            parents = _groups(read_yaml(file), folders, (*inside, entry))
-            found |= {key for key in parents if not key.startswith("override ")}
-    return found
-
-
-def _file(entry: Any, folders: Sequence[Path]) -> Path | None:
-    """The file that an entry of a defaults list names, or None where it names none, or an option of a group."""
-    files = [folder / f"{entry.removesuffix('.yaml')}.yaml" for folder in folders] if isinstance(entry, str) else []
-    return next((file for file in files if file.is_file()), None)
-
-
 def _options(group: str, folders: Sequence[Path]) -> list[str]:
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
@@ -214,12 +161,15 @@ def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, 
             if isinstance(explicit, str):
                 explicit = {"name": explicit}
             if isinstance(explicit, Mapping):
-                owner[component] = {**_inherited(path, component, by_name, explicit.get("name")), **explicit}
+                owner[component] = {**_inherited(component, by_name, explicit.get("name")), **explicit}
     return composed
 
 
-def _inherited(path: Path, component: str, by_name: Mapping[str, Any], name: Any) -> dict[str, Any]:
-    """Defaults for the component ``name`` and for those whose class it derives from, of which the nearest wins."""
+def _inherited(component: str, by_name: Mapping[str, Any], name: Any) -> dict[str, Any]:
+    """Defaults for the component ``name`` and for those whose class it derives from, of which the nearest wins.
+
+    A class whose own Config lacks a setting of an ancestor's has no use for that one's default.
+    """
     registry = COMPONENTS[component]
     try:
         fields = registry.config_class(name).model_fields
@@ -228,14 +178,7 @@ def _inherited(path: Path, component: str, by_name: Mapping[str, Any], name: Any
         return {}
     found: dict[str, Any] = {}
     for ancestor in ancestors:
-        unread = sorted(set(by_name[ancestor]) - set(fields))
-        if unread and ancestor != name:
-            raise ConfigError(
-                f"{path}: component_defaults.{component}.{ancestor}: {component} {name} derives from {ancestor}, but "
-                f"its Config reads no {', '.join(unread)}: derive its Config from that of {ancestor}, or declare the "
-                "setting in it"
-            )
-        found |= by_name[ancestor]
+        found |= {key: value for key, value in by_name[ancestor].items() if ancestor == name or key in fields}
     return found
 
 

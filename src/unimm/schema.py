@@ -189,6 +189,15 @@ class EvaluationConfig(Strict):
     reference_scenes: PositiveInt = 1000
     metrics: tuple[MetricChoice, ...] = DEFAULT_METRICS
 
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, chosen: tuple[str | Choice, ...]) -> tuple[str | Choice, ...]:
+        names = [choice if isinstance(choice, str) else choice.name for choice in chosen]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands there twice, and its scores would have the same names: give it once")
+        return chosen
+
 
 class StageConfig(Strict):
     """One of several stretches of training: how many samples it takes, and what it has of its own.

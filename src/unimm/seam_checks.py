@@ -68,6 +68,11 @@ def check_images(decoder: Decoder, images: Tensor, count: int) -> None:
             f"[{count}, 3, side, side]"
         )
     low, high = (float(value) for value in images.aminmax())
+    if low != low or high != high:  # NaN; as a byte it would be black
+        raise ValueError(
+            f"{_named(decoder)}.decode gives values that are no numbers (NaN): the decoder's weights are damaged, or "
+            "the latents it was given have diverged"
+        )
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(
             f"{_named(decoder)}.decode gives values from {low:.4g} to {high:.4g}: images are in [0, 1]; scale them "
