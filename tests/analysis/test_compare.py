@@ -80,6 +80,66 @@ def test_one_task_is_no_task() -> None:
     assert compare(a, b, tasks=["x"] * 12) == compare(a, b)
 
 
+def test_prompts_that_repeat_every_text_alike_say_what_texts_say() -> None:
+    """Each text asked four times with one answer: as if every text had been asked once."""
+    rng = np.random.default_rng(7)
+    a, b = rng.random((3, 12)), rng.random((3, 12))
+    texts, tasks = list("abcdefghijkl"), ["x"] * 5 + ["y"] * 7
+    once = compare(a, b, tasks=tasks)
+    again = compare(*(np.repeat(y, 4, 1) for y in (a, b)), tasks=np.repeat(tasks, 4), texts=np.repeat(texts, 4))
+    shuffled = rng.permutation(48)
+    moved = [np.repeat(y, 4, 1)[:, shuffled] for y in (a, b)]
+    labels = {"tasks": np.repeat(tasks, 4)[shuffled], "texts": np.repeat(texts, 4)[shuffled]}
+    for found in (again, compare(*moved, **labels)):
+        assert (found.low, found.high, found.df) == pytest.approx((once.low, once.high, once.df))
+        assert (found.n_items, found.n_texts) == (48, 12)
+    naive = compare(*(np.repeat(y, 4, 1) for y in (a, b)), tasks=np.repeat(tasks, 4))
+    assert naive.high - naive.low < once.high - once.low and naive.n_texts == 48
+
+
+def test_texts_of_other_sizes_follow_the_formula() -> None:
+    """Seeds that do not differ leave V_prompt alone: squared sums of deviations by text, P and T by hand."""
+    scores = np.array([1.0, 0, 1, 1, 0, 0])
+    found = compare(np.tile(scores, (3, 1)), np.zeros((3, 6)), texts=["a", "a", "a", "b", "b", "c"])
+    t = 36 / (9 + 4 + 1)
+    v = ((2 - 1.5) ** 2 + (1 - 1.0) ** 2 + (0 - 0.5) ** 2) / 36 * t / (t - 1)
+    assert found.standard_error == pytest.approx(np.sqrt(v)) and found.df == pytest.approx(t - 1)
+    assert found.estimate == 0.5 and found.n_texts == 3
+
+
+def test_texts_agree_with_statsmodels_where_they_are_of_one_size() -> None:
+    regression = pytest.importorskip("statsmodels.regression.linear_model")
+    rng = np.random.default_rng(8)
+    texts = np.repeat(np.arange(20), 3)
+    profile = rng.normal(size=20)[texts] + rng.normal(size=60)
+    fitted = regression.OLS(profile, np.ones(60)).fit(cov_type="cluster", cov_kwds={"groups": texts})
+    found = compare(np.tile(profile, (3, 1)), np.zeros((3, 60)), texts=texts)
+    assert found.standard_error == pytest.approx(float(fitted.bse[0]))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_paired_scores_by_run_give_the_paired_t_test_of_scipy(alpha: float) -> None:
+    rng = np.random.default_rng(9)
+    seed = rng.normal(size=4)
+    a, b = seed + rng.normal(0, 0.3, (2, 4))
+    found, scipy = compare(a, b, alpha=alpha, paired=True), stats.ttest_rel(a, b)
+    expected = scipy.confidence_interval(1 - alpha)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.df == 3 and found.p_value() == pytest.approx(scipy.pvalue)
+    with pytest.raises(ValueError, match="seed by seed, and they have 3 and 4 seeds"):
+        compare(a, b[:3], paired=True)
+
+
+def test_what_a_pair_shares_in_a_seed_costs_nothing_by_prompt() -> None:
+    """Either of the seed or of seed and prompt; the degrees of freedom are at most those of seeds."""
+    rng = np.random.default_rng(10)
+    a, b = rng.random((2, 3, 40))
+    shared = 5 * rng.normal(size=(3, 1)) + rng.normal(size=(3, 40))
+    before, after = compare(a, b, paired=True), compare(a + shared, b + shared, paired=True)
+    assert (before.low, before.high, before.df) == pytest.approx((after.low, after.high, after.df))
+    assert before.df <= 2 < compare(a, b).df
+
+
 def test_interval_and_p_value_agree() -> None:
     found = compare([1.0, 1.2, 1.4, 1.1], [0.9, 1.0, 0.8, 1.1])
     low, high = found.interval(found.p_value(0.0))
@@ -105,8 +165,12 @@ def test_bad_scores_are_refused() -> None:
         compare([1.0, 2.0], [1.0, np.nan])
     with pytest.raises(ValueError, match="2 labels for 3 prompts"):
         compare(two, two, tasks=["x", "y"])
-    with pytest.raises(ValueError, match="single prompt"):
+    with pytest.raises(ValueError, match="single text"):
         compare(two, two, tasks=["x", "x", "y"])
+    with pytest.raises(ValueError, match="single text"):
+        compare(two, two, texts=["t", "t", "t"])
+    with pytest.raises(ValueError, match="texts: 1 labels for 3 prompts"):
+        compare(two, two, texts=["t"])
     with pytest.raises(ValueError, match=r"a: expected \[seeds\] or \[seeds, prompts\]"):
         compare(1.0, 2.0)
 

@@ -72,11 +72,18 @@ def test_main_effects_cover_and_are_as_sharp_as_planned(seeds: int, ratio: float
 
 
 def test_main_effects_by_prompt_cover() -> None:
-    """The two-way analogue: arms with prompt x arm effects of their own, on prompts that all share."""
+    """The two-way analogue: arms with prompt x arm effects of their own, on prompts that all share.
+
+    The error is the estimate's spread; the interval is wider than that asks for, as its degrees of freedom are at most
+    those that 3 seeds leave although most of the error here is the prompts'.
+    """
     rng = np.random.default_rng(4)
-    weights, covered = effect_weights(["objective"]), []
+    weights, found = effect_weights(["objective"]), []
     for _ in range(600):
         scores = rng.normal(0, 0.1, (8, 3, 1)) + rng.normal(0, 0.5, (8, 1, 60)) + rng.normal(0, 1, (8, 3, 60))
         result = contrast(dict(zip(ARMS, scores + rng.normal(size=60), strict=True)), weights)
-        covered.append(result.low <= 0 <= result.high)
-    assert 0.92 <= np.mean(covered) <= 0.99
+        found.append(result)
+    assert np.mean([result.low <= 0 <= result.high for result in found]) >= 0.92
+    spread = np.std([result.estimate for result in found])
+    assert np.sqrt(np.mean([result.standard_error**2 for result in found])) == pytest.approx(spread, rel=0.12)
+    assert all(result.df <= 2 for result in found)

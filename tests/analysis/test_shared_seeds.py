@@ -69,7 +69,18 @@ def test_scores_by_prompt_cover(shared: float) -> None:
         scores = rng.normal(0, 0.1, (8, 3, 1)) + rng.normal(0, 0.3, (8, 1, 60)) + rng.normal(0, 0.8, (8, 3, 60))
         scores[JOINT] += shared * rng.normal(size=(3, 1)) + 2 * shared * rng.normal(size=(3, 60))
         found.append(strategy(scores + rng.normal(size=60)))
-    assert 0.92 <= covered(found) <= 0.99
+    for alpha in (0.05, 0.05 / 3, 0.05 / 6):
+        assert 1 - covered(found, alpha) <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / len(found))
+    assert all(result.df <= 2 for result in found)
+
+
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_scores_by_prompt_that_differ_by_seed_alone_are_scores_by_run(seeds: int) -> None:
+    """Then the cap is no loss: prompts that all score alike add nothing, and the t interval of seeds is exact."""
+    scores = studies(np.random.default_rng(seeds), seeds, 1.0, 1, JOINT)[0]
+    by_prompt = strategy(np.repeat(scores[:, :, None], 50, axis=2))
+    by_run = strategy(scores)
+    assert (by_prompt.low, by_prompt.high, by_prompt.df) == pytest.approx((by_run.low, by_run.high, seeds - 1))
 
 
 @pytest.mark.parametrize("shared", [0.0, 1.5])

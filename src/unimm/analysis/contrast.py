@@ -4,21 +4,34 @@ Runs of one arm differ by seed, and all arms answer the same prompts; both are s
 Y_k[s, p] the score of arm k (mean over the images of a prompt), S_k seeds and P prompts:
 
     V_seed   = sum_k c_k^2 var_s(mean_p Y_k) / S_k
-    V_prompt = var_p(sum_k c_k mean_s Y_k) / P
-    V_e      = sum_k c_k^2 MSE_k / (S_k P)          (seed x prompt residual, which both terms above contain)
+    V_prompt = between(sum_k c_k mean_s Y_k)
+    V_e      = sum_k c_k^2 between(seed x prompt residuals of Y_k) / (S_k (S_k - 1)), which both terms above contain
     V        = max(V_seed + V_prompt - V_e, V_seed, V_prompt)
 
-and the interval is a t interval whose degrees of freedom follow Satterthwaite. For two arms (`compare`: weights 1 and
--1) this is the two-way interval; for scores by run V = V_seed, Welch's. An interval over prompts only covers 29 to 63 %
-instead of 95 % as soon as seeds matter, and a percentile bootstrap over 3 seeds covers 82 %; this one covers 95 to
-99 %.
+Prompts of one text ask for the same, so that texts t of n_t prompts are what was drawn (cluster-robust, Liang and Zeger
+1986). With d the deviations from the mean, and T = P^2 / sum_t n_t^2 texts in effect,
 
-Arms of one seed share data order and noise. In a difference of two arms what they share cancels, so that V_seed is at
-most too large. Where several arms stand on one side it adds up: four joint arms that see the same questions in the same
-order are no four runs. A contrast of more than two arms is therefore taken in each seed first, Z[s, p] = sum_k c_k
-Y_k[s, p], and the formulas above apply to Z as the only term (the error of a factor in a split plot, seed x factor):
-exact whatever the arms of a seed share, with S - 1 degrees of freedom. Runs counted as independent cover 75 % instead
-of 95 % when what joint arms share has twice a run's own standard deviation (`tests/analysis/test_shared_seeds.py`).
+    between(d) = T / (T - 1) sum_t (sum_{p in t} d_p)^2 / P^2      (var_p / P where no text comes twice)
+
+Prompts counted one by one cover 89 % of new texts instead of 95 % where an arm is better at some texts and worse at
+others by 1 logit (`experiments/simulations/distinct_texts.py`). The interval is a t interval whose degrees of freedom
+follow Satterthwaite. For two arms (`compare`: weights 1 and -1) this is the two-way interval; for scores by run
+V = V_seed, Welch's. An interval over prompts only covers 29 to 63 % instead of 95 % as soon as seeds matter, and a
+percentile bootstrap over 3 seeds covers 82 %.
+
+Arms of one seed share data order and noise. A seed that is good for both of two arms cancels in their difference, and
+the interval above is too wide; a seed that is good for one and bad for the other makes it too narrow: it covers 89 % at
+a correlation of -0.5 and 10 seeds (`experiments/simulations/paired_seeds.py`). `paired` compares two arms seed by seed
+instead. More than two arms always are, since there what arms share adds up: four joint arms that see the same questions
+in the same order are no four runs. The contrast is taken in each seed first, Z[s, p] = sum_k c_k Y_k[s, p], and the
+formulas above apply to Z as the only term (the error of a factor in a split plot, seed x factor). For scores by run
+that is exact whatever the arms of a seed share, with S - 1 degrees of freedom.
+
+By prompt the degrees of freedom of Z are at most S - 1, as seeds say no more of their own spread. Satterthwaite's rule
+alone misses 2.7 % where 0.83 % are promised, since it trusts the prompts' degrees of freedom whenever three seeds
+happen to look alike. The cap costs width where prompts make most of the error: with 3 seeds the interval is 1.5 times as wide
+at a seed error of twice the prompts', and 1.9 times where both are equal
+(`experiments/simulations/more_than_two_arms.py`).
 """
 
 from __future__ import annotations
@@ -39,7 +52,7 @@ _NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contrast with its t interval [low, high]; `n_items` is None for scores by run.
+    """A contrast with its t interval [low, high]; `n_items` prompts have `n_texts` texts, both None for scores by run.
 
     `lasting_error` is the prompts' share of the standard error, which more seeds do not take away.
     """
@@ -52,6 +65,7 @@ class Comparison:
     n_items: int | None
     standard_error: float
     lasting_error: float = 0.0
+    n_texts: int | None = None
 
     @property
     def note(self) -> str:
@@ -92,21 +106,25 @@ def contrast(
     *,
     alpha: float = 0.05,
     tasks: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    paired: bool = False,
     fixed_prompts: bool = False,
 ) -> Comparison:
     """Weighted sum of the arms' mean scores, with its interval at level 1 - alpha.
 
     Args:
         cells: scores by arm, all `[seeds]` or all `[seeds, prompts]`. Two arms may differ in seeds, not in prompts; of
-            more than two, row s of every arm is the same seed's.
+            paired arms, and of more than two, row s of every arm is the same seed's.
         weights: weight by arm; they sum to zero. Arms without a weight stay out.
         tasks: the task of each prompt; the score is then the mean of the task means, as in GenEval's overall score,
             and prompts are a sample within each task.
+        texts: the text of each prompt, where prompts repeat texts: texts are then what was drawn.
+        paired: compare two arms seed by seed; more than two always are.
         fixed_prompts: take the prompts as the whole benchmark: V = V_seed. Say "on these prompts" with the result.
 
     Raises:
         ValueError: weights that are no contrast, an arm that is missing, has fewer than 2 seeds, NaN or another shape,
-            or more than two arms that differ in seeds.
+            arms compared seed by seed that differ in seeds, or a task of a single text.
     """
     _check_weights(weights, cells)
     used = {arm: weight for arm, weight in weights.items() if weight != 0}
@@ -117,20 +135,21 @@ def contrast(
     n_items = next(iter(shapes.values()))[0] if next(iter(shapes.values())) else None
     terms = [(weight, scores[arm]) for arm, weight in used.items()]
     rounding = 1e-12 * max(float(np.abs(weight * values).max()) for weight, values in terms)
-    if len(terms) > 2:
+    if paired or len(terms) > 2:
         terms = [(1.0, _by_seed(terms))]
-    if n_items is None:
-        runs, prompt_terms = terms, _NONE
-    else:
-        groups = _groups(n_items, tasks)
+    runs, prompt_terms, n_texts = terms, _NONE, None
+    if n_items is not None:
+        groups = _groups(n_items, tasks, texts)
         runs = [(weight, _run_scores(values, groups)) for weight, values in terms]
         prompt_terms = _NONE if fixed_prompts else _prompt_variance(terms, groups)
+        n_texts = sum(group.texts.shape[1] for group in groups)
     variance, df, lasting = _combine(runs, *prompt_terms)
     estimate = float(sum(weight * values.mean() for weight, values in runs))
     error = float(np.sqrt(variance)) if variance > rounding**2 else 0.0
     low, high = _interval(estimate, error, df, alpha)
     n_seeds = min(len(values) for _, values in terms)
-    return Comparison(estimate, low, high, df, n_seeds, n_items, error, min(float(np.sqrt(lasting)), error))
+    lasting_error = min(float(np.sqrt(lasting)), error)
+    return Comparison(estimate, low, high, df, n_seeds, n_items, error, lasting_error, n_texts)
 
 
 def _by_seed(terms: list[tuple[float, Array]]) -> Array:
@@ -138,7 +157,7 @@ def _by_seed(terms: list[tuple[float, Array]]) -> Array:
     seeds = sorted({len(values) for _, values in terms})
     if len(seeds) > 1:
         raise ValueError(
-            f"more than two arms are compared seed by seed, and they have {' and '.join(map(str, seeds))} seeds; "
+            f"these arms are compared seed by seed, and they have {' and '.join(map(str, seeds))} seeds; "
             "give the seeds that all arms have"
         )
     total: Array = np.sum([weight * values for weight, values in terms], axis=0)
@@ -148,7 +167,7 @@ def _by_seed(terms: list[tuple[float, Array]]) -> Array:
 def _combine(
     runs: list[tuple[float, Array]], prompt: Array, residual: Array, prompt_df: Array
 ) -> tuple[float, float, float]:
-    """V, its Satterthwaite degrees of freedom, and the part of V that is the prompts' own."""
+    """V, its degrees of freedom, and the part of V that is the prompts' own; a single term is a contrast by seed."""
     seed = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in runs])
     seed_df = np.array([len(values) - 1 for _, values in runs])
     v_seed, v_prompt, v_residual = float(seed.sum()), float(prompt.sum()), float(residual.sum())
@@ -157,41 +176,73 @@ def _combine(
         return 0.0, float(seed_df.sum()), 0.0
     spread = (seed**2 / seed_df).sum() + (prompt**2 / prompt_df).sum()
     spread += (residual**2 / (seed_df.sum() * prompt_df)).sum()
-    return variance, float(variance**2 / spread), max(v_prompt - v_residual, 0.0)
+    df = float(variance**2 / spread)
+    return variance, df if len(runs) > 1 else min(df, float(seed_df[0])), max(v_prompt - v_residual, 0.0)
 
 
-def _prompt_variance(terms: list[tuple[float, Array]], groups: list[NDArray[np.intp]]) -> tuple[Array, Array, Array]:
-    """V_prompt and V_e by task, and the number of prompts - 1."""
+def _prompt_variance(terms: list[tuple[float, Array]], groups: list[_Task]) -> tuple[Array, Array, Array]:
+    """V_prompt and V_e by task, and the number of texts - 1."""
     profile = np.sum([weight * values.mean(0) for weight, values in terms], axis=0)
-    sizes = np.array([len(group) for group in groups])
-    share = 1 / (sizes * len(groups) ** 2)
-    prompt = share * np.array([profile[group].var(ddof=1) for group in groups])
+    share = 1 / len(groups) ** 2
+    prompt = share * np.array([group.between(profile[None, group.prompts]) for group in groups])
     residual = share * np.array(
-        [sum(w**2 * _residual(values[:, group]) / len(values) for w, values in terms) for group in groups]
+        [
+            sum(w**2 * group.between(values[:, group.prompts]) / _pairs(values) for w, values in terms)
+            for group in groups
+        ]
     )
-    return prompt, residual, (sizes - 1).astype(float)
+    return prompt, residual, np.array([group.n_effective - 1 for group in groups])
 
 
-def _residual(values: Array) -> float:
-    """Mean square of what neither seed nor prompt explains, of `[seeds, prompts]`."""
-    left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-    return float((left**2).sum() / ((values.shape[0] - 1) * (values.shape[1] - 1)))
+def _pairs(values: Array) -> int:
+    """S (S - 1): the residual's degrees of freedom by seed, and the seeds in its mean."""
+    return len(values) * (len(values) - 1)
 
 
-def _run_scores(values: Array, groups: list[NDArray[np.intp]]) -> Array:
+@dataclass(frozen=True)
+class _Task:
+    """One task: positions of its prompts, and which text each has, `[prompts, texts]` of 0 and 1."""
+
+    prompts: NDArray[np.intp]
+    texts: Array
+
+    @property
+    def n_effective(self) -> float:
+        """Texts of equal size that would vary as much: P^2 / sum_t n_t^2."""
+        return float(len(self.prompts) ** 2 / (self.texts.sum(0) ** 2).sum())
+
+    def between(self, values: Array) -> float:
+        """`between` of what neither row nor prompt explains, summed over the rows of `values`, `[rows, prompts]`.
+
+        Of a single row that is its deviation from its mean.
+        """
+        left = values - values.mean(1, keepdims=True)
+        if len(values) > 1:
+            left -= left.mean(0)
+        sums = left @ self.texts
+        return float((sums**2).sum() * self.n_effective / (self.n_effective - 1) / len(self.prompts) ** 2)
+
+
+def _run_scores(values: Array, groups: list[_Task]) -> Array:
     """Mean of the task means of every run, `[seeds]`."""
-    scores: Array = np.mean([values[:, group].mean(1) for group in groups], axis=0)
+    scores: Array = np.mean([values[:, group.prompts].mean(1) for group in groups], axis=0)
     return scores
 
 
-def _groups(n_items: int, tasks: Sequence[str] | None) -> list[NDArray[np.intp]]:
-    """Positions of the prompts of each task."""
+def _groups(n_items: int, tasks: Sequence[str] | None, texts: Sequence[str] | None) -> list[_Task]:
+    """The tasks, each with its prompts and their texts."""
     labels = np.zeros(n_items, dtype=int) if tasks is None else np.asarray(tasks)
-    if len(labels) != n_items:
-        raise ValueError(f"tasks: {len(labels)} labels for {n_items} prompts; give the task of every prompt")
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    if min(map(len, groups)) < 2:
-        raise ValueError("a task has a single prompt, which says nothing about how prompts vary; use 2 or more")
+    wording = np.arange(n_items) if texts is None else np.asarray(texts)
+    for key, given in (("tasks", labels), ("texts", wording)):
+        if len(given) != n_items:
+            raise ValueError(f"{key}: {len(given)} labels for {n_items} prompts; give one of every prompt")
+    groups = []
+    for label in np.unique(labels):
+        prompts = np.flatnonzero(labels == label)
+        names, which = np.unique(wording[prompts], return_inverse=True)
+        if len(names) < 2:
+            raise ValueError("a task has a single text, which says nothing about how prompts vary; use 2 or more")
+        groups.append(_Task(prompts, np.eye(len(names))[which]))
     return groups
 
 
@@ -225,11 +276,16 @@ def compare(
     *,
     alpha: float = 0.05,
     tasks: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    paired: bool = False,
     fixed_prompts: bool = False,
 ) -> Comparison:
     """Mean of `a` minus mean of `b`.
 
     Scores `[seeds]` give Welch's t interval; scores `[seeds, prompts]`, prompts in the same order, give the two-way
-    t interval, with seeds unpaired. `tasks`, `fixed_prompts` and the errors are those of `contrast`.
+    t interval, with seeds unpaired unless `paired`. The other options and the errors are those of `contrast`.
     """
-    return contrast({"a": a, "b": b}, {"a": 1, "b": -1}, alpha=alpha, tasks=tasks, fixed_prompts=fixed_prompts)
+    weights = {"a": 1.0, "b": -1.0}
+    return contrast(
+        {"a": a, "b": b}, weights, alpha=alpha, tasks=tasks, texts=texts, paired=paired, fixed_prompts=fixed_prompts
+    )

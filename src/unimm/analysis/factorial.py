@@ -50,6 +50,7 @@ def effects(
     *,
     alpha: float = 0.05,
     tasks: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
     fixed_prompts: bool = False,
 ) -> dict[str, Comparison]:
     """Every main effect and interaction, by name (`encoder`, `encoder x objective`).
@@ -60,7 +61,7 @@ def effects(
     terms = [term for size in range(1, len(known) + 1) for term in combinations(known, size)]
     return {
         " x ".join(term): contrast(
-            cells, effect_weights(term, design), alpha=alpha, tasks=tasks, fixed_prompts=fixed_prompts
+            cells, effect_weights(term, design), alpha=alpha, tasks=tasks, texts=texts, fixed_prompts=fixed_prompts
         )
         for term in terms
     }
