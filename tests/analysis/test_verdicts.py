@@ -73,7 +73,7 @@ def test_planted_differences_are_found(gap: float, outcome: str, direction: str)
     assert verdict.outcome == outcome and verdict.estimate == pytest.approx(gap)
     assert verdict.low < verdict.estimate < verdict.high
     assert (verdict.n_seeds, verdict.n_items, verdict.seeds_needed, verdict.level) == (5, None, None, 0.05)
-    assert verdict.scope == "5 seeds an arm, by flops, in a test; says nothing about other settings."
+    assert verdict.scope == "5 seeds an arm on these prompts, by flops, in a test; says nothing about other settings."
 
 
 def test_inconclusive_says_how_many_seeds_would_decide() -> None:

@@ -8,6 +8,9 @@ Effects are in the metric's unit and positive in the claimed direction. Five kin
     reach            one arm reaches a preset score at a smaller cost than another; the effect is the ratio of costs
     invariant        facts that hold by construction and are checked in every run, never given a p-value
 
+A claim with `paired: true` compares its arms seed by seed (`unimm.analysis.contrast`), which is decided here, before
+the first run; arms that share their first stage are compared so in any case, and more than two always are.
+
 `read_claims` reads them from YAML; what is wrong is a ValueError that names the claim, the key and the nearest valid
 choice.
 """
@@ -47,12 +50,21 @@ class _Claim(_Strict):
 
 
 class _Measured(_Claim):
-    """A claim with a number; arms are compared at an equal `budget`, primary ones with Holm's correction."""
+    """A claim with a number; arms are compared at an equal `budget`, primary ones with Holm's correction.
+
+    `paired` compares them seed by seed.
+    """
 
     role: Literal["primary", "secondary"]
     metric: str
     direction: Literal["higher", "lower"]
     budget: Budget
+    paired: bool = False
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every two arms that are compared with each other alone."""
+        raise NotImplementedError
 
     @property
     def sign(self) -> int:
@@ -96,6 +108,12 @@ class _Contrast(_Measured):
 
     smallest_effect: PositiveFloat
     contrast: dict[str, float]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The two arms, if there are no more."""
+        arms = [arm for arm, weight in self.contrast.items() if weight]
+        return [(arms[0], arms[1])] if len(arms) == 2 else []
 
     @property
     def margin(self) -> float:
@@ -150,6 +168,11 @@ class BestCell(_Measured):
     others: ArmNames
 
     @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The best arm with each of the others."""
+        return [(self.best, other) for other in self.others]
+
+    @property
     def margin(self) -> float:
         """In the metric's unit."""
         return self.smallest_effect
@@ -169,6 +192,11 @@ class Reach(_Measured):
     faster: str
     slower: str
     smallest_ratio: float = Field(gt=1)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The two arms."""
+        return [(self.faster, self.slower)]
 
     @property
     def margin(self) -> float:

@@ -12,7 +12,7 @@ intersection-union test), while the upper bound could come from any of k contras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol
@@ -37,6 +37,10 @@ class Effect(Protocol):
     @property
     def n_items(self) -> int | None:
         """Prompts behind each run's score, or None where runs give one value each."""
+
+    @property
+    def n_texts(self) -> int | None:
+        """Distinct texts of these prompts."""
 
     @property
     def note(self) -> str:
@@ -75,6 +79,11 @@ class Lead:
     def n_items(self) -> int | None:
         """Prompts behind each run's score, or None for scores by run."""
         return next(iter(self.rivals.values())).n_items
+
+    @property
+    def n_texts(self) -> int | None:
+        """Distinct texts of these prompts."""
+        return next(iter(self.rivals.values())).n_texts
 
     @property
     def standard_error(self) -> float:
@@ -118,6 +127,16 @@ def attempt(claim: Measured, results: StudyResults) -> Effect | Untestable:
         return reason
 
 
+def pairing(claim: Measured, results: StudyResults) -> str:
+    """Why the claim's arms are compared seed by seed, where two of them could be compared otherwise; else empty.
+
+    Where arms go on from the same training nobody chooses: their runs of one seed are no two draws.
+    """
+    if any(results.share_first_stage(*pair) for pair in claim.pairs):
+        return "paired by seed: the arms share their first stage"
+    return "paired by seed, as planned" if claim.paired else ""
+
+
 @singledispatch
 def _measure(claim: Measured, results: StudyResults) -> Effect:
     raise NotImplementedError(type(claim))
@@ -140,7 +159,9 @@ def _(claim: BestCell, results: StudyResults) -> Effect:
 
 @_measure.register
 def _(claim: Reach, results: StudyResults) -> Effect:
-    ratio = cost_ratio(_costs(claim, claim.faster, results), _costs(claim, claim.slower, results))
+    costs = {arm: _costs(claim, arm, results) for arm in (claim.faster, claim.slower)}
+    paired = _seed_by_seed(claim, costs, results)
+    ratio = cost_ratio(costs[claim.faster], costs[claim.slower], paired=paired)
     if isinstance(ratio, SeenRatio):
         _check_varies(ratio.standard_error)
     return ratio
@@ -149,8 +170,22 @@ def _(claim: Reach, results: StudyResults) -> Effect:
 def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
     cells = {arm: results.score(claim.budget, claim.metric, arm) for arm in weights}
     by_prompt = next(iter(cells.values())).ndim == 2
-    tasks = results.tasks.get(claim.metric) if by_prompt else None
-    return contrast(cells, {arm: claim.sign * weight for arm, weight in weights.items()}, tasks=tasks)
+    tasks, texts = (known.get(claim.metric) if by_prompt else None for known in (results.tasks, results.texts))
+    signed = {arm: claim.sign * weight for arm, weight in weights.items()}
+    return contrast(cells, signed, tasks=tasks, texts=texts, paired=_seed_by_seed(claim, cells, results))
+
+
+def _seed_by_seed(claim: Measured, runs: Mapping[str, Sized], results: StudyResults) -> bool:
+    """Whether arms are compared seed by seed, which takes the same seeds of all of them.
+
+    Seeds that only some arms have are not dropped: a run that is missing is seldom like those that are there.
+    """
+    by_seed = len(runs) > 2 or bool(pairing(claim, results))
+    counts = {arm: len(values) for arm, values in runs.items()}
+    if by_seed and len(set(counts.values())) > 1:
+        had = ", ".join(f"{arm} has {count}" for arm, count in counts.items())
+        raise Untestable(f"its arms are compared seed by seed and have different seeds: {had}")
+    return by_seed
 
 
 def _costs(claim: Reach, arm: str, results: StudyResults) -> list[CostBounds]:

@@ -5,7 +5,7 @@ Whoever reads `result.json` files fills this in; a name that is absent makes the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +39,9 @@ class StudyResults:
         setting: where the numbers hold, to follow "in": `the scene world, profile small, 9 M trainable parameters`.
         scores: budget on which arms are matched -> metric -> arm -> `[seeds]` or `[seeds, prompts]`.
         tasks: metric -> task of every prompt, for scores by prompt that are means of task means.
+        texts: metric -> text of every prompt, for scores by prompt whose prompts repeat texts.
+        questions: metrics that score answers to questions about images; all others score images of prompts.
+        first_stage: arm -> the first arm of the study whose training begins alike, itself where no other's does.
         curves: metric -> arm -> learning curves on validation prompts.
         facts: fact -> arm -> whether it held, for each run.
         unfinished: arm -> how many of its planned runs have no result yet.
@@ -48,6 +51,9 @@ class StudyResults:
     setting: str
     scores: Mapping[Budget, Mapping[str, Mapping[str, Array]]] = field(default_factory=dict)
     tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    questions: Collection[str] = frozenset()
+    first_stage: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
     unfinished: Mapping[str, int] = field(default_factory=dict)
@@ -73,6 +79,10 @@ class StudyResults:
         if curve is None or budget not in curve.costs or np.isnan(curve.scores).any():
             raise Untestable(f"{arm}: no complete learning curve of {metric} by {budget.replace('_', ' ')}")
         return curve.costs[budget], _enough(arm, curve.scores)
+
+    def share_first_stage(self, a: str, b: str) -> bool:
+        """Whether the runs of two arms that have one seed go on from the same training."""
+        return self.first_stage.get(a, a) == self.first_stage.get(b, b)
 
     def fact(self, fact: str, arm: str) -> Sequence[bool]:
         """Whether a fact held, for each run of one arm."""

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from unimm.analysis.claims import Claims, Invariant, Measured
-from unimm.analysis.measure import Effect, attempt
+from unimm.analysis.measure import Effect, attempt, pairing
 from unimm.analysis.results import StudyResults, Untestable
 
 Array = NDArray[np.float64]
@@ -84,7 +84,8 @@ class Verdict(BaseModel):
     """A claim's outcome with all that a reader needs to doubt it; numbers are None where there is none.
 
     `estimate`, `low` and `high` are in the metric's unit, positive in the claimed direction (ratio of costs for
-    `reach`); the interval is at level 1 - `level`. `note` has the reason of an untestable claim.
+    `reach`); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct texts; verdicts of
+    before 2026-11-30 do not say how many. `note` has the reason of an untestable claim.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,6 +99,7 @@ class Verdict(BaseModel):
     p_adjusted: float | None = None
     n_seeds: int | None = None
     n_items: int | None = None
+    n_texts: int | None = None
     seeds_needed: int | None = None
     note: str = ""
     scope: str
@@ -139,9 +141,10 @@ def _verdict(
         p_adjusted=p_adjusted,
         n_seeds=effect.n_seeds,
         n_items=effect.n_items,
+        n_texts=effect.n_texts,
         seeds_needed=effect.seeds_needed(level, claim.decisive_half_width) if open_question else None,
-        note=effect.note,
-        scope=_scope(claim, effect, results.setting),
+        note="; ".join(filter(None, (effect.note, pairing(claim, results)))),
+        scope=_scope(claim, effect, results),
     )
 
 
@@ -155,10 +158,15 @@ def outcome_of(claim: Measured, low: float, high: float) -> Outcome:
     return next((outcome for outcome, holds in rules.items() if holds), Outcome.INCONCLUSIVE)
 
 
-def _scope(claim: Measured, effect: Effect, setting: str) -> str:
-    prompts = "" if effect.n_items is None else f" and {effect.n_items} prompts"
-    budget = claim.budget.replace("_", " ")
-    return f"{effect.n_seeds} seeds an arm{prompts}, by {budget}, in {setting}; says nothing about other settings."
+def _scope(claim: Measured, effect: Effect, results: StudyResults) -> str:
+    """Over what the interval reaches: with a score a run it takes the test as it is, the same in every seed."""
+    if effect.n_items is None:
+        items = f" on these {'questions' if claim.metric in results.questions else 'prompts'}"
+    else:
+        items = f" and {effect.n_items} prompts"
+        items += f" of {effect.n_texts} texts" if effect.n_texts != effect.n_items else ""
+    sample = f"{effect.n_seeds} seeds an arm{items}, by {claim.budget.replace('_', ' ')}"
+    return f"{sample}, in {results.setting}; says nothing about other settings."
 
 
 def _check(claim: Invariant, results: StudyResults) -> Verdict:
