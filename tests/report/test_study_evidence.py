@@ -60,6 +60,9 @@ def test_scores_by_prompt_average_to_the_reported_ones(folder: Path) -> None:
     scores = results.scores["generation_samples"]["geneval/overall"]
     assert {arm: values.shape for arm, values in scores.items()} == dict.fromkeys(ARMS, (3, 120))
     assert results.tasks["geneval/overall"] == [task for task in TASKS for _ in range(20)]
+    texts = results.texts["geneval/overall"]
+    assert len(texts) == 120 and texts[20:22] == ["a photo of two_object 0", "a photo of two_object 1"]
+    assert [texts[20 + number] == texts[20] for number in (15, 16)] == [True, False]
     for arm in ARMS:
         means = by_run(results, claim(study, "clip_fm_best_cell"), arm)  # type: ignore[arg-type]
         np.testing.assert_allclose(means, study.values(arm, "geneval/overall"), atol=1e-12)
@@ -87,6 +90,34 @@ def test_one_prompt_a_task_is_scored_by_run(edited: Any, tmp_path: Path) -> None
     results = evidence(study)
     assert results.tasks == {} and results.scores["generation_samples"]["geneval/overall"]["clip_fm"].shape == (3,)
     assert len(answers(study, results)) == 15
+
+
+def test_one_text_a_task_is_scored_by_run(tmp_path: Path) -> None:
+    """Twenty prompts of one text say no more of other texts than one prompt."""
+    write_study(tmp_path)
+    for path in tmp_path.glob("runs/*/seed*/items.json"):
+        content = json.loads(path.read_text())
+        for row in content["prompts"]:
+            row["prompt"] = "a photo of two birds" if row["tag"] == "counting" else row["prompt"]
+        path.write_text(json.dumps(content))
+    results = evidence(study_folder.read(tmp_path))
+    assert results.tasks == {} and results.scores["generation_samples"]["geneval/overall"]["clip_fm"].shape == (3,)
+
+
+def test_scopes_say_over_what_an_interval_reaches(folder: Path) -> None:
+    """Prompts with their texts where they are a sample, and else that the test is taken as it is."""
+    study = study_folder.read(folder)
+    found = {answer.claim.id: answer.verdict for answer in answers(study, evidence(study))}
+    starts = {
+        "clip_over_vae_alignment": "3 seeds an arm and 120 prompts of 91 texts, by generation samples",
+        "fm_over_mse_quality": "3 seeds an arm on these prompts, by generation samples",
+        "clip_fm_needs_fewer_flops": "3 seeds an arm on these prompts, by flops",
+        "joint_loses_understanding": "3 seeds an arm on these questions, by generation samples",
+        "clip_tokens_stay_fixed": "3 seeds an arm, in the world",
+    }
+    assert {name: found[name].scope[: len(start)] for name, start in starts.items()} == starts
+    assert (found["clip_over_vae_alignment"].n_items, found["clip_over_vae_alignment"].n_texts) == (120, 91)
+    assert found["clip_over_vae_alignment"].note == "", "arms that begin differently are not paired unless a claim says"
 
 
 def test_one_checkpoint_is_no_curve(edited: Any) -> None:

@@ -29,8 +29,8 @@ that is exact whatever the arms of a seed share, with S - 1 degrees of freedom.
 
 By prompt the degrees of freedom of Z are at most S - 1, as seeds say no more of their own spread. Satterthwaite's rule
 alone misses 2.7 % where 0.83 % are promised, since it trusts the prompts' degrees of freedom whenever three seeds
-happen to look alike. The cap costs width where prompts make most of the error: with 3 seeds the interval is 1.5 times as wide
-at a seed error of twice the prompts', and 1.9 times where both are equal
+happen to look alike. The cap costs width where prompts make most of the error: with 3 seeds the interval is 1.5 times
+as wide at a seed error of twice the prompts', and 1.9 times where both are equal
 (`experiments/simulations/more_than_two_arms.py`).
 """
 

@@ -1,8 +1,8 @@
 """The figure of effects: every claim's effect with its interval and one dot a seed, beside what would be too small.
 
 A dot is the claim's contrast among the runs of one seed (for `best-cell` against the strongest rival, for `reach` the
-ratio of two runs' costs, open where a run's cost is only bounded). The interval pairs seeds only where more than two
-arms are compared (`unimm.analysis.contrast`).
+ratio of two runs' costs, open where a run's cost is only bounded). The interval pairs seeds where more than two arms
+are compared, where the claim says so, and where arms share their first stage (`unimm.analysis.contrast`).
 """
 
 from functools import singledispatch

@@ -31,6 +31,7 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
+from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.runs.record import Items, NamedScores, Result, ScoreRecord
 
@@ -199,6 +200,9 @@ def evidence(study: Study) -> StudyResults:
         setting=setting(study),
         scores=budgets,
         tasks=tasks,
+        texts={metric: _prompt_texts(study) for metric in tasks},
+        questions={name for run in study.all_runs for name in run.result.floors.get("blind", {})},
+        first_stage=first_stages(study.plan),
         curves=curves,
         facts={name: _checked(study, check) for name, check in FACTS.items()},
         unfinished=Counter(arm for arm, _ in study.missing),
@@ -225,7 +229,7 @@ def _by_run(study: Study, metric: str) -> dict[str, Array]:
 def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
     """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one.
 
-    One prompt a task says nothing about how prompts vary: such scores are taken by run.
+    One text a task says nothing about how prompts vary: such scores are taken by run.
     """
     seen: list[tuple[str, ...]] = []
     for run in study.all_runs:
@@ -236,8 +240,16 @@ def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
         return None
     first = study.all_runs[0]
     assert first.items is not None
-    tasks = [first.items.prompts[block[0]].tag for block in _blocks(first, first.items)]
-    return tasks if min(Counter(tasks).values()) > 1 else None
+    blocks = [first.items.prompts[block[0]] for block in _blocks(first, first.items)]
+    texts = Counter(tag for tag, _ in {(row.tag, row.prompt) for row in blocks})
+    return [row.tag for row in blocks] if min(texts.values()) > 1 else None
+
+
+def _prompt_texts(study: Study) -> list[str]:
+    """The text of every prompt: of a long wording the short one's, since both are judged on its facts."""
+    first = study.all_runs[0]
+    assert first.items is not None, "metrics that have tasks by prompt have items"
+    return [first.items.prompts[block[0]].prompt for block in _blocks(first, first.items)]
 
 
 def _by_prompt(run: StudyRun, kind: str) -> Array:

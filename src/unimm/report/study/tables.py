@@ -116,7 +116,8 @@ def _complete(study: Study, metric: str) -> bool:
 
 
 def _effects(metric: str, results: StudyResults) -> dict[str, Comparison]:
-    return factorial.effects(results.scores["generation_samples"][metric], tasks=results.tasks.get(metric))
+    cells = results.scores["generation_samples"][metric]
+    return factorial.effects(cells, tasks=results.tasks.get(metric), texts=results.texts.get(metric))
 
 
 def _effect(effect: Comparison) -> str:
@@ -166,7 +167,13 @@ def _sign(results: StudyResults, metric: str, better: str, worse: str) -> str:
     cells = results.scores["generation_samples"][metric]
     if min(len(cells[better]), len(cells[worse])) < 2 or np.isnan(cells[better]).any() or np.isnan(cells[worse]).any():
         return "≈"
-    difference = compare(cells[better], cells[worse], tasks=results.tasks.get(metric))
+    difference = compare(
+        cells[better],
+        cells[worse],
+        tasks=results.tasks.get(metric),
+        texts=results.texts.get(metric),
+        paired=results.share_first_stage(better, worse),
+    )
     return ">" if difference.low > 0 or difference.high < 0 else "≈"
 
 
