@@ -47,7 +47,7 @@ class Howe(Comparison):
     def interval(self, alpha: float) -> tuple[float, float]:
         """At level 1 - alpha."""
         t = stats.t.isf(alpha / 2, [self.n_seeds - 1, PROMPTS - 1])
-        half = float(np.sqrt(t**2 @ [self.v_seed, self.v_prompt]))
+        half = float(np.sqrt(np.sum(t**2 * np.array([self.v_seed, self.v_prompt]))))
         return self.estimate - half, self.estimate + half
 
 
@@ -66,13 +66,13 @@ def others(scores: dict[str, np.ndarray], capped: Comparison) -> tuple[Compariso
 def simulate(studies: int, seeds: int, ratio: float) -> tuple[list[Comparison], list[Comparison], list[Comparison]]:
     """Intervals with at most S - 1 degrees of freedom, with Satterthwaite's, and with each part's own."""
     rng = np.random.default_rng([seeds, int(10 * ratio)])
-    capped, free, apart = [], [], []
+    found = []
     for _ in range(studies):
         scores = study(rng, seeds, ratio)
-        capped.append(contrast(scores, WEIGHTS))
-        for found, result in zip((free, apart), others(scores, capped[-1]), strict=True):
-            found.append(result)
-    return capped, free, apart
+        capped = contrast(scores, WEIGHTS)
+        found.append((capped, *others(scores, capped)))
+    capped_ones, free, apart = (list(column) for column in zip(*found, strict=True))
+    return capped_ones, free, apart
 
 
 def table(studies: int) -> Table:
