@@ -14,6 +14,7 @@ import torch
 from unimm.arm import assemble, open_source
 from unimm.components import weights_hash
 from unimm.config import load
+from unimm.training.averaging import FixedDecay
 from unimm.training.callbacks import MovingAverage
 from unimm.training.distributed import Ranks, join
 from unimm.training.fit import train
@@ -52,7 +53,7 @@ def trained(case: Case, world: Ranks) -> dict[str, Any]:
     world.sum([0])
     config = load(ROOT / "ablations" / f"{case.arm}.yaml", ["profile=tiny", "training.snapshots=0", *case.overrides])
     arm = assemble(config)
-    another = Another(0.5, out, config.training.steps, 0, writes=False)
+    another = Another(FixedDecay(0.5), out, config.training.steps, 0, writes=False)
     module, _ = train(config, arm, open_source(config, arm.foundation), out, CPU, [another], world)
     another.save(out / "nothing")
     kept = torch.nn.ParameterDict(

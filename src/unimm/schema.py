@@ -20,6 +20,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -33,6 +34,10 @@ from unimm.registry import Registry, backbones, encoders, heads, metrics, object
 STAGE_NAME = r"[A-Za-z0-9_-]+"
 NO_STAGES = ("averages", "figures", "samples")  # folders that every run has
 DEFAULT_METRICS = ("geneval", "distance", "clip_score", "diversity", "understanding")
+
+# Of these a configuration sets one, and the other is null; and which settings it does not store while they are null.
+INSTEAD = {"training.ema_decay": "training.ema_length", "training.ema_length": "training.ema_decay"}
+LEFT_OUT = ("training.ema_length",)
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "encoder": encoders,
@@ -117,6 +122,9 @@ class TrainingConfig(Strict):
     `batch_size` is that of all ranks together, whatever their number; each works through its part of a step in
     ``gradient_accumulation_steps`` micro-batches. Several ranks keep the whole model each (``ddp``) or split it
     (``fsdp2``). Neither changes what is trained, so that ``--resume`` may change them (docs/many_gpus.md).
+
+    The weights that are kept are a moving average, as long as ``ema_decay`` says after a warm-up or, in its place,
+    ``ema_length``: the mean age of the averaged weights as a share of the run (`unimm.training.averaging`).
     """
 
     samples: PositiveInt
@@ -124,7 +132,8 @@ class TrainingConfig(Strict):
     learning_rate: PositiveFloat
     warmup_steps: NonNegativeInt = 200
     weight_decay: NonNegativeFloat = 0.01
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    ema_decay: float | None = Field(default=0.999, ge=0, lt=1)
+    ema_length: float | None = Field(default=None, gt=0, le=0.5)
     gradient_clip: PositiveFloat = 1.0
     checkpoint_every_steps: PositiveInt = 500
     snapshots: NonNegativeInt = 8
@@ -138,6 +147,30 @@ class TrainingConfig(Strict):
     def steps(self) -> int:
         """Optimiser steps of the run."""
         return self.samples // self.batch_size
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A length that is not set is left out, so that configurations dump as they did before there was one."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if f"training.{key}" not in LEFT_OUT or value is not None}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _length_takes_the_place_of_decay(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("ema_length") is None:
+            return given
+        if given.get("ema_decay") is not None:
+            raise ValueError(
+                f"ema_decay ({given['ema_decay']}) and ema_length ({given['ema_length']}) are both set, and an average "
+                "has one length; set training.ema_decay=null for a length relative to the run"
+            )
+        return {**given, "ema_decay": None}
+
+    @model_validator(mode="after")
+    def _average_has_a_length(self) -> TrainingConfig:
+        if self.ema_decay is None and self.ema_length is None:
+            raise ValueError("ema_decay is null and ema_length is not set; set one of them (ema_decay=0: no average)")
+        return self
 
     @model_validator(mode="after")
     def _budget_is_long_enough(self) -> TrainingConfig:

@@ -51,7 +51,7 @@ def write_tuning(folder: Path, **changes: Any) -> Path:
             "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
             "objective.shift": {"low": 0.5, "high": 4.0, "log": True},
         },
-        "by_sampling": {"training.ema_decay": [0.5, 0.9], "objective.guidance": [1.0, 3.0]},
+        "by_sampling": {"training.ema_length": [0.2, 0.5], "objective.guidance": [1.0, 3.0]},
         **changes,
     }
     path = folder / "search.yaml"
@@ -84,7 +84,7 @@ def done(finished: Path, tmp_path: Path) -> Path:
 def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
     assert list(planned.space_of("clip_fm")) == ["training.learning_rate", "objective.shift"]
     assert list(planned.space_of("clip_mse")) == ["training.learning_rate"]
-    assert list(planned.by_sampling_of("clip_mse")) == ["training.ema_decay"]
+    assert list(planned.by_sampling_of("clip_mse")) == ["training.ema_length"]
     trials = planned.units
     assert [str(trial) for trial in trials[:3]] == ["clip_fm/trial0", "clip_mse/trial0", "clip_fm/trial1"]
     config = planned.config("clip_fm", {"objective.shift": 2.0})
@@ -105,6 +105,10 @@ def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
         ({"space": {"training.samples": {"choices": [1, 2]}}}, ["training.samples: every arm gets the same budget"]),
         ({"by_sampling": {"objective.shift": [1.0]}}, ["objective.shift needs training again; move it to space"]),
         ({"by_sampling": {"objective.guidance": [0.5]}}, ["objective.guidance", "greater than or equal to 1"]),
+        (
+            {"by_sampling": {"training.ema_length": [0.2], "training.ema_decay": [0.2]}},
+            ["training.ema_length and training.ema_decay take each other's place"],
+        ),
         ({"declared_differences": []}, ["objective.name: flow_matching in clip_fm; mse in clip_mse"]),
         ({"trials": 1}, ["trials"]),
         ({"seed": -1}, ["seed"]),
@@ -116,8 +120,9 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], fragments: 
     assert all(fragment in str(caught.value) for fragment in fragments), caught.value
 
 
-def test_the_shipped_tuning_plans() -> None:
-    plan = expand_tuning(ABLATIONS / "studies" / "tuning.yaml")
+@pytest.mark.parametrize("name", ["tuning.yaml", "recipes.yaml"])
+def test_the_shipped_tunings_plan(name: str) -> None:
+    plan = expand_tuning(ABLATIONS / "studies" / name)
     assert len(plan.arms) == 8 and len(plan.units) == 8 * plan.trials
     assert {arm: len(plan.space_of(arm)) for arm in ("vae_fm", "vae_mse")} == {"vae_fm": 2, "vae_mse": 1}
     for study in ("design_choices.yaml", "as_published.yaml"):
@@ -332,7 +337,8 @@ def test_a_study_runs_tuned_arms_beside_the_others(done: Path, tmp_path: Path) -
     found = read_tuned(done).arms["clip_fm"].chosen
     config = plan.arms["clip_fm_tuned"].config
     assert config["training"]["learning_rate"] == found["training.learning_rate"]
-    assert config["objective"]["shift"] == found["objective.shift"] and config["training"]["ema_decay"] == 0.9
+    assert config["objective"]["shift"] == found["objective.shift"]
+    assert (config["training"]["ema_decay"], config["training"]["ema_length"]) == (None, 0.5)
     assert plan.arms["clip_fm"].config["training"]["learning_rate"] == 0.001
     assert "training.learning_rate" in plan.declared_differences
     assert plan.tuned["arms"]["clip_mse_tuned"] == {
@@ -341,6 +347,19 @@ def test_a_study_runs_tuned_arms_beside_the_others(done: Path, tmp_path: Path) -
         "skipped": ["objective.shift", "objective.guidance"],
     }
     assert (plan.tuned["trials"], plan.tuned["seed"]) == (4, 9000)
+
+
+def test_an_arm_may_keep_its_own_average(done: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load((done / "tuned.yaml").read_text())
+    content["arms"]["clip_mse"]["chosen"]["training.ema_length"] = None
+    (done / "tuned.yaml").write_text(yaml.safe_dump(content))
+    plan = expand_study(write_study(tmp_path, done))
+    kept = plan.arms["clip_mse_tuned"].config["training"]
+    assert kept["ema_decay"] == 0.999 and "ema_length" not in kept
+    assert {"training.ema_length", "training.ema_decay"} <= set(plan.declared_differences)
+    content["arms"]["clip_fm"]["chosen"]["training.ema_length"] = None
+    (done / "tuned.yaml").write_text(yaml.safe_dump(content))
+    assert "training.ema_length" not in expand_study(write_study(tmp_path, done)).declared_differences
 
 
 @pytest.mark.parametrize(

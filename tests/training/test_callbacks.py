@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unimm.training.averaging import FixedDecay
 from unimm.training.callbacks import FiniteLoss, JsonLines, MovingAverage, snapshot_steps
 
 
@@ -64,7 +65,7 @@ def test_log_keeps_its_clock(tmp_path):
 
 
 def test_average_state_is_a_copy(tmp_path):
-    average = MovingAverage(0.9, tmp_path, 8, 2)
+    average = MovingAverage(FixedDecay(0.9), tmp_path, 8, 2)
     weights = {"w": torch.ones(2)}
     average.load_state_dict({"average": weights})
     weights["w"].zero_()

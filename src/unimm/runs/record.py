@@ -350,18 +350,25 @@ class TrialSettings(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """The score of one set of sampling settings; null if it could not be measured."""
+    """The score of one set of sampling settings, with its standard error over prompts; null if it was not measured.
+
+    ``behind_stderr`` is the standard error of how far it lies behind the one that was chosen over it, over the same
+    prompts; null for the chosen one, and where it was not taken (as by versions that did not).
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     settings: dict[str, Value]
     value: float | None
+    stderr: float | None = None
+    behind_stderr: float | None = None
 
 
 class TrialRecord(BaseModel):
     """``trial.json``: every evaluation on the ``n`` validation images, the best one first chosen, and what it cost.
 
-    ``untuned`` is the score with the arm's own sampling settings, ``value`` that with the ``chosen`` ones.
+    ``untuned`` is the score with the arm's own sampling settings, ``value`` that with the ``chosen`` ones, which are
+    the first of equally good ones: ``equals`` are the settings of the others.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -372,6 +379,7 @@ class TrialRecord(BaseModel):
     value: float | None
     untuned: float | None
     evaluations: list[Evaluation]
+    equals: list[dict[str, Value]] = []
     n: int
     samples: int
     seconds: float

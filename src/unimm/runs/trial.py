@@ -1,49 +1,50 @@
 """One trial of tuning: train an arm once, then choose what needs no training by sampling on validation prompts.
 
-Guidance and the number of sampling steps are the sampler's; for the decay of the moving average, one average with each
-decay is kept while training. Settings are chosen one after the other, in the order given, each with the best of those
-before it: a full grid would cost the product of their numbers. The test's images are never seen;
-its prompts are other draws, though a small world has only so many texts.
+Guidance and the number of sampling steps are the sampler's; for the moving average, one of each offered length is kept
+while training. Settings are chosen one after the other, in the order given (`unimm.runs.choice`). The test's images are
+never seen; its prompts are other draws, though a small world has only so many texts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unimm.config import flatten
 from unimm.devices import device_name
 from unimm.evaluation.metric import Evidence
+from unimm.evaluation.statistics import clustered_mean
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
+from unimm.runs.choice import SamplingValues, best_of, choose
 from unimm.runs.outcome import prepare
-from unimm.runs.record import TRIAL, Evaluation, TrialRecord, TrialSettings, Value
+from unimm.runs.record import TRIAL, TrialRecord, TrialSettings
 from unimm.runs.run import Run
 from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig
+from unimm.training.averaging import Averaging, averaging
 from unimm.training.callbacks import MovingAverage
 from unimm.training.fit import train
 
-DECAY = "training.ema_decay"
-SamplingValues = dict[str, Value]
-Evaluate = Callable[[SamplingValues], float | None]
+DECAY, LENGTH = "training.ema_decay", "training.ema_length"
 
 
 class AnotherAverage(MovingAverage):
-    """An average with another decay beside the run's own; saved once, at the last step."""
+    """An average of another length beside the run's own; saved once, at the last step."""
 
-    def __init__(self, decay: float, folder: Path, steps: int) -> None:
-        super().__init__(decay, folder, steps, 1)
+    def __init__(self, averaging: Averaging, folder: Path, steps: int) -> None:
+        super().__init__(averaging, folder, steps, 1)
 
     @property
     def state_key(self) -> str:
         """Where its state stands in a checkpoint: several of its kind take part in one training."""
-        return f"AnotherAverage{self.decay}"
+        return f"AnotherAverage{self.averaging}"
 
     @property
     def path(self) -> Path:
@@ -58,20 +59,23 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
     run = Run(config, out)
     arm, source = run.arm, run.source
     prepare(config, out, resume=True, overwrite=False)
-    decays = [float(value) for value in settings.by_sampling.get(DECAY, ()) if isinstance(value, int | float)]
-    averages = {d: AnotherAverage(d, out / f"{AVERAGES}-{d:g}", config.training.steps) for d in decays}
+    offered = [{key: value} for key in (DECAY, LENGTH) for value in settings.by_sampling.get(key, ())]
+    kinds = [_averaging(config, option) for option in offered]
+    averages = {kind: AnotherAverage(kind, out / f"{AVERAGES}-{kind}", config.training.steps) for kind in kinds}
     train(config, arm, source, out, run.device, list(averages.values()))
     judge = Judge(run, settings.metric)
-    weights = {config.training.ema_decay: out / WEIGHTS} | {d: kept.path for d, kept in averages.items()}
-    own = {key: _own(config, key) for key in settings.by_sampling}
+    weights = {_averaging(config, {}): out / WEIGHTS} | {kind: kept.path for kind, kept in averages.items()}
+    known = flatten(settings.config)
+    own = {key: known[key] for key in settings.by_sampling}
     evaluations = choose(lambda tried: judge(tried, weights), own, settings.by_sampling)
-    best = max(evaluations, key=_rank)
+    best = best_of(evaluations)
     record = TrialRecord(
         settings=settings,
         chosen=best.settings,
         value=best.value,
         untuned=evaluations[0].value,
         evaluations=evaluations,
+        equals=[e.settings for e in evaluations if e is not best and e.value == best.value],
         n=judge.images,
         samples=run.samples,
         seconds=time.monotonic() - clock,
@@ -89,28 +93,28 @@ def _clear(out: Path) -> None:
         path.unlink()
 
 
-def choose(evaluate: Evaluate, own: SamplingValues, options: Mapping[str, Sequence[Value]]) -> list[Evaluation]:
-    """Every evaluation, the arm's own settings first; one setting after the other, and a tie keeps what was first."""
-    found = [Evaluation(settings=own, value=evaluate(own))]
-    for key, values in options.items():
-        best = max(found, key=_rank).settings
-        for value in values:
-            tried = {**best, key: value}
-            if all(tried != evaluation.settings for evaluation in found):
-                found.append(Evaluation(settings=tried, value=evaluate(tried)))
-    return found
+def _averaging(config: RunConfig, settings: SamplingValues) -> Averaging:
+    """The average that sampling settings ask for: with one of the two lengths, or else the arm's own."""
+    asked = {key.removeprefix("training."): settings.get(key) for key in (DECAY, LENGTH)}
+    return averaging(asked if any(value is not None for value in asked.values()) else config.training.model_dump())
 
 
-def _rank(evaluation: Evaluation) -> float:
-    return -1.0 if evaluation.value is None else evaluation.value
+@dataclass(frozen=True)
+class Looked:
+    """A score of images with its standard error, and the items of the parts whose means it is the mean of."""
 
+    value: float | None
+    stderr: float | None
+    parts: Sequence[Sequence[float | None]]
+    texts: Sequence[str]
 
-def _own(config: RunConfig, key: str) -> Any:
-    """The configuration's own value of a dotted key."""
-    value: Any = config.model_dump(mode="json")
-    for part in key.split("."):
-        value = value[part]
-    return value
+    def difference_stderr(self, other: Looked) -> float | None:
+        """Standard error over prompts of the difference to another look at the same prompts."""
+        if not self.parts or len(self.parts) != len(other.parts):
+            return None
+        pairs = [list(zip(mine, its, strict=True)) for mine, its in zip(self.parts, other.parts, strict=True)]
+        differences = [[None if a is None or b is None else a - b for a, b in part] for part in pairs]
+        return clustered_mean(differences, self.texts)
 
 
 class Judge:
@@ -127,11 +131,9 @@ class Judge:
         """How many images a score is taken over."""
         return len(self.prompts)
 
-    def __call__(self, settings: SamplingValues, weights: Mapping[float, Path]) -> float | None:
-        """The metric under these settings; ``weights`` are the averages by their decay."""
-        decay = settings.get(DECAY, self.run.config.training.ema_decay)
-        assert isinstance(decay, int | float)
-        arm = self.run.weights(weights[float(decay)])
+    def __call__(self, settings: SamplingValues, weights: Mapping[Averaging, Path]) -> Looked:
+        """The metric under these settings; ``weights`` are the averages by their length."""
+        arm = self.run.weights(weights[_averaging(self.run.config, settings)])
         sampled = {key.removeprefix("objective."): v for key, v in settings.items() if key.startswith("objective.")}
         kind: Any = objectives.get(self.run.config.objective.name)
         own = self.run.config.objective.config.model_dump()
@@ -139,5 +141,6 @@ class Judge:
         pipeline = replace(arm, objective=objective).pipeline()
         texts, keys = [str(p["prompt"]) for p in self.prompts], [f"tuning {i}" for i in range(self.images)]
         images = pipeline(texts, keys, NoiseSource(0, "tuning"))
-        scores = score_all(self.metrics, Evidence(images=images, prompts=self.prompts))
-        return {score.name: score.value for score in scores}[self.metric]
+        scores = {score.name: score for score in score_all(self.metrics, Evidence(images=images, prompts=self.prompts))}
+        found = scores[self.metric]
+        return Looked(found.value, found.stderr, [scores[n].items or () for n in found.protocol["mean of"]], texts)

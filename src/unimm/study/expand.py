@@ -5,6 +5,7 @@ A tuning's arms get the same budget, and every searched value has to be valid fo
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
 from unimm.config_errors import read_yaml
 from unimm.registry import nearest
+from unimm.schema import INSTEAD, LEFT_OUT
 from unimm.study.plan import (
     KIND,
     SCHEMA_VERSION,
@@ -53,7 +55,9 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
         again = [tuned_arm(arm, name, tuned.arms[name]) for arm, name in zip(listed, names, strict=True)]
         add_arms(arms, path, overrides, again, question)
     entries = [_entry(amendment, add_arms(arms, path, overrides, amendment.arms, question)) for amendment in applied]
-    searched = dict.fromkeys(key for name in names for key in tuned.arms[name].chosen) if tuned else ()
+    chosen = [key for name in names for key in tuned.arms[name].chosen] if tuned else []
+    replaced = [INSTEAD[key] for key in chosen if key in INSTEAD]
+    searched = [key for key in (*chosen, *replaced) if any(has(arm.config, key) for arm in arms.values())]
     factors = study.arms.grid if isinstance(study.arms, GridArms) else ()
     declared = list(dict.fromkeys([*factors, *study.declared_differences, *searched]))
     check_declared(path, arms, declared)
@@ -94,6 +98,7 @@ def expand_tuning(path: Path) -> TuningPlan:
     if staged:
         raise StudyError(f"{path}: {', '.join(staged)}: a trial trains one stage; leave `stages` out, or run a study")
     check_declared(path, arms, tuning.declared_differences)
+    arms = _spelled_out(arms, [*tuning.space, *tuning.by_sampling])
     _check_searched(path, tuning, arms)
     return hashed(
         TuningPlan(
@@ -218,6 +223,19 @@ def _entry(amendment: Amendment, arms: list[str]) -> dict[str, Any]:
     """An amendment as `plan.json` holds it."""
     added = [f"seed {seed}" for seed in amendment.seeds] + [f"arm {arm}" for arm in arms]
     return {"date": amendment.date.isoformat(), "reason": amendment.reason, "change": f"added {', '.join(added)}"}
+
+
+def _spelled_out(arms: Mapping[str, PlannedArm], searched: Collection[str]) -> dict[str, PlannedArm]:
+    """The arms with every searched setting that configurations leave out while it is null: they do have it."""
+    found = {}
+    for name, arm in arms.items():
+        config: dict[str, Any] = copy.deepcopy(arm.config)
+        for key in searched:
+            if key in LEFT_OUT:
+                section, _, leaf = key.partition(".")
+                config[section].setdefault(leaf, None)
+        found[name] = PlannedArm(arm.file, config_hash(config), config)
+    return found
 
 
 def _check_searched(path: Path, tuning: TuningFile, arms: dict[str, PlannedArm]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from unimm.config import current, differing, flatten, shown
 from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord
+from unimm.schema import INSTEAD
 from unimm.study.layout import PlannedRun, PlannedTrial, Unit, unit_folder
 from unimm.study.processes import StudyError
 
@@ -308,9 +309,13 @@ def has(config: Mapping[str, Any], key: str) -> bool:
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> SearchedSettings:
-    """A copy of a nested configuration with other values at dotted keys that it has."""
+    """A copy of a nested configuration with other values at dotted keys that it has.
+
+    A value in the place of another setting's leaves that one null.
+    """
     copy: SearchedSettings = json.loads(json.dumps(config))
-    for key, value in values.items():
+    replaced = {INSTEAD[key]: None for key, value in values.items() if key in INSTEAD and value is not None}
+    for key, value in {**{key: value for key, value in replaced.items() if has(config, key)}, **values}.items():
         *path, leaf = key.split(".")
         section = copy
         for part in path:

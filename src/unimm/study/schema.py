@@ -29,7 +29,7 @@ space:                                       # needs training; an arm that lacks
   training.learning_rate: {low: 3.0e-4, high: 3.0e-3, log: true}
   objective.shift: {low: 0.5, high: 6.0, log: true}
 by_sampling:                                 # chosen from each trial's weights, without training again
-  training.ema_decay: [0.99, 0.999]
+  training.ema_length: [0.05, 0.2]
   objective.guidance: [1.0, 2.0, 3.0, 5.0]
 """
 
@@ -55,7 +55,7 @@ from pydantic import (
 
 from unimm.config_errors import read_yaml
 from unimm.registry import nearest
-from unimm.schema import Strict
+from unimm.schema import INSTEAD, Strict
 from unimm.study.processes import StudyError
 
 Scalar = str | bool | int | float
@@ -63,7 +63,7 @@ Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
 BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
-SAMPLING_ONLY = ("training.ema_decay", "objective.guidance", "objective.steps")
+SAMPLING_ONLY = ("training.ema_decay", "training.ema_length", "objective.guidance", "objective.steps")
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
 
 
@@ -230,6 +230,10 @@ class TuningFile(Strict):
         twice = sorted(set(self.space) & set(self.by_sampling))
         if twice:
             raise ValueError(f"{', '.join(twice)} is in space and in by_sampling; choose one")
+        searched = [*self.space, *self.by_sampling]
+        for key in searched:
+            if INSTEAD.get(key) in searched:
+                raise ValueError(f"{key} and {INSTEAD[key]} take each other's place, so that one is void; search one")
         return self
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from unimm.schema import Strict
+from unimm.schema import INSTEAD, Strict
 from unimm.study.processes import StudyError
 from unimm.study.schema import StudyArm, read_file
 
@@ -72,7 +72,8 @@ def check_fits(path: Path, tuned: Tuned, arms: Collection[str], seeds: Collectio
 
 def tuned_arm(arm: StudyArm, name: str, found: TunedArm) -> StudyArm:
     """The arm once more, as `NAME_tuned`."""
-    overrides = tuple(f"{key}={_grammar(value)}" for key, value in found.chosen.items())
+    replaced = {INSTEAD[key]: None for key, value in found.chosen.items() if key in INSTEAD and value is not None}
+    overrides = tuple(f"{key}={_grammar(value)}" for key, value in {**replaced, **found.chosen}.items())
     return StudyArm(file=arm.file, name=f"{name}_tuned", overrides=(*arm.overrides, *overrides))
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from unimm.devices import peak_memory
 from unimm.files import replace, write_atomic
+from unimm.training.averaging import Averaging
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, not_finite
 from unimm.training.sharding import like, whole
@@ -42,14 +43,14 @@ class StepCallback(L.Callback):
 
 
 class MovingAverage(StepCallback):
-    """Exponential moving average of the trained parameters, warmed up as ``min(decay, (1 + n) / (10 + n))``.
+    """Moving average of the trained parameters, as long as ``averaging`` says.
 
     Saves a snapshot of the average at log-spaced steps, so that learning curves compare finished points. Every rank
     keeps the same average, or its part of it where weights are split; the first one ``writes``.
     """
 
-    def __init__(self, decay: float, folder: Path, steps: int, count: int, writes: bool = True) -> None:
-        self.decay, self.folder, self.writes = decay, folder, writes
+    def __init__(self, averaging: Averaging, folder: Path, steps: int, count: int, writes: bool = True) -> None:
+        self.averaging, self.folder, self.writes = averaging, folder, writes
         self.at = snapshot_steps(steps, count) if count else []
         self.average: dict[str, Tensor] = {}
 
@@ -61,9 +62,8 @@ class MovingAverage(StepCallback):
     def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArmModule)
         step = trainer.global_step
-        decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach() for p in pl_module.trained_state().values()]
-        torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), current, 1 - self.averaging.kept(step))
         if step in self.at:
             self.save(self.folder / f"average-{step:07d}.safetensors")
 

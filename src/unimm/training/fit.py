@@ -20,6 +20,7 @@ from unimm.devices import peak_memory
 from unimm.files import AVERAGES, CHECKPOINT, METRICS, WEIGHTS
 from unimm.schema import RunConfig
 from unimm.training import data_card
+from unimm.training.averaging import averaging
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.data_card import DataCard
 from unimm.training.distributed import ALONE, Ranks
@@ -60,7 +61,8 @@ def train(
     if settings.compile:
         arm.head.compile()
     log = JsonLines(out / METRICS, settings.batch_size, writes=world.first)
-    average = MovingAverage(settings.ema_decay, out / AVERAGES, settings.steps, settings.snapshots, world.first)
+    kind = averaging(settings.model_dump())
+    average = MovingAverage(kind, out / AVERAGES, settings.steps, settings.snapshots, world.first)
     card = DataCard(out / data_card.FILE, data, world)
     checkpoint = out / CHECKPOINT
     (found,) = world.sum([checkpoint.exists()])

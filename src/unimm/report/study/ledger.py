@@ -14,6 +14,7 @@ from unimm.report.rendering import PlainTable
 from unimm.report.study.folder import Study, StudyPlanRecord
 from unimm.report.table import duration, number
 from unimm.runs.record import Result
+from unimm.schema import INSTEAD
 
 # Row of the ledger -> the setting that it is about.
 CHOSEN = {
@@ -21,6 +22,7 @@ CHOSEN = {
     "timestep shift chosen": "objective.shift",
     "guidance chosen": "objective.guidance",
     "EMA decay chosen": "training.ema_decay",
+    "EMA length chosen": "training.ema_length",
 }
 ABSENT = "-"
 One = Callable[[Result], str]
@@ -52,7 +54,8 @@ def _samples(plan: StudyPlanRecord, result: Result) -> str:
 
 def _where(plan: StudyPlanRecord, result: Result, key: str) -> str:
     """Where a setting's value comes from; an arm without the setting has nothing to choose."""
-    if key not in flatten(result.config):
+    settings = flatten(result.config)
+    if key not in settings or (key in INSTEAD and settings[key] is None):
         return ABSENT
     if plan.tuned is None or not _is_tuned(plan, result) or key not in plan.tuned.arms[result.arm].chosen:
         return "in advance"
@@ -109,6 +112,7 @@ def _quantities(study: Study) -> dict[str, Reader]:
         "sampling steps": _setting("objective", "steps"),
         "decoder steps": _setting("sampling", "decoder_steps"),
         "EMA decay": _setting("training", "ema_decay"),
+        "EMA length (share of the run)": _setting("training", "ema_length"),
         "timestep shift": _shift,
         "timestep shift, base": _setting("objective", "shift_base"),
         "latents standardised": _setting("encoder", "standardise"),
