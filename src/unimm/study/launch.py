@@ -15,6 +15,7 @@ from unimm.runs.record import PLAN
 from unimm.study import collect, engines
 from unimm.study.expand import expand_study, expand_tuning
 from unimm.study.layout import Unit, config_file
+from unimm.study.offered import refuse_equal_options
 from unimm.study.plan import Plan, StudyPlan, TuningPlan, has_plan, hashed, is_tuning
 from unimm.study.processes import StudyError
 from unimm.study.queue import State
@@ -37,10 +38,17 @@ def plan_study(study_file: Path, places: Places) -> StudyPlan:
 
 
 def plan_tuning(tuning_file: Path, places: Places) -> TuningPlan:
-    """The plan of a tuning file, frozen in its folder; one that was committed goes before a new one."""
+    """The plan of a tuning file, frozen in its folder; one that was committed goes before a new one.
+
+    Raises:
+        ValueError: the file is wrong, another plan is frozen there, or a new one would offer what cannot differ.
+    """
     if is_tuning(places.reports) and not has_plan(places.folder):
         write_plan(TuningPlan.read(places.reports), places.folder)
-    return freeze_tuning(expand_tuning(tuning_file), places.folder)
+    wanted = expand_tuning(tuning_file)
+    if not has_plan(places.folder):
+        refuse_equal_options(tuning_file, wanted)
+    return freeze_tuning(wanted, places.folder)
 
 
 def launch(

@@ -19,11 +19,12 @@ from unimm.evaluation.words import Glossary
 from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
 from unimm.report.study.folder import PlanRecord
-from unimm.report.study.numbers import signed
 from unimm.report.study.page import write_figures, write_tables
 from unimm.report.study.style import Picture, legend, looks, new_figure, picture, plain
+from unimm.report.study.told_apart import FIRST_OF_EQUALS, gain, remark, told_apart
 from unimm.report.table import duration, number
 from unimm.runs.record import GIVEN_UP, PLAN, TRIAL, TrialRecord
+from unimm.schema import INSTEAD
 
 TUNED = "tuned.yaml"
 COLUMNS = ("tuning", "arm", "trial", "samples_so_far", "value", "best_so_far", "seconds")
@@ -118,7 +119,8 @@ class TuningOutcome:
         own = {key: values for key, values in self.plan.by_sampling.items() if key in planned}
         images = {other.n for trials in self.arms.values() for other in trials.records.values()}
         batch = int(ran["training.batch_size"])
-        changed = [key for key in planned if ran.get(key) != planned[key] and key not in settings.params]
+        searched = {*settings.params, *(INSTEAD[key] for key in settings.params if key in INSTEAD)}
+        changed = [key for key in planned if ran.get(key) != planned[key] and key not in searched]
         checks = {
             f"trained on {record.samples:,} samples": record.samples != self.plan.samples // batch * batch,
             f"made with seed {ran['seed']}": ran["seed"] != self.plan.seed,
@@ -164,7 +166,9 @@ def write(folder: Path) -> Path:
         (folder / TUNED).unlink(missing_ok=True)
     else:
         write_atomic(folder / TUNED, yaml.safe_dump(tuned(outcome), sort_keys=False))
-    tables = (against_default(outcome), budgets(outcome))
+    records = {arm: list(trials.records.values()) for arm, trials in outcome.arms.items()}
+    apart = [told_apart(records, list(outcome.plan.by_sampling))] if outcome.plan.by_sampling else []
+    tables = (against_default(outcome), *apart, budgets(outcome))
     figures = {"best_so_far": best_so_far(outcome)} if any(arm.records for arm in outcome.arms.values()) else {}
     write_atomic(folder / "trials.csv", trials_csv(outcome))
     write_tables(folder, tables)
@@ -210,24 +214,34 @@ def against_default(outcome: TuningOutcome) -> PlainTable:
     for arm, trials in outcome.arms.items():
         best, own = trials.best, trials.untuned
         found = [NONE if v is None else number(v) for v in (own, best.value if best else None)]
-        gain = signed(best.value - own) if best and best.value is not None and own is not None else NONE
+        gained = gain(best, trials.records[0]) if best and 0 in trials.records else NONE
         settings = {**best.settings.params, **best.chosen} if best else {}
         skipped = outcome.skipped(arm)
-        cells = [_setting(key, settings, skipped) for key in plan.searched]
-        rows.append((arm, *found, gain, str(best.settings.number) if best else NONE, *cells))
+        cells = [_setting(key, settings, skipped) + (remark(best, key) if best else "") for key in plan.searched]
+        rows.append((arm, *found, gained, _number(trials), *cells))
     note = (
         f"Scores are {words.short} on the validation prompts with the tuning seed {plan.seed}, which no study "
         "reports. The best of several trials is an optimistic number: what tuning is worth, a study says that runs "
         "tuned arms beside the others (`tuned:` in its file), with other seeds and on test prompts. Trial 0 is the arm "
-        "as it stands, with guidance and EMA chosen by sampling."
+        "as it stands, with guidance and EMA chosen by sampling. A value that others equalled is the first of them: it "
+        "was not found to be better."
     )
     return PlainTable("tuned", "Tuned against default", headers, tuple(rows), note)
+
+
+def _number(trials: ArmTrials) -> str:
+    """The best trial, and how many were as good."""
+    if trials.best is None:
+        return NONE
+    equal = sum(record.value == trials.best.value for record in trials.records.values())
+    return str(trials.best.settings.number) + (f" ({FIRST_OF_EQUALS.format(equal)})" if equal > 1 else "")
 
 
 def _setting(key: str, settings: dict[str, Any], skipped: list[str]) -> str:
     if key in skipped:
         return "no such setting"
-    return f"{settings[key]:g}" if isinstance(settings.get(key), float) else str(settings.get(key, "as it stands"))
+    value = settings.get(key)
+    return "as it stands" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def budgets(outcome: TuningOutcome) -> PlainTable:
