@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 from unimm.runs.record import Evaluation, Value
 
@@ -27,8 +27,11 @@ class Look(Protocol):
     @property
     def stderr(self) -> float | None: ...
 
-    def difference_stderr(self, other: Look) -> float | None:
+    def difference_stderr(self, other: Self) -> float | None:
         """Standard error of the difference to another look at the same prompts, null where it was not taken."""
+
+
+AnyLook = TypeVar("AnyLook", bound=Look)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Lost:
 
 
 def choose(
-    look: Callable[[SamplingValues], Look], own: SamplingValues, options: Mapping[str, Sequence[Value]]
+    look: Callable[[SamplingValues], AnyLook], own: SamplingValues, options: Mapping[str, Sequence[Value]]
 ) -> list[Evaluation]:
     """Every evaluation, the arm's own settings first; one setting after the other, and a tie keeps what was first."""
     looks = [look(own)]
