@@ -184,7 +184,7 @@ def foundation_build(
 ) -> None:
     """Train the pretrained parts from nothing."""
     with user_errors():
-        from unimm.foundation.folder import built
+        from unimm.foundation.card import built
         from unimm.pretraining import build
 
         build.build(profile, (out or built()) / name, tuple(part or ()))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from unimm.foundation.folder import verify
+from unimm.foundation.card import find, verify
 
 PACKAGES = (
     "torch",
@@ -41,8 +41,6 @@ def report() -> Iterator[tuple[str, str]]:
 
 def foundation_files(name: str) -> Iterator[str]:
     """The verified card of a foundation, one line per fact and per file."""
-    from unimm.foundation.folder import find
-
     folder = find(name)
     card = verify(folder)
     yield f"{folder}: every hash holds"

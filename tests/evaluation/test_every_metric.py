@@ -29,7 +29,8 @@ from unimm.evaluation.metric import Answered, Described, Evidence, Score
 from unimm.evaluation.metrics import fid
 from unimm.evaluation.metrics.fid import FILE
 from unimm.evaluation.suite import build_metrics
-from unimm.foundation.folder import Foundation, sha256
+from unimm.foundation.card import sha256
+from unimm.foundation.folder import Foundation
 from unimm.registry import metrics
 from unimm.scenes.long_prompts import long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set

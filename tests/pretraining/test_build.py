@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from unimm.config import load
-from unimm.foundation.folder import Foundation, find
+from unimm.foundation.card import find
+from unimm.foundation.folder import Foundation
 from unimm.pretraining import build
 from unimm.pretraining.sizes import PARTS, SIZES
 from unimm.runs import job

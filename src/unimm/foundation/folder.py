@@ -1,13 +1,11 @@
-"""A foundation: the verified folder of pretrained parts that arms start from, found by name.
+"""A foundation: the verified folder of pretrained parts that arms start from, found by name (`card.py`).
 
-``card.json`` lists every file with its hash and says how the parts were made; a file that was altered or cut short is
-refused by name. Components build themselves from the folder's files, so nothing here knows what an encoder is.
+Components build themselves from the folder's files, so nothing here knows what an encoder is.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable
 from functools import cached_property
@@ -18,68 +16,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from unimm.files import cache_folder, write_json
+from unimm.foundation.card import find, fingerprint, verify
 from unimm.scenes.world import World, world
 
 T = TypeVar("T")
-CARD = "card.json"
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_card(folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``card.json`` with the hash of every other file and the given facts."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
-    write_json(folder / CARD, {**facts, "files": {str(p.relative_to(folder)): sha256(p) for p in files}})
-
-
-def verify(folder: Path) -> dict[str, Any]:
-    """The card, after every file's hash was checked; ValueError names the first file that is missing or differs."""
-    if not (folder / CARD).exists():
-        raise ValueError(f"{folder} holds no foundation: {CARD} is missing; build one with `unimm foundation build`")
-    card: dict[str, Any] = json.loads((folder / CARD).read_text())
-    for name, expected in card["files"].items():
-        path = folder / name
-        if not path.exists():
-            raise ValueError(f"foundation file {path} is missing; reinstall unimm or rebuild the foundation")
-        if sha256(path) != expected:
-            raise ValueError(
-                f"foundation file {path} is truncated or altered (its sha256 is not the card's); "
-                "reinstall unimm or rebuild the foundation"
-            )
-    return card
-
-
-SHIPPED = Path(__file__).parent / "shipped"
-
-
-def built() -> Path:
-    """Where foundations that were built on this machine lie."""
-    return cache_folder() / "foundations"
-
-
-def is_there(name: str) -> bool:
-    """Whether a foundation of that name ships, was built on this machine, or is a folder."""
-    return any((folder / CARD).exists() for folder in _places(name))
-
-
-def find(name: str) -> Path:
-    """The folder of a shipped or built foundation by name, or the folder that ``name`` is a path to."""
-    for folder in _places(name):
-        if folder.is_dir():
-            return folder
-    known = sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()) if SHIPPED.exists() else []
-    raise ValueError(
-        f"no foundation {name!r}: shipped are {', '.join(known) or 'none'}; build one with "
-        "`unimm foundation build NAME --profile PROFILE`, or give the folder of one"
-    )
-
-
-def _places(name: str) -> tuple[Path, ...]:
-    return SHIPPED / name, built() / name, Path(name)
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -124,8 +64,7 @@ class Foundation:
 
     def fingerprint(self, part: str) -> str:
         """A short hash over a part's files."""
-        own = [h for f, h in self.card["files"].items() if f.startswith(f"{part}/")]
-        return hashlib.sha256("".join(sorted(own)).encode()).hexdigest()[:16]
+        return fingerprint(self.card, part)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:

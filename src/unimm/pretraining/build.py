@@ -23,7 +23,8 @@ from unimm.encoders.calibrated import Statistics, measure
 from unimm.encoders.clip import load_clip, pooled_features
 from unimm.encoders.token_decoder import build_decoder_head
 from unimm.encoders.vae import VaeCore, patchify
-from unimm.foundation.folder import built, is_there, load_weights, write_card
+from unimm.foundation.card import built, is_there, write_card
+from unimm.foundation.folder import load_weights
 from unimm.pretraining.recipes import TrainingCost
 from unimm.pretraining.sizes import SIZES, Sizes
 from unimm.pretraining.tokenizer import build_tokenizer

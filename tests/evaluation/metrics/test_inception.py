@@ -17,7 +17,7 @@ from unimm.evaluation.metric import Evidence
 from unimm.evaluation.metrics import fid as module
 from unimm.evaluation.metrics.fid import FILE, SHA256, fid, inception_features, load_inception
 from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.folder import sha256
+from unimm.foundation.card import sha256
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from unimm.evaluation.images import fingerprint
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import frechet_distance, is_biased
 from unimm.files import cache_folder
-from unimm.foundation.folder import Foundation, sha256
+from unimm.foundation.card import sha256
+from unimm.foundation.folder import Foundation
 
 FILE = "inception-2015-12-05.pt"
 SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
