@@ -17,8 +17,8 @@ from unimm.evaluation.suite import build_metrics, own_words, score_all
 from unimm.evaluation.words import BUILT_IN, Words
 from unimm.foundation.folder import Foundation
 from unimm.registry import metrics
+from unimm.runs.planned import config_hash
 from unimm.schema import DEFAULT_METRICS, EvaluationConfig
-from unimm.study.plan import config_hash
 
 ROOT = Path(__file__).parents[2]
 ARM = ROOT / "ablations" / "vae_fm.yaml"

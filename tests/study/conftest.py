@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from unimm.files import write_json
+from unimm.runs.planned import PlannedArm, config_hash, plan_hash
 from unimm.study.layout import config_file
-from unimm.study.plan import PlannedArm, StudyPlan, config_hash, hashed, plan_hash
+from unimm.study.plan import StudyPlan, hashed
 
 MakePlan = Callable[..., StudyPlan]
 CLAIM = {"id": "it", "text": "So it is.", "kind": "invariant", "holds": {"backbone_unchanged": ["a"]}}

@@ -42,7 +42,9 @@ def main(config_file: Path, out: Path) -> None:
     (out / "samples" / "grid.json").write_text("[]")
     (out / "items.json").write_text("{}")
     note("result")
-    replace(out / "result.json", json.dumps({"config": config}))
+    replace(
+        out / "result.json", json.dumps({"arm": config["name"], "seed": config["seed"], "hashes": {}, "config": config})
+    )
 
 
 def alive(process: int) -> bool:

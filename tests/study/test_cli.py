@@ -10,8 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 from unimm.cli import app
+from unimm.runs.planned import config_hash
 from unimm.runs.record import Result
-from unimm.study.plan import config_hash
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 runner = CliRunner()

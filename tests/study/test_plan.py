@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from unimm.runs.planned import config_hash, plan_hash
 from unimm.study.expand import expand_study
 from unimm.study.launch import freeze_study, write_plan
 from unimm.study.layout import PlannedRun, config_file
-from unimm.study.plan import config_hash, plan_hash, read_plan
+from unimm.study.plan import read_plan
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 CLAIM = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["clip_mse"]}}

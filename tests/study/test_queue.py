@@ -13,10 +13,11 @@ import pytest
 
 from unimm.files import write_atomic, write_json
 from unimm.report.study import folder
+from unimm.runs.planned import PlannedArm, config_hash
 from unimm.runs.record import FAILED
 from unimm.study import collect, launch, queue
 from unimm.study.layout import PlannedRun, lock_file, log_file, unit_folder
-from unimm.study.plan import PlannedArm, StudyPlan, config_hash
+from unimm.study.plan import StudyPlan
 from unimm.study.processes import Lock, is_held
 from unimm.study.queue import QueueStep, RunQueue, State
 from unimm.study.status import describe, read_states
@@ -129,7 +130,8 @@ def finish_by_hand(folder: Path, plan: StudyPlan) -> None:
             "samples/grid.json",
         ):
             write_atomic(out / name, f"{run}: {name}")
-        write_json(out / "result.json", {"config": {**plan.arms[run.arm].config, "seed": run.number}})
+        config = {**plan.arms[run.arm].config, "seed": run.number}
+        write_json(out / "result.json", {"arm": run.arm, "seed": run.number, "hashes": {}, "config": config})
 
 
 def test_another_machine_continues_from_committed_results(tmp_path, make_plan, processes, noted) -> None:
@@ -184,21 +186,22 @@ def test_results_count_whichever_unimm_stored_them(tmp_path, make_plan, newer) -
     plan, run = make_plan(here, {"a": 0}, seeds=1), PlannedRun("a", 0)
     finish_by_hand(here, plan)
     path = here / "runs/a/seed0/result.json"
-    config = json.loads(path.read_text())["config"]
+    record = json.loads(path.read_text())
+    config = record["config"]
     config["training"] = {**config["training"], "weight_decay": 0.01}
     if newer == "plan":
         arm = PlannedArm("a.yaml", config_hash(config), {k: v for k, v in config.items() if k != "seed"})
         plan = replace(plan, arms={"a": arm})
     else:
-        write_json(path, {"config": config})
+        write_json(path, record)
     assert plan.is_done(here, run)
     collect.adopt(here, there, plan)
     assert plan.is_done(there, run)
     collect.collect(here, plan, tmp_path / "reports")
     assert plan.is_done(tmp_path / "reports", run)
-    write_json(path, {"config": {**config, "training": {**config["training"], "weight_decay": 0.1}}})
+    write_json(path, record | {"config": {**config, "training": {**config["training"], "weight_decay": 0.1}}})
     assert not plan.is_done(here, run)
-    write_json(path, {"config": {**config, "training": {**config["training"], "momentum": 0.9}}})
+    write_json(path, record | {"config": {**config, "training": {**config["training"], "momentum": 0.9}}})
     with pytest.raises(ValueError, match=r"result.json: training.momentum: training reads no 'momentum'"):
         plan.is_done(here, run)
 

@@ -17,18 +17,10 @@ from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
 from unimm.config_errors import read_yaml
 from unimm.registry import nearest
+from unimm.runs.planned import PlannedArm, config_hash
 from unimm.schema import INSTEAD, LEFT_OUT
-from unimm.study.plan import (
-    KIND,
-    SCHEMA_VERSION,
-    PlannedArm,
-    StudyPlan,
-    TuningPlan,
-    config_hash,
-    has,
-    hashed,
-    with_values,
-)
+from unimm.study.foundations import foundations_of
+from unimm.study.plan import KIND, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values
 from unimm.study.processes import StudyError
 from unimm.study.schema import Amendment, GridArms, StudyArm, StudyFile, TuningFile, read_study, read_tuning
 from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
@@ -76,6 +68,7 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
             claims=_claims(path.parent / study.claims, list(arms), [f"{name}_tuned" for name in names if tuned]),
             amendments=entries,
             tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
+            foundations=foundations_of(arms.values()),
         )
     )
 

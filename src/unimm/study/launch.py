@@ -12,7 +12,7 @@ from pathlib import Path
 from unimm.config import ABSENT, RunConfig, differing, dump
 from unimm.files import write_atomic, write_json
 from unimm.runs.record import PLAN
-from unimm.study import collect, engines
+from unimm.study import collect, engines, foundations
 from unimm.study.expand import expand_study, expand_tuning
 from unimm.study.layout import Unit, config_file
 from unimm.study.offered import refuse_equal_options
@@ -86,9 +86,16 @@ def freeze_study(study_file: Path, folder: Path) -> StudyPlan:
     if not wanted.amended_since(frozen):
         return frozen
     # Arms stay as they were written: an earlier unimm may have planned them with fewer settings.
-    amended = hashed(replace(wanted, created=frozen.created, arms={**wanted.arms, **frozen.arms}))
-    write_plan(amended, folder)
-    return amended
+    plan = hashed(
+        replace(
+            wanted,
+            created=frozen.created,
+            arms={**wanted.arms, **frozen.arms},
+            foundations=foundations.amended(wanted, frozen),
+        )
+    )
+    write_plan(plan, folder)
+    return plan
 
 
 def freeze_tuning(wanted: TuningPlan, folder: Path) -> TuningPlan:

@@ -6,7 +6,6 @@ grow by amendments; that of a tuning never does: more trials for some arm, or af
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,39 +13,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
-from unimm.config import current, differing, flatten, shown
+from unimm.config import differing, flatten, shown
+from unimm.runs.planned import NOT_HASHED, PLAN_VERSION, PlannedArm, PlannedResult, plan_hash, why_no_frozen_plan
 from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord
 from unimm.schema import INSTEAD
 from unimm.study.layout import PlannedRun, PlannedTrial, Unit, unit_folder
 from unimm.study.processes import StudyError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = PLAN_VERSION
 KIND = "tuning"
-NOT_HASHED = ("created", "hash")
 SearchedSettings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PlannedArm:
-    """The file an arm came from, and its resolved configuration without the seed, with the hash of that."""
-
-    file: str
-    hash: str
-    config: dict[str, Any]
-
-    def means(self, config: Mapping[str, Any], source: Path) -> bool:
-        """Whether `config`, as `source` stores it, is this arm's, its seed aside, whichever unimm stored either.
-
-        Raises:
-            ConfigError: the present schema cannot read one of the two; names the key.
-        """
-        found = config_hash(config)
-        return found == self.hash or config_hash(current(config, source)) == config_hash(self.current)
-
-    @property
-    def current(self) -> dict[str, Any]:
-        """The configuration as the present schema stores it."""
-        return current(self.config, Path(f"{PLAN}, arm {self.config['name']}"))
 
 
 class Plan(ABC):
@@ -115,7 +91,8 @@ class Plan(ABC):
 class StudyPlan(Plan):
     """The `plan.json` of a study; `claims` is the claims file.
 
-    `tuned` says which tuning found the settings of which arms; a plan without one leaves it out.
+    `tuned` says which tuning found the settings of which arms, `foundations` the hashes of the parts of each foundation
+    that arms stand on, by its name; a plan without them leaves them out.
     """
 
     schema_version: int
@@ -131,6 +108,7 @@ class StudyPlan(Plan):
     claims: dict[str, Any]
     amendments: list[dict[str, Any]]
     tuned: dict[str, Any] = field(default_factory=dict)
+    foundations: dict[str, dict[str, str]] = field(default_factory=dict)
 
     unit = PlannedRun
     advice = "restore it, and amend the study file instead"
@@ -142,16 +120,25 @@ class StudyPlan(Plan):
 
     def content(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
-        content = super().content()
-        return content if self.tuned else {key: value for key, value in content.items() if key != "tuned"}
+        empty = [name for name in ("tuned", "foundations") if not getattr(self, name)]
+        return {key: value for key, value in super().content().items() if key not in empty}
+
+    def meaning(self) -> dict[str, Any]:
+        """What was planned; what the foundations were is no choice of the file (`unimm.study.foundations`)."""
+        return {key: value for key, value in super().meaning().items() if key != "foundations"}
 
     def is_done(self, folder: Path, unit: Unit) -> bool:
         """Whether the run has a result of the planned configuration."""
         path = unit_folder(folder, unit) / RESULT
         if not path.is_file():
             return False
-        config = json.loads(path.read_text(encoding="utf-8"))["config"]
-        return bool(config["seed"] == unit.number) and self.arms[unit.arm].means(config, path)
+        arm = self.arms[unit.arm]
+        planned = PlannedResult(unit.arm, unit.number, arm, self.parts_of(arm))
+        return planned.why_another(json.loads(path.read_text(encoding="utf-8")), path) is None
+
+    def parts_of(self, arm: PlannedArm) -> dict[str, str]:
+        """Hashes of the parts of an arm's foundation; none in a plan that an earlier unimm wrote."""
+        return self.foundations.get(arm.config["foundation"], {})
 
     def extends(self, other: StudyPlan, source: Path) -> bool:
         """Whether amendments alone lead from `other`, as `source` stores it, to this plan."""
@@ -161,6 +148,7 @@ class StudyPlan(Plan):
             and self.amendments[:amendments] == other.amendments
             and self.seeds[:seeds] == other.seeds
             and self.claims == other.claims
+            and all(self.foundations.get(name, parts) == parts for name, parts in other.foundations.items())
             and all(name in self.arms and self.arms[name].means(arm.config, source) for name, arm in other.arms.items())
         )
 
@@ -252,22 +240,6 @@ class TuningPlan(Plan):
 Kind = TypeVar("Kind", StudyPlan, TuningPlan)
 
 
-def digest(value: Any) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a JSON value, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """Hash of a resolved configuration, its seed left out."""
-    return digest({key: value for key, value in config.items() if key != "seed"})
-
-
-def plan_hash(content: Mapping[str, Any]) -> str:
-    """Hash of everything that was planned."""
-    return digest({key: value for key, value in content.items() if key not in NOT_HASHED})
-
-
 def hashed(plan: Kind) -> Kind:
     """The plan with the hash of its content."""
     return replace(plan, hash=plan_hash(plan.content()))
@@ -295,10 +267,8 @@ def _content(folder: Path) -> dict[str, Any]:
 
 def _checked(kind: type[Kind], folder: Path) -> Kind:
     content, path = _content(folder), folder / PLAN
-    if content["schema_version"] > SCHEMA_VERSION:
-        raise StudyError(f"{path} has version {content['schema_version']}: install the unimm that wrote it")
-    if plan_hash(content) != content["hash"]:
-        raise StudyError(f"{path} was edited: its hash does not hold; {kind.advice}")
+    if problem := why_no_frozen_plan(content, path, kind.advice):
+        raise StudyError(problem)
     arms = {name: PlannedArm(**arm) for name, arm in content["arms"].items()}
     return kind(**{**content, "arms": arms})
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from unimm.runs.record import CONFIG
 from unimm.study.collect import collect, collect_unit
+from unimm.study.foundations import refuse_rebuilt
 from unimm.study.layout import PlannedTrial, Unit, config_file, log_file, settings_file, unit_folder
 from unimm.study.plan import StudyPlan, TuningPlan, read_plan
 from unimm.study.processes import Children
@@ -24,8 +25,11 @@ POLL_SECONDS = 5
 
 
 def open_queue(folder: Path, plan: StudyPlan | TuningPlan, storage: str | None) -> Queue:
-    """What hands out the plan's units."""
-    return TrialQueue(folder, plan, storage) if isinstance(plan, TuningPlan) else RunQueue(folder, plan, storage)
+    """What hands out the plan's units; StudyError where a foundation was built again since it was planned."""
+    if isinstance(plan, TuningPlan):
+        return TrialQueue(folder, plan, storage)
+    refuse_rebuilt(plan)
+    return RunQueue(folder, plan, storage)
 
 
 def work(folder: Path, reports: Path, storage: str | None = None) -> bool:
