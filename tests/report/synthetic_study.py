@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from unimm.runs.planned import config_hash, plan_hash
 from unimm.runs.samples import write_sheet
 
 CLAIMS = Path(__file__).parents[2] / "ablations" / "studies" / "claims.yaml"
@@ -39,7 +40,11 @@ def write_study(
     """The whole study but the `missing` runs; without `effects` all arms are alike."""
     arms = {}
     for arm, levels in ARMS.items():
-        arms[arm] = {"file": f"ablations/{arm}.yaml", "hash": f"{arm}-hash", "config": config(arm, *levels)}
+        arms[arm] = {
+            "file": f"ablations/{arm}.yaml",
+            "hash": config_hash(config(arm, *levels)),
+            "config": config(arm, *levels),
+        }
         for seed in seeds:
             if (arm, seed) not in missing:
                 write_run(folder / "runs" / arm / f"seed{seed}", arm, seed, effects)
@@ -49,7 +54,6 @@ def write_study(
         "question": "Which design choices of a unified model hold when they are repeated with <seeds>?",
         "profile": "nano",
         "created": "2026-11-24T10:00:00+00:00",
-        "hash": "0123abcd",
         "seeds": list(seeds),
         "arms": arms,
         "overrides": [],
@@ -57,7 +61,12 @@ def write_study(
         "claims": yaml.safe_load(CLAIMS.read_text()),
         "amendments": [{"date": "2026-11-25", "reason": "a <b>typo</b>", "change": {"profile": "nano"}}],
     }
-    (folder / "plan.json").write_text(json.dumps(plan))
+    return freeze(folder, plan)
+
+
+def freeze(folder: Path, plan: dict[str, Any]) -> Path:
+    """Write a plan with its hash."""
+    (folder / "plan.json").write_text(json.dumps(plan | {"hash": plan_hash(plan)}))
     return folder
 
 
@@ -150,7 +159,7 @@ def result(
         }
         for n in CHECKPOINTS
     ]
-    hashes = {"clip": "c11b", "vae": "7ae0", "features": "fea7", "evaluator_0": "e0e0", "head": f"{arm[-6:]}{seed}"}
+    hashes = {"clip": "c11b", "vae": "7ae0", "features": "fea7", "evaluator_0": "e0e0", "head": f"{arm}{seed}"}
     return {
         "schema_version": 1,
         "arm": arm,
@@ -161,7 +170,7 @@ def result(
         "device": "2 x x86_64 CPU",
         "started": f"2026-11-24T1{seed}:00:00+00:00",
         "hashes": hashes,
-        "scores": [{"name": k, "value": v, "n": images, "protocol": {}} for k, v in scores.items()],
+        "scores": [{"name": k, "value": v, "n": count(k, images), "protocol": {}} for k, v in scores.items()],
         "floors": {
             "shuffled_prompts": {"geneval/overall": 0.04, "atoms/overall": 0.33},
             "blind": {"understanding/overall": 0.4},
@@ -198,6 +207,11 @@ def result(
         "config": {**config(arm, *ARMS[arm]), "seed": seed},
         "curve": curve,
     }
+
+
+def count(name: str, images: int) -> int:
+    """How many of the images have the score: those of its task, or all."""
+    return images // len(TASKS) if name.removeprefix("geneval/") in TASKS else images
 
 
 def grown(final: float, samples: int, rng: np.random.Generator) -> float:

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from synthetic_study import ARMS, HOSTILE, TASKS, write_study
+from synthetic_study import ARMS, HOSTILE, TASKS, freeze, write_study
 
 from unimm.report.study import compare, page
 
@@ -172,7 +172,7 @@ def test_two_studies_side_by_side(folder: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(compare, "FIGURES", ("effects",))
     other = write_study(tmp_path / "alike", effects=False)
     plan = json.loads((other / "plan.json").read_text())
-    (other / "plan.json").write_text(json.dumps(plan | {"name": "alike <b>"}))
+    freeze(other, plan | {"name": "alike <b>"})
     path = compare.write(folder, other, tmp_path / "out")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -190,7 +190,7 @@ def test_studies_with_other_arms_compare(folder: Path, tmp_path: Path, monkeypat
     claim = next(claim for claim in plan["claims"]["claims"] if claim["id"] == "sequential_keeps_understanding")
     claims = {"alpha": 0.05, "claims": [{**claim, "holds": {"backbone_unchanged": ["clip_fm"]}}]}
     arms = {"clip_fm": plan["arms"]["clip_fm"]}
-    (other / "plan.json").write_text(json.dumps(plan | {"arms": arms, "claims": claims}))
+    freeze(other, plan | {"arms": arms, "claims": claims})
     text = compare.write(folder, other, tmp_path).read_text(encoding="utf-8")
     assert "no such claim" in text and "not all three arms have run" in text
     assert str(folder) in text and str(other) in text, "two studies of one name are told apart by their folders"

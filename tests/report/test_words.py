@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from synthetic_study import write_study
+from synthetic_study import freeze, write_study
 
 from unimm.evaluation.words import BUILT_IN, OTHER, Glossary, Words
 from unimm.report import page
@@ -74,8 +74,7 @@ def study(tmp_path: Path) -> Path:
         "others": ["clip_mse", "vae_mse"],
     }
     plan["claims"]["claims"].append(claim)
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    return tmp_path
+    return freeze(tmp_path, plan)
 
 
 def test_a_study_shows_plugin_scores_with_their_direction(study: Path) -> None:

@@ -46,6 +46,8 @@ class StudyResults:
         facts: fact -> arm -> whether it held, for each run.
         unfinished: arm -> how many of its planned runs have no result yet.
         guards: guard -> function that gives None if a claim passes, and otherwise what was found.
+        every_claim: guards of every claim, whether it names them or not.
+        by_run: metric that could be scored by prompt -> why it was taken by run.
     """
 
     setting: str
@@ -58,10 +60,12 @@ class StudyResults:
     facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
     unfinished: Mapping[str, int] = field(default_factory=dict)
     guards: Mapping[str, Guard] = field(default_factory=dict)
+    every_claim: Sequence[str] = ()
+    by_run: Mapping[str, str] = field(default_factory=dict)
 
     def check_guards(self, claim: Claim) -> None:
-        """Raise Untestable with the first of the claim's guards that fails or that nobody checked."""
-        for name in claim.guards:
+        """Raise Untestable with the first guard of this or of every claim that fails or that nobody checked."""
+        for name in dict.fromkeys((*claim.guards, *self.every_claim)):
             found = self.guards[name](claim) if name in self.guards else "was not checked"
             if found is not None:
                 raise Untestable(f"guard {name}: {found}")
@@ -69,14 +73,14 @@ class StudyResults:
     def score(self, budget: Budget, metric: str, arm: str) -> Array:
         """Scores of one arm, `[seeds]` or `[seeds, prompts]`."""
         values = self.scores.get(budget, {}).get(metric, {}).get(arm)
-        if values is None or np.isnan(values).any():
+        if values is None or not np.isfinite(values).all():
             raise Untestable(f"{arm}: {metric} at equal {budget.replace('_', ' ')} was not measured in every run")
         return _enough(arm, values)
 
     def curve(self, budget: Budget, metric: str, arm: str) -> tuple[Array, Array]:
         """Costs and scores of one arm, `[seeds, checkpoints]` each."""
         curve = self.curves.get(metric, {}).get(arm)
-        if curve is None or budget not in curve.costs or np.isnan(curve.scores).any():
+        if curve is None or budget not in curve.costs or not np.isfinite(curve.scores).all():
             raise Untestable(f"{arm}: no complete learning curve of {metric} by {budget.replace('_', ' ')}")
         return curve.costs[budget], _enough(arm, curve.scores)
 

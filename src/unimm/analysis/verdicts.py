@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from unimm.analysis.claims import Claims, Invariant, Measured
+from unimm.analysis.claims import Claims, Invariant, Measured, Reach
 from unimm.analysis.measure import Effect, attempt, pairing
 from unimm.analysis.results import StudyResults, Untestable
 
@@ -144,7 +144,7 @@ def _verdict(
         n_texts=effect.n_texts,
         seeds_needed=effect.seeds_needed(level, claim.decisive_half_width) if open_question else None,
         note="; ".join(filter(None, (effect.note, pairing(claim, results)))),
-        scope=_scope(claim, effect, results),
+        scope=_scope(claim, effect, results) + _why_by_run(claim, effect, results),
     )
 
 
@@ -167,6 +167,16 @@ def _scope(claim: Measured, effect: Effect, results: StudyResults) -> str:
         items += f" of {effect.n_texts} texts" if effect.n_texts != effect.n_items else ""
     sample = f"{effect.n_seeds} seeds an arm{items}, by {claim.budget.replace('_', ' ')}"
     return f"{sample}, in {results.setting}; says nothing about other settings."
+
+
+def _why_by_run(claim: Measured, effect: Effect, results: StudyResults) -> str:
+    """A sentence on a claim that would have been decided by prompt if all files were there; empty for others."""
+    expected = claim.budget == "generation_samples" and not isinstance(claim, Reach) and effect.n_items is None
+    return (
+        f" By run, not by prompt: {results.by_run[claim.metric]}."
+        if expected and claim.metric in results.by_run
+        else ""
+    )
 
 
 def _check(claim: Invariant, results: StudyResults) -> Verdict:

@@ -15,7 +15,7 @@ from unimm.analysis.reach import Speedup, cost_to_reach
 from unimm.analysis.results import StudyResults
 from unimm.analysis.verdicts import Outcome
 from unimm.report.study.answers import Answer
-from unimm.report.study.evidence import arms_of
+from unimm.report.study.every_claim import arms_of
 from unimm.report.study.folder import Array, Study
 from unimm.report.study.style import (
     BLUE,

@@ -4,10 +4,11 @@ Scores at equal generation samples are those of the finished runs on the test pr
 off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints. What a
 score could be at worst and at best are the floors and ceilings that runs measured beside it.
 
-Guards are the conditions without which a claim is untestable, checked on the runs of the arms that it names.
+Guards are the conditions without which a claim is untestable, checked on the runs of the arms that it names. Those of
+`every_claim` hold for all claims; these a claim names itself.
 
     complete               every planned run is finished and measured the metric, over the same number of items, under
-                           the same protocol, and not with the bias of too few images
+                           the same protocol, entry by entry, and not with the bias of too few images
     budgets_match          the arms spent the same of the claim's budget
     judge_passes           the judge accepts real scenes
     evaluator_independent  the features and evaluators that score are not what the arm trains against
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from math import isfinite
 from operator import eq, lt
 
 import numpy as np
@@ -31,23 +33,24 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
+from unimm.report.study.every_claim import arms_of, runs_count, same_foundation, shortened
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
-from unimm.runs.record import Items, NamedScores, Result, ScoreRecord
+from unimm.report.study.soundness import BY_TASK, TASKS
+from unimm.runs.record import ITEMS, Items, NamedScores, Result, ScoreRecord
 
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
-NAMED = 4
 Fact = Callable[[Result], bool | None]
+EVERY_CLAIM = {"runs_count": runs_count, "same_foundation": same_foundation}
 # Scores that are means of task means over prompts, and the first word of their tasks' scores.
-BY_PROMPT = {"geneval/overall": "geneval", "geneval_long/overall": "geneval_long"}
-TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+BY_PROMPT = {f"{kind}/overall": kind for kind in BY_TASK}
 
 
 def reference(run: StudyRun, kind: str, metric: str) -> float | None:
     """The run's floor (`floors`) or lowest ceiling (`ceilings`) of a score: what its own parts allow, if measured."""
     tables: Mapping[str, NamedScores] = getattr(run.result, kind)
-    values = [value for scores in tables.values() if (value := scores.get(metric)) is not None]
+    values = [value for scores in tables.values() if (value := scores.get(metric)) is not None and isfinite(value)]
     return min(values) if values else None
 
 
@@ -65,13 +68,9 @@ def guards(study: Study) -> dict[str, Guard]:
         "judge_passes": _judge_passes,
         "evaluator_independent": _evaluator_independent,
         "within_range": _within_range,
+        **EVERY_CLAIM,
     }
     return {name: partial(check, study) for name, check in checks.items()}
-
-
-def arms_of(claim: Claim) -> list[str]:
-    """The arms that a claim names, in its order."""
-    return list(dict.fromkeys(name for _, kind, name in claim.references() if kind == "arms"))
 
 
 def at_an_end(study: Study, claim: Claim) -> dict[str, list[str]]:
@@ -94,10 +93,11 @@ def _runs(study: Study, claim: Claim) -> Iterable[tuple[str, StudyRun]]:
 
 
 def _complete(study: Study, claim: Claim) -> str | None:
+    if refused := runs_count(study, claim):
+        return refused
     missing = [f"{arm} seed {seed}" for (arm, seed) in study.missing if arm in arms_of(claim)]
     if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        return f"runs not finished: {', '.join(missing[:NAMED])}{more}"
+        return shortened("runs not finished: ", missing)
     if isinstance(claim, Invariant):
         return None
     unmeasured = [name for name, run in _runs(study, claim) if np.isnan(run.value(claim.metric))]
@@ -117,8 +117,8 @@ def _not_comparable(metric: str, scores: Sequence[ScoreRecord]) -> str | None:
         return f"{metric} is a diagnostic of an evaluator's bias and no score"
     if any(score.protocol.get("biased") for score in scores):
         return f"{metric} of {scores[0].n:,} images is biased upwards: claim the kernel distance, or score more images"
-    for key in sorted(set.intersection(*(set(score.protocol) for score in scores))):
-        values = {_spelled(score.protocol[key]) for score in scores}
+    for key in sorted(set().union(*(score.protocol for score in scores))):
+        values = {_spelled(score.protocol[key]) if key in score.protocol else "not recorded" for score in scores}
         if len(values) > 1:
             return f"runs measured {metric} differently: {key} is {' or '.join(sorted(values))}"
     return None
@@ -133,7 +133,7 @@ def _budgets_match(study: Study, claim: Claim) -> str | None:
     assert not isinstance(claim, Invariant), "claims files give invariants no budget"
     if claim.budget == "flops":
         # Scores are read off the learning curves at one common number of FLOPs: equal by construction.
-        unknown = [name for name, run in _runs(study, claim) if run.result.efficiency is None]
+        unknown = [name for name, run in _runs(study, claim) if _flops_each(run) is None]
         return f"FLOPs were not recorded in {'; '.join(unknown)}" if unknown else None
     spent = {(run.result.counts.generation_samples, run.result.counts.steps) for _, run in _runs(study, claim)}
     if len(spent) == 1:
@@ -144,7 +144,7 @@ def _budgets_match(study: Study, claim: Claim) -> str | None:
 def _judge_passes(study: Study, claim: Claim) -> str | None:
     for name, run in _runs(study, claim):
         accepted = run.result.ceilings.get("real", {}).get("geneval/overall")
-        if accepted is None:
+        if accepted is None or not isfinite(accepted):
             return f"{name}: the judge was not tried on real scenes"
         if accepted < JUDGE_AT_LEAST:
             return f"{name}: the judge accepts {accepted:.1%} of real scenes, less than {JUDGE_AT_LEAST:.0%}"
@@ -187,14 +187,20 @@ def _limits(study: Study, arm: str, metric: str) -> tuple[float, float] | None:
 def evidence(study: Study) -> StudyResults:
     """Everything that the study's claims are decided on."""
     scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
-    tasks = {metric: found for metric, kind in BY_PROMPT.items() if (found := _prompt_tasks(study, kind)) is not None}
+    tasks: dict[str, list[str]] = {}
+    by_run: dict[str, str] = {}
+    for metric, kind in BY_PROMPT.items():
+        if reason := _why_by_run(study, kind):
+            by_run[metric] = reason
+        elif found := _prompt_tasks(study, kind):
+            tasks[metric] = found
     for metric in tasks:
         scores[metric] = {
-            arm: np.array([_by_prompt(run, BY_PROMPT[metric]) for run in study.finished(arm)]) for arm in scores[metric]
+            arm: np.array([_by_prompt(run, metric) for run in study.finished(arm)]) for arm in scores[metric]
         }
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
-    if curves and all(run.result.efficiency for run in study.all_runs):
+    if curves and all(_flops_each(run) for run in study.all_runs):
         budgets["flops"] = {metric: _at_equal_flops(curves[metric]) for metric in curves}
     return StudyResults(
         setting=setting(study),
@@ -207,6 +213,8 @@ def evidence(study: Study) -> StudyResults:
         facts={name: _checked(study, check) for name, check in FACTS.items()},
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
+        every_claim=tuple(EVERY_CLAIM),
+        by_run=by_run,
     )
 
 
@@ -226,20 +234,36 @@ def _by_run(study: Study, metric: str) -> dict[str, Array]:
     return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
 
 
+def _why_by_run(study: Study, kind: str) -> str | None:
+    """Why scores are taken by run although runs have them by prompt: some of them do not, or not the same ones."""
+    without = [
+        f"{arm} seed {seed}" for arm in study.runs for seed, run in study.runs[arm].items() if not _has(run, kind)
+    ]
+    if without:
+        some = len(without) < len(study.all_runs)
+        return shortened(f"no scores by prompt in {ITEMS} of ", without) if some else None
+    if len({_prompts(run) for run in study.all_runs}) > 1:
+        return f"runs have other prompts in {ITEMS}"
+    return None
+
+
+def _has(run: StudyRun, kind: str) -> bool:
+    return run.items is not None and any(f"{kind}/{task}" in run.items.scores for task in TASKS)
+
+
+def _prompts(run: StudyRun) -> tuple[str, ...]:
+    assert run.items is not None
+    return tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS)
+
+
 def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
-    """The task of every prompt of GenEval's six tasks, or None unless every run scored the same prompts one by one.
+    """The task of every prompt of GenEval's six tasks, or None if no run has scores by prompt; all have the same ones.
 
     One text a task says nothing about how prompts vary: such scores are taken by run.
     """
-    seen: list[tuple[str, ...]] = []
-    for run in study.all_runs:
-        if run.items is None or not any(f"{kind}/{task}" in run.items.scores for task in TASKS):
-            return None
-        seen.append(tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS))
-    if not seen or len(set(seen)) > 1:
+    first = next(iter(study.all_runs), None)
+    if first is None or first.items is None or not _has(first, kind):
         return None
-    first = study.all_runs[0]
-    assert first.items is not None
     blocks = [first.items.prompts[block[0]] for block in _blocks(first, first.items)]
     texts = Counter(tag for tag, _ in {(row.tag, row.prompt) for row in blocks})
     return [row.tag for row in blocks] if min(texts.values()) > 1 else None
@@ -252,14 +276,19 @@ def _prompt_texts(study: Study) -> list[str]:
     return [first.items.prompts[block[0]].prompt for block in _blocks(first, first.items)]
 
 
-def _by_prompt(run: StudyRun, kind: str) -> Array:
-    """Score of every prompt, `[prompts]`: the mean over its images. Long wordings follow their short ones' order."""
+def _by_prompt(run: StudyRun, metric: str) -> Array:
+    """Score of every prompt, `[prompts]`: the mean over its images. Long wordings follow their short ones' order.
+
+    NaN where the result says that the whole was not measured.
+    """
     assert run.items is not None
-    items = run.items
+    items, kind = run.items, BY_PROMPT[metric]
     correct = [
         items.scores[f"{kind}/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
     ]
-    return np.array([np.mean([float(correct[i] or 0) for i in block]) for block in _blocks(run, items)])
+    values = np.array([np.nan if value is None else value for value in correct])  # a run with gaps is refused before
+    means = np.array([values[block].mean() for block in _blocks(run, items)])
+    return np.full_like(means, np.nan) if np.isnan(run.value(metric)) else means
 
 
 def _blocks(run: StudyRun, items: Items) -> list[list[int]]:
@@ -288,10 +317,16 @@ def _curves(study: Study) -> dict[str, dict[str, Curve]]:
 def _costs(runs: Sequence[StudyRun], samples: Array) -> dict[Budget, Array]:
     """Samples so far at each checkpoint, and FLOPs, which are proportional to them, where they were counted."""
     costs: dict[Budget, Array] = {"generation_samples": samples}
-    each = [run.result.efficiency.train_flops_per_sample for run in runs if run.result.efficiency]
+    each = [found for run in runs if (found := _flops_each(run))]
     if len(each) == len(runs):
         costs["flops"] = samples * np.array(each)[:, None]
     return costs
+
+
+def _flops_each(run: StudyRun) -> float | None:
+    """FLOPs of training on one sample, None where they were not counted or are no number above 0."""
+    each = run.result.efficiency.train_flops_per_sample if run.result.efficiency else 0.0
+    return each if isfinite(each) and each > 0 else None
 
 
 def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:

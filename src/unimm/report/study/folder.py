@@ -1,6 +1,11 @@
-"""Reads a study's folder, `plan.json` and `runs/<arm>/seed<k>/`, and says which planned runs are not finished."""
+"""Reads a study's folder, `plan.json` and `runs/<arm>/seed<k>/`, and says which planned runs are missing, and why.
+
+A plan whose hash does not hold is refused. A run that is not the planned one, whose files disagree or which is a copy
+of another counts as missing: no table, figure or verdict sees it, and the page says why.
+"""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from unimm.analysis.claims import Claims
+from unimm.config_errors import ConfigError
 from unimm.evaluation.words import Glossary, Words
+from unimm.report.study.soundness import copies, damage
+from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder
 from unimm.runs.samples import GRID, Sample
 
@@ -76,6 +84,13 @@ class StudyPlanRecord(PlanRecord):
     claims: Claims
     amendments: list[dict[str, JsonValue]]
     tuned: TuningSource | None = None
+    foundations: dict[str, dict[str, str]] = {}
+
+    def run(self, arm: str, seed: int) -> PlannedResult:
+        """What the record of a planned run has to say."""
+        planned = self.arms[arm]
+        parts = self.foundations.get(str(planned.config["foundation"]), {})
+        return PlannedResult(arm, seed, PlannedArm(planned.file, planned.hash, planned.config), parts)
 
 
 @dataclass(frozen=True)
@@ -93,17 +108,21 @@ class StudyRun:
     def value(self, metric: str) -> float:
         """The run's score, NaN where it was not measured."""
         found = next((score.value for score in self.result.scores if score.name == metric), None)
-        return float("nan") if found is None else found
+        return float("nan") if found is None or not math.isfinite(found) else found
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as far as it got: finished runs by arm and seed, and why each other planned run is missing."""
+    """A study as far as it got: finished runs by arm and seed, and why each other planned run is missing.
+
+    `refused` are those of the missing ones that have a result, and why it does not count.
+    """
 
     path: Path
     plan: StudyPlanRecord
     runs: Mapping[str, Mapping[int, StudyRun]]
     missing: Mapping[tuple[str, int], str]
+    refused: Mapping[tuple[str, int], str]
 
     def finished(self, arm: str) -> list[StudyRun]:
         """The finished runs of one arm, in the order of the plan's seeds."""
@@ -134,18 +153,32 @@ class Study:
 
 
 def read(folder: Path) -> Study:
-    """Read the study in `folder`; ValueError says which file is missing or malformed."""
+    """Read the study in `folder`; ValueError says which file is missing or malformed, or that the plan was edited."""
     plan = _plan(folder)
-    runs: dict[str, dict[int, StudyRun]] = {arm: {} for arm in plan.arms}
+    found: dict[tuple[str, int], StudyRun] = {}
     missing: dict[tuple[str, int], str] = {}
+    refused: dict[tuple[str, int], str] = {}
     for arm in plan.arms:
         for seed in plan.seeds:
             run_dir = folder / "runs" / arm / f"seed{seed}"
-            if (run_dir / RESULT).is_file():
-                runs[arm][seed] = _run(run_dir)
-            else:
+            if not (run_dir / RESULT).is_file():
                 missing[arm, seed] = _why_missing(run_dir, folder / "logs" / f"{arm}-seed{seed}.log")
-    return Study(folder, plan, runs, missing)
+                continue
+            found[arm, seed] = run = _run(run_dir)
+            if reason := _why_refused(plan.run(arm, seed), run):
+                refused[arm, seed] = reason
+    refused |= copies({key: run.result for key, run in found.items() if key not in refused})
+    kept = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
+    return Study(folder, plan, kept, missing | refused, refused)
+
+
+def _why_refused(planned: PlannedResult, run: StudyRun) -> str | None:
+    """Why a finished run does not count by itself: it is another than was planned, or its files disagree."""
+    try:
+        another = planned.why_another(run.result.model_dump(mode="json"), run.folder.path / RESULT)
+    except ConfigError as error:
+        another = f"its configuration cannot be compared with the planned one: {error}"
+    return another or damage(run.result, run.items)
 
 
 def is_tuning(folder: Path) -> bool:
@@ -171,9 +204,17 @@ def _plan(folder: Path) -> StudyPlanRecord:
     if not path.is_file():
         raise ValueError(f"{folder} is no study: it has no {PLAN}. Start one with `unimm study run STUDY.yaml`.")
     try:
-        return StudyPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = StudyPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise ValueError(f"{path} is not a plan that this unimm reads; restore it from the study: {error}") from error
+    check_frozen(path, "restore it, and amend the study file instead")
+    return plan
+
+
+def check_frozen(path: Path, advice: str) -> None:
+    """ValueError unless the plan in `path` is as it was frozen."""
+    if problem := why_no_frozen_plan(json.loads(path.read_text(encoding="utf-8")), path, advice):
+        raise ValueError(problem)
 
 
 def _run(run_dir: Path) -> StudyRun:

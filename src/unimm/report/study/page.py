@@ -15,7 +15,8 @@ from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, latex, markdown
 from unimm.report.study.answers import Answer, answers, details, scopes, tally
 from unimm.report.study.effects import effects_figure
-from unimm.report.study.evidence import arms_of, evidence, mean_reference
+from unimm.report.study.every_claim import arms_of
+from unimm.report.study.evidence import evidence, mean_reference
 from unimm.report.study.figures import (
     SampleGrid,
     abilities_figure,
@@ -37,7 +38,6 @@ from unimm.report.study.tables import (
     completeness_table,
     factorial_table,
     guards_table,
-    off_plan,
     paper_table,
     provenance_table,
 )
@@ -133,7 +133,8 @@ def write(folder: Path) -> Path:
         "scopes": scopes(report.answers),
         "tables": report.tables,
         "grid": report.grid,
-        "off_plan": off_plan(report.study),
+        "refused": [f"{arm} seed {seed}: {reason}" for (arm, seed), reason in report.study.refused.items()],
+        "unfinished": len(report.study.missing) - len(report.study.refused),
     }
     pages = environment()
     text = pages.get_template("study.md.j2").render(**context, figures=figures.keys(), markdown=markdown)

@@ -5,9 +5,7 @@ And where its numbers come from: the plan and what changed in it, versions, devi
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,15 @@ import numpy as np
 from unimm.analysis import factorial, figure4
 from unimm.analysis.contrast import Comparison, compare
 from unimm.analysis.results import StudyResults
-from unimm.config import ABSENT, current, differing
-from unimm.config_errors import ConfigError
 from unimm.evaluation.words import BUILT_IN, LOWER, Words
 from unimm.report.rendering import PlainTable
+from unimm.report.study.analysis_code import analysis_code
 from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Study, StudyRun
 from unimm.report.study.numbers import Mean, mean_of, signed
 from unimm.report.table import duration, number
-from unimm.runs.record import PLAN, RESULT
 
+ANALYSIS = "analysed by"
 # The paper's metric -> ours that measures the same thing in this world.
 COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_distance"}
 
@@ -86,7 +83,7 @@ def factorial_table(study: Study, results: StudyResults) -> PlainTable | None:
     """Main effects and interactions of the 2x2x2, or None for a study that is not one."""
     if not set(factorial.ARMS) <= set(study.plan.arms):
         return None
-    metrics = [metric for metric in headline_metrics(study) if _complete(study, metric)]
+    metrics = [metric for metric in headline_metrics(study) if _complete(study, metric, results)]
     if not metrics:
         return None
     columns = [_effects(metric, results) for metric in metrics]
@@ -109,10 +106,12 @@ def _reversed(study: Study, metrics: list[str]) -> list[str]:
     return [words.short for words in named.values() if words.lower_is_better]
 
 
-def _complete(study: Study, metric: str) -> bool:
+def _complete(study: Study, metric: str, results: StudyResults) -> bool:
     """Whether every arm of the 2x2x2 has this score of every planned seed, of two or more."""
-    values = [study.values(arm, metric) for arm in factorial.ARMS]
-    return all(len(row) == max(2, len(study.plan.seeds)) and np.isfinite(row).all() for row in values)
+    cells = results.scores["generation_samples"].get(metric, {})
+    values = [cells[arm] for arm in factorial.ARMS if arm in cells]
+    seeds = max(2, len(study.plan.seeds))
+    return len(values) == len(factorial.ARMS) and all(len(v) == seeds and np.isfinite(v).all() for v in values)
 
 
 def _effects(metric: str, results: StudyResults) -> dict[str, Comparison]:
@@ -165,7 +164,7 @@ def _rank(words: Words, mean: Mean) -> float:
 def _sign(results: StudyResults, metric: str, better: str, worse: str) -> str:
     """Whether two arms next to each other can be told apart; one seed cannot tell."""
     cells = results.scores["generation_samples"][metric]
-    if min(len(cells[better]), len(cells[worse])) < 2 or np.isnan(cells[better]).any() or np.isnan(cells[worse]).any():
+    if any(len(cells[arm]) < 2 or not np.isfinite(cells[arm]).all() for arm in (better, worse)):
         return "≈"
     difference = compare(
         cells[better],
@@ -192,26 +191,28 @@ def _state(study: Study, arm: str, seed: int) -> str:
 
 
 def guards_table(study: Study, results: StudyResults) -> PlainTable:
-    """Every guard: how many claims name it, and which of them it stops."""
+    """Every guard: how many claims it holds for, those that name it or all, and which of them it stops."""
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
     for guard, check in results.guards.items():
-        named = [claim for claim in study.plan.claims.claims if guard in claim.guards]
+        everyone = guard in results.every_claim
+        named = [claim for claim in study.plan.claims.claims if everyone or guard in claim.guards]
         failed = [f"{claim.id}: {found}" for claim in named if (found := check(claim)) is not None]
         if failed:
             marked.add(len(rows))
-        rows.append((guard, str(len(named)), "; ".join(failed) or "none"))
+        rows.append((guard, "every one" if everyone else str(len(named)), "; ".join(failed) or "none"))
     headers = ("guard", "claims", "claims that it makes untestable")
     return PlainTable("guards", "Guards", headers, tuple(rows), marked=frozenset(marked), text_columns=3)
 
 
 def provenance_table(study: Study) -> PlainTable:
-    """Plan, arms, versions and devices; several values where runs differ."""
+    """Plan, analysis, arms, versions and devices; several values where runs differ."""
     plan, runs = study.plan, study.all_runs
     rows = [
         ("plan", plan.name),
-        ("plan's hash", plan.hash),
+        ("plan's hash", f"{plan.hash}; hash holds"),
         ("plan frozen", plan.created),
+        (ANALYSIS, analysis_code()),
         ("profile", plan.profile),
         ("seeds", ", ".join(map(str, plan.seeds))),
         ("overrides of every arm", _listed(plan.overrides)),
@@ -243,30 +244,6 @@ def amendments_table(study: Study) -> PlainTable | None:
     )
     note = "Changes after the plan was frozen. Claims that they touch are no longer fixed beforehand."
     return PlainTable("amendments", "Amendments", ("date", "reason", "change"), rows, note, text_columns=3)
-
-
-def off_plan(study: Study) -> list[str]:
-    """Finished runs whose configuration is not the planned one, with the keys that differ."""
-    found = []
-    for arm, planned in study.plan.arms.items():
-        for seed, run in study.runs[arm].items():
-            ran = {key: value for key, value in run.result.config.items() if key != "seed"}
-            keys = _differing(planned.config, ran)
-            if keys:
-                found.append(f"{arm} seed {seed}: {', '.join(keys)}")
-    return found
-
-
-def _differing(planned: Mapping[str, Any], ran: Mapping[str, Any]) -> list[str]:
-    """Dotted keys at which two configurations differ: settings that one unimm did not have yet count by their default.
-
-    Configurations that this unimm cannot read are compared as they were written.
-    """
-    changes = differing(planned, ran)
-    if any(ABSENT in (change.before, change.after) for change in changes):
-        with suppress(ConfigError):
-            changes = differing(current(planned, Path(PLAN)), current(ran, Path(RESULT)))
-    return [change.key for change in changes]
 
 
 def _versions(runs: list[StudyRun]) -> dict[str, str]:

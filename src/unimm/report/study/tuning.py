@@ -18,7 +18,7 @@ from unimm.config import flatten
 from unimm.evaluation.words import Glossary
 from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
-from unimm.report.study.folder import PlanRecord
+from unimm.report.study.folder import PlanRecord, check_frozen
 from unimm.report.study.page import write_figures, write_tables
 from unimm.report.study.style import Picture, legend, looks, new_figure, picture, plain
 from unimm.report.study.told_apart import FIRST_OF_EQUALS, gain, remark, told_apart
@@ -142,6 +142,7 @@ def read(folder: Path) -> TuningOutcome:
         plan = TuningPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise ValueError(f"{path} is not a tuning's plan that this unimm reads: {error}") from error
+    check_frozen(path, "restore it")
     return TuningOutcome(folder, plan, {arm: _trials(folder / "trials" / arm, plan) for arm in plan.arms})
 
 

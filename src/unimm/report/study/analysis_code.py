@@ -1,0 +1,45 @@
+"""Which code turned the runs into verdicts: a plan fixes the claims, not the guards and intervals that decide them.
+
+Said is the last commit that changed the analysis, not the one that is checked out: a page that is made again is then
+the same page until the analysis itself has changed. Where nothing but the files of a package is there, its version is
+all there is to say.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2]
+# What reads the runs, decides on claims and writes the page.
+ROOMS = ("analysis", "report", "runs/record.py", "runs/planned.py", "evaluation/words.py")
+
+
+@cache
+def analysis_code(package: Path = PACKAGE) -> str:
+    """The package's version; in a git tree also the last commit that changed the analysis, and whether that is all."""
+    name = f"unimm {_version()}"
+    commit = _git(package, "log", "-1", "--format=%h", "--abbrev=12", "--", *ROOMS)
+    if not commit:
+        return name
+    changed = ", and changes that are in no commit" if _git(package, "status", "--porcelain", "--", *ROOMS) else ""
+    return f"{name}, commit {commit}{changed}"
+
+
+def _version() -> str:
+    try:
+        return version("unimm")
+    except PackageNotFoundError:
+        return "without a version"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder; nothing without git, or outside of a work tree that has these files."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

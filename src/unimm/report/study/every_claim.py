@@ -1,0 +1,103 @@
+"""Guards of every claim, named in it or not: what a study rests on whatever it says. Old frozen claims have them too.
+
+    runs_count       no finished run of the claim's arms was refused as off plan, damaged or copied
+    same_foundation  in all seeds of an arm, and in all arms whose configuration names the same foundation, every part
+                     that training leaves alone has the same hash, and the world is the same
+
+Parts are what `hashes` of `result.json` lists beside the trained weights. An arm's own encoder that is no part of the
+foundation is compared only among arms that configure it alike. Arms that name another foundation differ on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import JsonValue
+
+from unimm.analysis.claims import Claim
+from unimm.report.study.folder import Study, StudyRun
+
+TRAINED = ("head", "backbone")
+OWN = "latents"  # an encoder's, at the arm's resolution
+WORLD = "world"
+NAMED = 4
+Parts = Mapping[str, JsonValue]
+
+
+def arms_of(claim: Claim) -> list[str]:
+    """The arms that a claim names, in its order."""
+    return list(dict.fromkeys(name for _, kind, name in claim.references() if kind == "arms"))
+
+
+def runs_count(study: Study, claim: Claim) -> str | None:
+    """Which runs of the claim's arms do not count, and why."""
+    arms = arms_of(claim)
+    refused = [f"{arm} seed {seed} ({reason})" for (arm, seed), reason in study.refused.items() if arm in arms]
+    return shortened("runs that do not count: ", refused) if refused else None
+
+
+def shortened(head: str, names: list[str]) -> str:
+    """The first of several names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{head}{', '.join(names[:NAMED])}{more}"
+
+
+def same_foundation(study: Study, claim: Claim) -> str | None:
+    """Which part differs within an arm or between two arms of a claim."""
+    arms = [arm for arm in arms_of(claim) if study.finished(arm)]
+    for arm in arms:
+        seeds = {f"seed {seed} of {arm}": _parts(run) for seed, run in study.runs[arm].items()}
+        if found := _difference(seeds, dict.fromkeys(part for parts in seeds.values() for part in parts)):
+            return found
+    named = {arm: str(study.plan.arms[arm].config["foundation"]) for arm in arms}
+    for foundation in dict.fromkeys(named.values()):
+        together = [arm for arm in arms if named[arm] == foundation]
+        if found := _between(study, together):
+            return found
+    return None
+
+
+def _between(study: Study, arms: list[str]) -> str | None:
+    """Which part differs between arms that name the same foundation; each arm's runs agree."""
+    parts = {arm: _parts(study.finished(arm)[0]) for arm in arms}
+    for part in dict.fromkeys(name for own in parts.values() for name in own if name != OWN):
+        groups = _by_encoder(study, [arm for arm in arms if part in parts[arm]]) if _is_own(study, part) else [arms]
+        for group in groups:
+            if found := _difference({arm: parts[arm] for arm in group}, [part]):
+                return found
+    return None
+
+
+def _is_own(study: Study, part: str) -> bool:
+    """Whether exactly those arms of the study have `part` whose encoder it is, so that it may be no foundation's."""
+    found = {arm: part in _parts(study.finished(arm)[0]) for arm in study.plan.arms if study.finished(arm)}
+    return all(has == (study.plan.arms[arm].component("encoder") == part) for arm, has in found.items())
+
+
+def _by_encoder(study: Study, arms: list[str]) -> list[list[str]]:
+    """The arms in groups of equal settings of their encoder."""
+    alike: dict[str, list[str]] = {}
+    for arm in arms:
+        alike.setdefault(repr(sorted(study.plan.arms[arm].config["encoder"].items())), []).append(arm)
+    return list(alike.values())
+
+
+def _parts(run: StudyRun) -> Parts:
+    """Part -> hash of everything that training left alone, and the world."""
+    return {WORLD: run.result.world} | {k: v for k, v in run.result.hashes.items() if k not in TRAINED}
+
+
+def _difference(holders: Mapping[str, Parts], names: Iterable[str]) -> str | None:
+    """The first of these parts that is not the same everywhere, with the first two who differ in it."""
+    first, *others = holders
+    for name in names:
+        value = holders[first].get(name)
+        for other in others:
+            if holders[other].get(name) != value:
+                ends = [f"{_short(holders[who].get(name))} in {who}" for who in (first, other)]
+                return f"{name} is {' and '.join(ends)}"
+    return None
+
+
+def _short(value: JsonValue) -> str:
+    return "absent" if value is None else str(value)[:16]
