@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from unimm.report.study.analysis_code import PACKAGE, ROOMS, analysis_code
+from unimm.report.study.analysis_code import DECIDES, PACKAGE, analysis_code
 
 OWNER = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
 
@@ -51,4 +51,4 @@ def test_an_installed_package_says_its_version(tmp_path: Path) -> None:
 
 
 def test_what_is_named_as_the_analysis_is_there() -> None:
-    assert all((PACKAGE / room).exists() for room in ROOMS)
+    assert all((PACKAGE / path).exists() for path in DECIDES)

@@ -177,6 +177,17 @@ def test_a_run_of_another_configuration_decides_nothing(study: Path) -> None:
     untestable(decided(study), PAIR, "clip_fm seed 1 (not the planned configuration: training.learning_rate is 0.01")
 
 
+def test_runs_that_no_plan_names_are_not_looked_at(study: Path, whole: dict[str, Verdict]) -> None:
+    for target in ("clip_fm/seed7", "another/seed0"):
+        shutil.copytree(study / "runs/vae_mse/seed0", study / "runs" / target)
+    assert decided(study) == whole
+
+
+def test_a_configuration_that_cannot_be_read_decides_nothing(study: Path) -> None:
+    edit_runs(study, "clip_fm/seed1/result.json", lambda c: c.update(config={"seed": 1}))
+    untestable(decided(study), PAIR, "clip_fm seed 1 (its configuration cannot be compared with the planned one")
+
+
 def test_the_page_of_a_study_with_refused_runs_is_written_and_says_so(study: Path) -> None:
     edit_runs(study, "*/seed1/result.json", lambda c: c["config"]["training"].update(learning_rate=0.01))
     report = page.build(study)
@@ -247,6 +258,30 @@ def test_an_arm_that_declares_another_foundation_may_differ(study: Path) -> None
     edit(study / "plan.json", lambda plan: refrozen(plan, declare))
     edit_runs(study, "clip_fm/seed*/result.json", other)
     assert decided(study)[PAIR].outcome == "contradicted"
+
+
+def test_an_encoder_from_elsewhere_is_compared_among_its_own_arms(study: Path) -> None:
+    encoder = {"name": "plugin:Encoder", "width": 8}
+
+    def planned(plan: dict[str, Any]) -> None:
+        for arm in (plan["arms"]["clip_fm"], plan["arms"]["clip_mse"]):
+            arm["config"]["encoder"] = encoder
+            arm["hash"] = config_hash(arm["config"])
+
+    def ran(content: dict[str, Any]) -> None:
+        content["config"] = {**arms[content["arm"]]["config"], "seed": content["seed"]}
+        content["hashes"]["plugin:Encoder"] = "0123456789abcdef"
+
+    edit(study / "plan.json", lambda plan: refrozen(plan, planned))
+    arms = json.loads((study / "plan.json").read_text())["arms"]
+    for arm in ("clip_fm", "clip_mse"):
+        edit_runs(study, f"{arm}/seed*/result.json", ran)
+    found = decided(study)
+    assert (found[PAIR].outcome, found[DISTANCE].outcome) == ("contradicted", "supported"), found[PAIR].note
+    edit_runs(study, "clip_mse/seed*/result.json", lambda c: c["hashes"].update({"plugin:Encoder": "fedcba"}))
+    found = decided(study)
+    assert found[PAIR].outcome == "contradicted", "vae_fm has another encoder on purpose"
+    untestable(found, DISTANCE, "plugin:Encoder is 0123456789abcdef in clip_fm and fedcba in clip_mse")
 
 
 # Items and scores.
@@ -338,7 +373,9 @@ def test_committed_studies_are_sound() -> None:
 
 def test_the_command_writes_the_page_of_a_study_with_nan(study: Path) -> None:
     edit_runs(study, "clip_fm/seed1/items.json", put(float("nan")))
-    edit_runs(study, "vae_fm/seed1/result.json", lambda c: score(c, "frechet_distance").update(value=float("inf")))
+    infinity = float("inf")
+    edit_runs(study, "vae_fm/seed1/result.json", lambda c: score(c, "frechet_distance").update(value=infinity))
+    edit_runs(study, "vae_mse/seed1/result.json", lambda c: c["curve"][2]["scores"].update({"atoms/overall": infinity}))
     result = CliRunner().invoke(app, ["study", "report", str(study)])
     assert result.exit_code == 0, result.output
     text = (study / "report.md").read_text()

@@ -100,8 +100,8 @@ class PlannedResult:
         config = record["config"]
         if (record["arm"], record["seed"]) != (self.name, self.seed):
             return f"{RESULT} is of {record['arm']} seed {record['seed']}"
-        if config["seed"] != self.seed:
-            return f"its configuration has seed {config['seed']}"
+        if config.get("seed") != self.seed:
+            return f"its configuration has seed {config.get('seed')}"
         if not self.arm.means(config, source):
             changes = [
                 f"{change.key} is {shown(change.after)} and was planned as {shown(change.before)}"

@@ -1,8 +1,8 @@
 """Which code turned the runs into verdicts: a plan fixes the claims, not the guards and intervals that decide them.
 
-Said is the last commit that changed the analysis, not the one that is checked out: a page that is made again is then
-the same page until the analysis itself has changed. Where nothing but the files of a package is there, its version is
-all there is to say.
+Said is the last commit that changed what decides, not the one that is checked out: a page that is made again is then
+the same page until the analysis itself has changed, and tables and figures may. Where nothing but the files of a
+package is there, its version is all there is to say.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
-# What reads the runs, decides on claims and writes the page.
-ROOMS = ("analysis", "report", "runs/record.py", "runs/planned.py", "evaluation/words.py")
+# What reads the runs, says which of them count and what is compared, and decides.
+DECIDES = (
+    "analysis",
+    *(f"report/study/{name}.py" for name in ("folder", "soundness", "every_claim", "evidence")),
+    *(f"runs/{name}.py" for name in ("planned", "record")),
+)
 
 
 @cache
 def analysis_code(package: Path = PACKAGE) -> str:
     """The package's version; in a git tree also the last commit that changed the analysis, and whether that is all."""
     name = f"unimm {_version()}"
-    commit = _git(package, "log", "-1", "--format=%h", "--abbrev=12", "--", *ROOMS)
+    commit = _git(package, "log", "-1", "--format=%h", "--abbrev=12", "--", *DECIDES)
     if not commit:
         return name
-    changed = ", and changes that are in no commit" if _git(package, "status", "--porcelain", "--", *ROOMS) else ""
+    changed = ", and changes that are in no commit" if _git(package, "status", "--porcelain", "--", *DECIDES) else ""
     return f"{name}, commit {commit}{changed}"
 
 
