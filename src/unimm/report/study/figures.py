@@ -239,4 +239,4 @@ def grid_figure(grid: SampleGrid) -> Picture:
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    return picture(figure)
+    return picture(figure, fitted=True)

@@ -105,17 +105,22 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def picture(figure: Figure) -> Picture:
-    """The figure as SVG, the same bytes for the same numbers, and as PNG."""
+def picture(figure: Figure, *, fitted: bool = False) -> Picture:
+    """The figure as SVG, the same bytes for the same numbers, and as PNG.
+
+    `fitted` makes the canvas as large as what is on it. Axes that show an image keep its shape, which the layout does
+    not know: it puts their labels partly outside of a canvas of a given size.
+    """
+    box = "tight" if fitted else None
     with matplotlib.rc_context({"svg.hashsalt": "unimm", "svg.fonttype": "path"}):
-        svg = _saved(figure, "svg", {"Date": None})
+        svg = _saved(figure, "svg", {"Date": None}, box)
     figure.set_layout_engine("none")  # Everything is in place by now: laying it out again would double the time.
-    return Picture(svg, _saved(figure, "png", {"Software": None}))
+    return Picture(svg, _saved(figure, "png", {"Software": None}, box))
 
 
-def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+def _saved(figure: Figure, kind: str, metadata: dict[str, None], box: str | None) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=150, metadata=metadata, bbox_inches=box)
     return stream.getvalue()
 
 

@@ -125,8 +125,8 @@ def _effect(effect: Comparison) -> str:
 
 
 def paper_table(study: Study, results: StudyResults) -> PlainTable | None:
-    """The paper's ordering of its three arms by each metric of its Figure 4, and ours; None without those arms."""
-    if set(study.plan.arms).isdisjoint(figure4.ordering("geneval")):
+    """The paper's ordering of its three arms by each metric of its Figure 4, and ours; None unless all are planned."""
+    if not set(study.plan.arms).issuperset(figure4.ordering("geneval")):
         return None
     rows = tuple((metric.upper(), _published(metric), *_ours(study, results, metric)) for metric in figure4.METRICS)
     headers = ("paper's metric", "paper (one run an arm)", "our metric", "this study (mean over seeds)", "same order?")
