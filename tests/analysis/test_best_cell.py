@@ -34,10 +34,15 @@ def test_one_rival_ahead_is_enough_to_contradict() -> None:
     """Another one that nobody can tell apart from the best does not ask for more seeds."""
     best, ahead, alike = np.array([0.0, 0.6, 0.3]), np.array([0.5, 1.1, 1.0]), np.array([0.0, 0.59, 0.3])
     found = lead(best, ahead, alike)
-    assert found.rivals["rival 1"].seeds_needed(0.05, abs) > 1000
-    assert found.seeds_needed(0.05, abs) == found.rivals["rival 0"].seeds_needed(0.025, abs) < 10
-    behind = lead(best + 2, ahead, alike)
-    assert behind.seeds_needed(0.05, abs) == max(rival.seeds_needed(0.05, abs) for rival in behind.rivals.values())
+
+    def room(estimate: float) -> tuple[float, float]:
+        return (estimate, np.inf) if estimate > 0 else (np.inf, -estimate)
+
+    assert found.rivals["rival 1"].seeds_needed(0.05, room) > 1000
+    assert found.seeds_needed(0.05, room) == found.rivals["rival 0"].seeds_needed(0.025, room) < 20
+    behind = lead(best + 0.9, ahead, alike)
+    each = [rival.seeds_needed(0.05, room, 0.9) for rival in behind.rivals.values()]
+    assert behind.seeds_needed(0.05, room) == max(each) > 5, "two contrasts have a chance in ten each to miss"
 
 
 @pytest.mark.parametrize("mean", [-1.0, 0.0, 2.5])

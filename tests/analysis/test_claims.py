@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import log
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from unimm.analysis.claims import Claims, Vocabulary, read_claims
+from unimm.analysis.claims import Claims, Invariant, Vocabulary, linear_distances, read_claims
 from unimm.analysis.factorial import ARMS, effect_weights
 
 SHIPPED = Path(__file__).parents[2] / "ablations" / "studies" / "claims.yaml"
@@ -90,10 +91,42 @@ def test_a_valid_claim_reads(tmp_path: Path) -> None:
         ({"smallest_effect": 0}, "claim 'c': smallest_effect: Input should be greater than 0 (given: 0)"),
         ({"contrast": {"clip_fm": 1}}, "claim 'c': contrast: positive weights sum to 1 and negative ones to -0"),
         ({"id": ""}, "claim number 1: id: "),
+        ({"scale": "logarithmic"}, "claim 'c': scale: expected 'linear' or 'log'"),
+        ({"scale": "log"}, "claim 'c': smallest_effect: with scale: log nothing reads this key; give smallest_ratio"),
+        (
+            {"scale": "log", "smallest_effect": None},
+            "claim 'c': smallest_ratio: is required with scale: log",
+        ),
+        ({"smallest_effect": None}, "claim 'c': smallest_effect: is required with scale: linear"),
+        ({"smallest_ratio": 1.1}, "claim 'c': smallest_ratio: with scale: linear nothing reads this key"),
+        (
+            {"scale": "log", "smallest_effect": None, "smallest_ratio": 1.0},
+            "claim 'c': smallest_ratio: Input should be greater than 1 (given: 1.0)",
+        ),
     ],
 )
 def test_mistakes_name_claim_key_and_choice(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     assert expected in message(tmp_path, difference(**changes))
+
+
+@pytest.mark.parametrize("kind", ["difference", "non-inferiority", "best-cell"])
+def test_logarithms_take_a_smallest_ratio_as_costs_do(kind: str) -> None:
+    own = {"best": "a", "others": ["b"]} if kind == "best-cell" else {"contrast": {"a": 1, "b": -1}}
+    entry = {key: value for key, value in difference(kind=kind).items() if key not in ("contrast", "smallest_effect")}
+    [claim] = Claims.model_validate(
+        {"alpha": 0.05, "claims": [entry | own | {"scale": "log", "smallest_ratio": 1.25}]}
+    ).claims
+    assert not isinstance(claim, Invariant) and claim.is_ratio
+    assert claim.margin == pytest.approx(log(1.25)) and claim.in_units(claim.margin) == pytest.approx(1.25)
+    assert claim.null == (-claim.margin if kind == "non-inferiority" else 0)
+
+
+def test_distances_compared_as_they_are_are_named() -> None:
+    """By the end of the metric's name, on the linear scale only; the shipped claims of before do so."""
+    assert linear_distances(read_claims(SHIPPED, KNOWN)) == ["fm_over_mse_quality", "vae_fm_best_distance"]
+    entry = {key: value for key, value in difference(metric="kernel_distance").items() if key != "smallest_effect"}
+    log_claims = {"alpha": 0.05, "claims": [entry | {"scale": "log", "smallest_ratio": 1.25}, difference(id="d")]}
+    assert linear_distances(Claims.model_validate(log_claims)) == []
 
 
 def test_missing_keys_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from unimm.analysis.contrast import compare, contrast
 from unimm.analysis.factorial import ARMS, effect_weights, effects
-from unimm.analysis.power import half_width
+from unimm.analysis.power import half_width, same_spread
 
 
 def test_the_arms_are_those_of_the_paper_and_their_joint_twins() -> None:
@@ -67,8 +67,9 @@ def test_main_effects_cover_and_are_as_sharp_as_planned(seeds: int, ratio: float
         found.append(contrast(dict(zip(ARMS, scores, strict=True)), weights))
     assert 0.92 <= np.mean([result.low <= 0 <= result.high for result in found]) <= 0.99
     if ratio == 1:
-        squares = [((result.high - result.low) / 2) ** 2 for result in found]
-        assert np.sqrt(np.mean(squares)) == pytest.approx(half_width(seeds, weights=list(weights.values())), rel=0.05)
+        median = np.median([(result.high - result.low) / 2 for result in found])
+        planned = half_width(seeds, spread=same_spread(list(weights.values()), by_seed=True))
+        assert median == pytest.approx(planned, rel=0.05)
 
 
 def test_main_effects_by_prompt_cover() -> None:

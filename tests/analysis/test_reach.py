@@ -73,7 +73,7 @@ def test_runs_that_never_reach_the_target_count_as_slow() -> None:
     low, high = speedup.interval(0.05)
     assert low > log(2.5) and high == inf
     assert speedup.p_value() == pytest.approx(2 / 252)
-    assert speedup.seeds_needed(0.05, lambda estimate: 0.1) is None
+    assert speedup.seeds_needed(0.05, lambda estimate: (0.1, 0.1)) is None
     mirrored = Speedup(speedup.slower, speedup.faster).interval(0.05)
     assert mirrored == (-inf, -low)
 
@@ -85,14 +85,14 @@ def test_arms_that_both_fail_say_nothing() -> None:
 
 def test_runs_that_are_all_only_bounded_ask_for_no_seeds() -> None:
     for bound in (CostBounds(3.0, inf), CostBounds(0.0, 3.0)):
-        assert Speedup([bound] * 3, [bound] * 3).seeds_needed(0.05, lambda estimate: 0.2) is None
+        assert Speedup([bound] * 3, [bound] * 3).seeds_needed(0.05, lambda estimate: (0.2, np.inf)) is None
 
 
 def test_three_seeds_cannot_decide_at_five_percent() -> None:
     speedup = Speedup(seen([1.0, 2.0, 3.0]), seen([10.0, 20.0, 30.0]))
     assert speedup.interval(0.05) == (-inf, inf) and speedup.p_value() == pytest.approx(0.1)
-    assert speedup.seeds_needed(0.05, lambda estimate: 0.2) == 4
-    assert speedup.seeds_needed(0.05 / 8, lambda estimate: 0.2) == 6
+    assert speedup.seeds_needed(0.05, lambda estimate: (0.2, np.inf)) == 4
+    assert speedup.seeds_needed(0.05 / 8, lambda estimate: (0.2, np.inf)) == 6
 
 
 @pytest.mark.parametrize("budget", [inf, 1.5])

@@ -21,7 +21,6 @@ from unimm.analysis.claims import Claim
 from unimm.analysis.results import StudyResults
 from unimm.report.study import folder as study_folder
 from unimm.report.study.answers import answers
-from unimm.report.study.effects import by_run
 from unimm.report.study.evidence import evidence
 from unimm.report.study.ledger import ledger
 from unimm.report.study.tables import arms_table, factorial_table, paper_table
@@ -64,7 +63,7 @@ def test_scores_by_prompt_average_to_the_reported_ones(folder: Path) -> None:
     assert len(texts) == 120 and texts[20:22] == ["a photo of two_object 0", "a photo of two_object 1"]
     assert [texts[20 + number] == texts[20] for number in (15, 16)] == [True, False]
     for arm in ARMS:
-        means = by_run(results, claim(study, "clip_fm_best_cell"), arm)  # type: ignore[arg-type]
+        means = results.by_run(claim(study, "clip_fm_best_cell"), arm)  # type: ignore[arg-type]
         np.testing.assert_allclose(means, study.values(arm, "geneval/overall"), atol=1e-12)
 
 

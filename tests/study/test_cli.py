@@ -60,6 +60,17 @@ def test_power_says_what_seeds_can_find_before_anything_runs(tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+def test_power_takes_spreads_from_pilots_and_names_distances_on_the_linear_scale(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, reports = ABLATIONS / "studies/as_published.yaml", ABLATIONS.parent / "reports"
+    told = runner.invoke(app, ["study", "power", str(file), "--pilots", str(reports / "as_published")])
+    assert told.exit_code == 0, told.output
+    assert "pilots of 3 seeds" in told.stdout and "chance to find that" in told.stdout
+    assert "claim 'fm_over_mse_quality': distances are skewed over seeds; compare them with `scale: log`" in told.stderr
+    other = runner.invoke(app, ["study", "power", str(file), "--pilots", str(reports / "caption_mix")])
+    assert other.exit_code == 2 and "no claim has its arms and metric there" in other.stderr
+
+
 def test_an_unknown_engine_is_named_before_anything_runs(tmp_path, make_plan) -> None:
     make_plan(tmp_path, {"a": 0}, seeds=1)
     result = runner.invoke(

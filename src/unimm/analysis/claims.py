@@ -1,6 +1,10 @@
 """Claims fixed before a study: what is said, on which metric, by which contrast, and what would be too small to care.
 
-Effects are in the metric's unit and positive in the claimed direction. Five kinds, each with its own file keys:
+Effects are in the metric's unit and positive in the claimed direction. Under `scale: log` the scores' logarithms are
+compared, run by run, and the effect is a ratio (of geometric means): distances are positive and skewed, so that the one
+of seed 0 may be four times that of seed 2, and a t interval holds for their logarithms only. What is too small to care
+is `smallest_effect` on the linear scale, `smallest_ratio` on the logarithmic one, as for `reach`. Five kinds, each with
+its own file keys:
 
     difference       a weighted sum of arms is above 0 (a pair of arms has weights 1 and -1)
     non-inferiority  the same sum is above minus the smallest effect of interest
@@ -19,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator, model_validator
 
+from unimm.analysis.power import Room
 from unimm.config_errors import read_yaml
 from unimm.registry import nearest
 
@@ -82,20 +87,30 @@ class _Measured(_Claim):
         raise NotImplementedError
 
     @property
+    def is_ratio(self) -> bool:
+        """Whether the effect is the logarithm of a ratio, which a reader wants as that ratio."""
+        return False
+
+    @property
     def negligible_within(self) -> float:
         """An interval inside plus or minus this says that the effect is too small to matter; 0 for never."""
         return self.margin
 
-    def decisive_half_width(self, estimate: float) -> float:
-        """An interval around `estimate` narrower than this is supported, contradicted or negligible.
+    def room_to_decide(self, estimate: float) -> Room:
+        """How far below and above `estimate` an interval has to end to support or contradict; inf on a free side.
 
         An estimate on the very border would ask for endless seeds; a hundredth of the margin bounds them.
         """
-        return max(abs(estimate - self.null), self.negligible_within - abs(estimate), self.margin / 100)
+        distance = max(abs(estimate - self.null), self.margin / 100)
+        return (distance, inf) if estimate > self.null else (inf, distance)
+
+    def room_to_be_negligible(self, estimate: float) -> Room:
+        """The same for "too small to matter"; 0 or less where the estimate itself is not."""
+        return self.negligible_within + estimate, self.negligible_within - estimate
 
     def in_units(self, effect: float) -> float:
-        """An effect as a reader wants it."""
-        return effect
+        """An effect as a reader wants it: in the metric's unit, or as a ratio."""
+        return exp(effect) if self.is_ratio else effect
 
     def references(self) -> Iterator[Reference]:
         """The metric and the guards; kinds add their arms."""
@@ -103,10 +118,39 @@ class _Measured(_Claim):
         yield "metric", "metrics", self.metric
 
 
-class _Contrast(_Measured):
+class _Scaled(_Measured):
+    """Compares scores of arms on either `scale`, and says on it which effect would be too small to matter."""
+
+    scale: Literal["linear", "log"] = "linear"
+    smallest_effect: PositiveFloat | None = None
+    smallest_ratio: Annotated[float, Field(gt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _margin_is_on_the_scale(self) -> Self:
+        wanted, other = ("smallest_ratio", "smallest_effect")[:: 1 if self.is_ratio else -1]
+        if getattr(self, other) is not None:
+            raise ValueError(f"{other}: with scale: {self.scale} nothing reads this key; give {wanted}")
+        if getattr(self, wanted) is None:
+            raise ValueError(f"{wanted}: is required with scale: {self.scale}")
+        return self
+
+    @property
+    def is_ratio(self) -> bool:
+        """On the logarithmic scale."""
+        return self.scale == "log"
+
+    @property
+    def margin(self) -> float:
+        """In the metric's unit, or the logarithm of a ratio."""
+        if self.smallest_ratio is not None:
+            return log(self.smallest_ratio)
+        assert self.smallest_effect is not None, "one of the two is there"
+        return self.smallest_effect
+
+
+class _Contrast(_Scaled):
     """`contrast` maps arms to weights, which sum to 0, the positive ones to 1."""
 
-    smallest_effect: PositiveFloat
     contrast: dict[str, float]
 
     @property
@@ -114,11 +158,6 @@ class _Contrast(_Measured):
         """The two arms, if there are no more."""
         arms = [arm for arm, weight in self.contrast.items() if weight]
         return [(arms[0], arms[1])] if len(arms) == 2 else []
-
-    @property
-    def margin(self) -> float:
-        """In the metric's unit."""
-        return self.smallest_effect
 
     @field_validator("contrast")
     @classmethod
@@ -151,7 +190,7 @@ class NonInferiority(_Contrast):
     @property
     def null(self) -> float:
         """Being worse by less than the margin still supports the claim."""
-        return -self.smallest_effect
+        return -self.margin
 
     @property
     def negligible_within(self) -> float:
@@ -159,11 +198,10 @@ class NonInferiority(_Contrast):
         return 0.0
 
 
-class BestCell(_Measured):
+class BestCell(_Scaled):
     """The arm `best` is ahead of each of `others`."""
 
     kind: Literal["best-cell"]
-    smallest_effect: PositiveFloat
     best: str
     others: ArmNames
 
@@ -171,11 +209,6 @@ class BestCell(_Measured):
     def pairs(self) -> list[tuple[str, str]]:
         """The best arm with each of the others."""
         return [(self.best, other) for other in self.others]
-
-    @property
-    def margin(self) -> float:
-        """In the metric's unit."""
-        return self.smallest_effect
 
     def references(self) -> Iterator[Reference]:
         """The arms besides."""
@@ -203,9 +236,10 @@ class Reach(_Measured):
         """The effect is the logarithm of a ratio."""
         return log(self.smallest_ratio)
 
-    def in_units(self, effect: float) -> float:
-        """The ratio of costs."""
-        return exp(effect)
+    @property
+    def is_ratio(self) -> bool:
+        """Of costs."""
+        return True
 
     def references(self) -> Iterator[Reference]:
         """The arms besides."""
@@ -244,6 +278,15 @@ class Claims(_Strict):
         if twice:
             raise ValueError(f"the id {', '.join(twice)} is given to several claims; give each its own")
         return self
+
+
+def linear_distances(claims: Claims) -> list[str]:
+    """Ids of claims that compare distances as they are: one run in three may be several times as far as the others.
+
+    They are still read and decided, as plans of before have them.
+    """
+    scaled = [claim for claim in claims.claims if isinstance(claim, _Scaled)]
+    return [claim.id for claim in scaled if claim.metric.endswith("distance") and not claim.is_ratio]
 
 
 # Kind as written in the file -> its model.
@@ -295,7 +338,7 @@ def _line(loc: tuple[int | str, ...], problem: Mapping[str, Any], content: Mappi
     claim = content["claims"][loc[1]]
     name = claim.get("id") if isinstance(claim, Mapping) else None
     owner = f"claim {name!r}" if name else f"claim number {int(loc[1]) + 1}"
-    key = ".".join(map(str, loc[3:])) or "kind"
+    key = ".".join(map(str, loc[3:])) or ("" if len(loc) > 2 else "kind")
     fields = _KINDS[str(loc[2])].model_fields if len(loc) > 2 else _KINDS
     return f"{owner}: {_explain(key, problem, fields)}"
 

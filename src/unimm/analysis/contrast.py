@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from unimm.analysis.power import seeds_needed
+from unimm.analysis.power import USUAL, Room, seeds_needed
 
 Array = NDArray[np.float64]
 # V_prompt and V_e, each by task, and the residual's degrees of freedom per seed: scores by run have none.
@@ -87,15 +87,16 @@ class Comparison:
         """Two-sided p-value of "the contrast equals `null`"."""
         return min(1.0, 2 * min(self.tails(null)))
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
+    def seeds_needed(self, alpha: float, room: Callable[[float], Room], chance: float = USUAL) -> int | None:
         """See `unimm.analysis.power.seeds_needed`."""
         needed = seeds_needed(
             self.n_seeds,
             self.standard_error,
             self.df,
-            decisive(self.estimate),
+            room(self.estimate),
             alpha=alpha,
             lasting_error=self.lasting_error,
+            chance=chance,
         )
         return None if needed is None else max(self.n_seeds + 1, needed)
 

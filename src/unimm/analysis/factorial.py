@@ -1,9 +1,9 @@
 """Main effects and interactions of encoder x objective x strategy, as contrasts over all eight arms.
 
-Every run contributes to every effect, so that with 5 seeds an arm a main effect has an interval of +-0.88 seed
-standard deviations where a pair of arms has +-1.46 (`unimm.analysis.power`). An effect is taken in every seed and its
-spread over seeds is the error, because arms of a seed are not independent; with 3 seeds that leaves two degrees of
-freedom and +-1.76.
+Every run contributes to every effect, so that with 5 seeds an arm a main effect has an interval of +-0.80 seed
+standard deviations where a pair of arms has +-1.45 (medians, `unimm.analysis.power`). An effect is taken in every seed
+and its spread over seeds is the error, because arms of a seed are not independent; with 3 seeds that leaves two degrees
+of freedom and +-1.46.
 
 With signs x_f = +-1 of the k factors named, of n, arm a weighs prod_f x_f(a) * 2^(k - n): a main effect is the mean
 of the upper arms minus the mean of the lower ones, and an interaction is a difference of such differences.

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol
 
+import numpy as np
+
 from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority, Reach
 from unimm.analysis.contrast import Comparison, contrast
+from unimm.analysis.power import USUAL, Room
 from unimm.analysis.reach import CostBounds, SeenRatio, cost_ratio, cost_to_reach
 from unimm.analysis.results import StudyResults, Untestable
 
@@ -52,10 +55,11 @@ class Effect(Protocol):
     def p_value(self, null: float) -> float:
         """Two-sided p-value of "the effect equals `null`"."""
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
-        """Seeds an arm after which the interval would decide if estimate and spread stayed; None if no number would.
+    def seeds_needed(self, alpha: float, room: Callable[[float], Room], chance: float = USUAL) -> int | None:
+        """Seeds an arm with which a new study decides with that chance, were effect and spread as estimated.
 
-        `decisive` is the half-width that decides, by estimate (`unimm.analysis.claims`).
+        `room` is how far below and above an estimate its interval has to end (`unimm.analysis.claims`). None if no
+        number of seeds would do.
         """
 
 
@@ -107,13 +111,20 @@ class Lead:
         above, below = zip(*(rival.tails(null) for rival in self.rivals.values()), strict=True)
         return float(min(1.0, 2 * max(above), 2 * len(below) * min(below)))
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
-        """Seeds after which the quickest of the rivals that are ahead is surely ahead; or else none, all surely not."""
-        rivals = self.rivals.values()
-        ahead = [rival.seeds_needed(alpha / len(rivals), decisive) for rival in rivals if rival.estimate < 0]
+    def seeds_needed(self, alpha: float, room: Callable[[float], Room], chance: float = USUAL) -> int | None:
+        """Seeds after which the quickest of the rivals that are ahead is surely ahead; or else none, all surely not.
+
+        That no rival is ahead takes every contrast, whose chances to miss add up at most. For a lead that shall lie
+        between two bounds the strongest rival counts.
+        """
+        rivals = list(self.rivals.values())
+        strongest = min(rivals, key=lambda rival: rival.estimate)
+        if np.isfinite(room(strongest.estimate)).all():
+            return strongest.seeds_needed(alpha / len(rivals), room, chance)
+        ahead = [rival.seeds_needed(alpha / len(rivals), room, chance) for rival in rivals if rival.estimate < 0]
         if ahead:
             return min((seeds for seeds in ahead if seeds is not None), default=None)
-        behind = [rival.seeds_needed(alpha, decisive) for rival in rivals]
+        behind = [rival.seeds_needed(alpha, room, 1 - (1 - chance) / len(rivals)) for rival in rivals]
         return None if None in behind else max(seeds for seeds in behind if seeds is not None)
 
 
@@ -159,7 +170,7 @@ def _(claim: BestCell, results: StudyResults) -> Effect:
 
 @_measure.register
 def _(claim: Reach, results: StudyResults) -> Effect:
-    costs = {arm: _costs(claim, arm, results) for arm in (claim.faster, claim.slower)}
+    costs = {arm: costs_to_target(claim, arm, results) for arm in (claim.faster, claim.slower)}
     paired = _seed_by_seed(claim, costs, results)
     ratio = cost_ratio(costs[claim.faster], costs[claim.slower], paired=paired)
     if isinstance(ratio, SeenRatio):
@@ -168,7 +179,7 @@ def _(claim: Reach, results: StudyResults) -> Effect:
 
 
 def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
-    cells = {arm: results.score(claim.budget, claim.metric, arm) for arm in weights}
+    cells = {arm: results.on_scale(claim, arm) for arm in weights}
     by_prompt = next(iter(cells.values())).ndim == 2
     tasks, texts = (known.get(claim.metric) if by_prompt else None for known in (results.tasks, results.texts))
     signed = {arm: claim.sign * weight for arm, weight in weights.items()}
@@ -188,7 +199,7 @@ def _seed_by_seed(claim: Measured, runs: Mapping[str, Sized], results: StudyResu
     return by_seed
 
 
-def _costs(claim: Reach, arm: str, results: StudyResults) -> list[CostBounds]:
+def costs_to_target(claim: Reach, arm: str, results: StudyResults) -> list[CostBounds]:
     """What each run of one arm paid to reach the claim's target."""
     costs, scores = results.curve(claim.budget, claim.metric, arm)
     sign = claim.sign

@@ -24,9 +24,10 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from unimm.analysis.contrast import Comparison, contrast
-from unimm.analysis.power import smallest_rank_p
+from unimm.analysis.power import USUAL, Room, smallest_rank_p
 
 Array = NDArray[np.float64]
 
@@ -141,14 +142,19 @@ class Speedup:
         below = self._null()[len(low) - int((high < null).sum())]
         return min(1.0, 2 * float(min(above, below)))
 
-    def seeds_needed(self, alpha: float, decisive: Callable[[float], float]) -> int | None:
-        """Seeds for an interval so narrow that it decides, or None where runs have to be longer instead."""
+    def seeds_needed(self, alpha: float, room: Callable[[float], Room], chance: float = USUAL) -> int | None:
+        """About how many seeds decide with that chance, or None where runs have to be longer instead.
+
+        Half-width and standard error, about half-width / z, fall with the root of the seeds. Where so few seeds set no
+        bound, it is the number from which ranks can.
+        """
         if not np.isfinite(self._pairs()).any():  # no pair of runs says which was sooner
             return None
         low, high = self.interval(alpha)
         more = next(seeds for seeds in count(self.n_seeds + 1) if self._smallest_p(seeds) <= alpha)
         if np.isfinite([low, high]).all():
-            return max(more, ceil(self.n_seeds * ((high - low) / 2 / decisive(self.estimate)) ** 2))
+            enough, reserve = min(room(self.estimate)), 1 + float(stats.norm.ppf(chance) / stats.norm.isf(alpha / 2))
+            return max(more, ceil(self.n_seeds * ((high - low) / 2 * reserve / enough) ** 2)) if enough > 0 else None
         return more if self._smallest_p(self.n_seeds) > alpha else None
 
     def _pairs(self) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from unimm.analysis.claims import Budget, Claim
+from unimm.analysis.claims import Budget, Claim, Measured
 
 Array = NDArray[np.float64]
 Guard = Callable[[Claim], str | None]
@@ -76,6 +76,26 @@ class StudyResults:
         if values is None or not np.isfinite(values).all():
             raise Untestable(f"{arm}: {metric} at equal {budget.replace('_', ' ')} was not measured in every run")
         return _enough(arm, values)
+
+    def on_scale(self, claim: Measured, arm: str) -> Array:
+        """Scores of one arm as the claim compares them: as they are, or their natural logarithms."""
+        values = self.score(claim.budget, claim.metric, arm)
+        if not claim.is_ratio:
+            return values
+        if values.min() <= 0:
+            raise Untestable(
+                f"{arm}: {claim.metric} of {values.min():g} has no logarithm; compare it on the linear scale"
+            )
+        return np.log(values)
+
+    def by_run(self, claim: Measured, arm: str) -> Array:
+        """One score a run on the claim's scale, `[seeds]`: the mean of the task means of scores by prompt."""
+        values = self.on_scale(claim, arm)
+        if values.ndim == 1:
+            return values
+        tasks = np.array(self.tasks.get(claim.metric, [""] * values.shape[1]))
+        means: Array = np.mean([values[:, tasks == task].mean(axis=1) for task in np.unique(tasks)], axis=0)
+        return means
 
     def curve(self, budget: Budget, metric: str, arm: str) -> tuple[Array, Array]:
         """Costs and scores of one arm, `[seeds, checkpoints]` each."""

@@ -1,10 +1,10 @@
-"""What a study says of each claim, decided on its Holm-adjusted interval [L, U] in this order:
+"""What a study says of each claim, decided on its adjusted interval [L, U] in this order:
 
     untestable    a guard failed, something was not measured, fewer than 3 seeds, or scores that do not vary
-    negligible    the interval lies inside plus or minus the smallest effect of interest
+    negligible    the interval at alpha / m, m the claims of its role, lies inside plus or minus the smallest effect
     supported     L > 0 (non-inferiority: above minus the smallest effect)
     contradicted  U < 0 (non-inferiority: below minus the smallest effect)
-    inconclusive  none of these; with the seeds that would decide if the estimate stayed
+    inconclusive  none of these; with the seeds that decide four times in five if effect and spread are as estimated
 
 An untestable claim keeps its place in the family (as if p = 1), because which claims fail a guard depends on the data.
 
@@ -12,12 +12,17 @@ Many claims at once are adjusted by role. Beside adjusted p-values, each claim g
 agrees with the decision: the interval at 1 - level excludes the null value exactly when the claim is rejected.
 
 Primary claims: Holm (1979) keeps the chance of any wrong rejection at alpha. With p-values in ascending order and m
-claims, the i-th (from 0) has level alpha / (m - i) as long as all so far are rejected; claims retained share
-alpha / (m - rejected). The decisions are simultaneous, the sizes of effects read off these intervals are not: for those
-use alpha / m.
+claims, the i-th (from 0) has level alpha / (m - i) as long as all so far are rejected; claims retained share alpha /
+(m - rejected). The decisions are simultaneous, the sizes of effects read off these intervals are not. "Too small to
+matter" is such a size, which Holm's levels give no error rate: with six effects exactly at the margin and 10 seeds,
+some claim was wrongly called negligible in 10 % of studies. It is therefore decided on the interval at alpha / m
+(Bonferroni; two one-sided tests at alpha / 2m each), so that the chance of any wrong "negligible" is at most alpha /
+2, since an effect at a margin can be wrongly placed inside it on one side only. A negligible claim shows that
+interval.
 
 Secondary claims: Benjamini and Hochberg (1995) keep the expected share of wrong ones among the rejected at alpha. Every
-claim has level max(rejected, 1) * alpha / m: the false coverage rate intervals of Benjamini and Yekutieli (2005).
+claim has level max(rejected, 1) * alpha / m: the false coverage rate intervals of Benjamini and Yekutieli (2005). These
+hold for the rejected, which negligible claims are not, so that these too are decided at alpha / m.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from unimm.analysis.claims import Claims, Invariant, Measured, Reach
+from unimm.analysis.doubts import doubts
 from unimm.analysis.measure import Effect, attempt, pairing
 from unimm.analysis.results import StudyResults, Untestable
 
@@ -83,9 +89,10 @@ class Outcome(StrEnum):
 class Verdict(BaseModel):
     """A claim's outcome with all that a reader needs to doubt it; numbers are None where there is none.
 
-    `estimate`, `low` and `high` are in the metric's unit, positive in the claimed direction (ratio of costs for
-    `reach`); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct texts; verdicts of
-    before 2026-11-30 do not say how many. `note` has the reason of an untestable claim.
+    `estimate`, `low` and `high` are in the metric's unit, positive in the claimed direction (a ratio for `reach` and
+    on the logarithmic scale); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct texts;
+    verdicts of before 2026-11-30 do not say how many. `note` has the reason of an untestable claim, `warnings` what
+    makes the interval doubtful, a sentence each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,6 +109,7 @@ class Verdict(BaseModel):
     n_texts: int | None = None
     seeds_needed: int | None = None
     note: str = ""
+    warnings: tuple[str, ...] = ()
     scope: str
 
 
@@ -117,20 +125,29 @@ def decide(claims: Claims, results: StudyResults) -> list[Verdict]:
         ]
         adjusted = adjust(p_values, claims.alpha)
         for claim, effect, p, level in zip(family, effects, adjusted.p_values, adjusted.levels, strict=True):
-            found[claim.id] = _verdict(claim, effect, float(p), float(level), results)
+            levels = Levels(float(level), claims.alpha / len(family))
+            found[claim.id] = _verdict(claim, effect, float(p), levels, results)
     found |= {claim.id: _check(claim, results) for claim in claims.claims if isinstance(claim, Invariant)}
     return [found[claim.id] for claim in claims.claims]
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Alphas of a claim's intervals: the one that decides on its direction, and the one that "negligible" takes."""
+
+    direction: float
+    negligible: float
+
+
 def _verdict(
-    claim: Measured, effect: Effect | Untestable, p_adjusted: float, level: float, results: StudyResults
+    claim: Measured, effect: Effect | Untestable, p_adjusted: float, levels: Levels, results: StudyResults
 ) -> Verdict:
     if isinstance(effect, Untestable):
         scope = f"Not tested in {results.setting}."
         return Verdict(claim=claim.id, outcome=Outcome.UNTESTABLE, note=str(effect), scope=scope)
+    outcome = outcome_of(claim, effect.interval(levels.direction), effect.interval(levels.negligible))
+    level = levels.negligible if outcome is Outcome.NEGLIGIBLE else levels.direction
     low, high = effect.interval(level)
-    outcome = outcome_of(claim, low, high)
-    open_question = outcome is Outcome.INCONCLUSIVE
     return Verdict(
         claim=claim.id,
         outcome=outcome,
@@ -142,20 +159,31 @@ def _verdict(
         n_seeds=effect.n_seeds,
         n_items=effect.n_items,
         n_texts=effect.n_texts,
-        seeds_needed=effect.seeds_needed(level, claim.decisive_half_width) if open_question else None,
+        seeds_needed=seeds_to_decide(claim, effect, levels) if outcome is Outcome.INCONCLUSIVE else None,
         note="; ".join(filter(None, (effect.note, pairing(claim, results)))),
+        warnings=doubts(claim, results),
         scope=_scope(claim, effect, results) + _why_by_run(claim, effect, results),
     )
 
 
-def outcome_of(claim: Measured, low: float, high: float) -> Outcome:
-    """The outcome of a claim whose effect has the interval [low, high], on the scale of `claim.margin`."""
+def outcome_of(claim: Measured, interval: tuple[float, float], simultaneous: tuple[float, float]) -> Outcome:
+    """The outcome of a claim, on the scale of `claim.margin`, by its adjusted interval and by that at alpha / m."""
+    within = claim.negligible_within
     rules = {
-        Outcome.NEGLIGIBLE: -claim.negligible_within < low and high < claim.negligible_within,
-        Outcome.SUPPORTED: low > claim.null,
-        Outcome.CONTRADICTED: high < claim.null,
+        Outcome.NEGLIGIBLE: -within < simultaneous[0] and simultaneous[1] < within,
+        Outcome.SUPPORTED: interval[0] > claim.null,
+        Outcome.CONTRADICTED: interval[1] < claim.null,
     }
     return next((outcome for outcome, holds in rules.items() if holds), Outcome.INCONCLUSIVE)
+
+
+def seeds_to_decide(claim: Measured, effect: Effect, levels: Levels) -> int | None:
+    """Seeds an arm that decide on the direction or that it is negligible, whichever takes fewer."""
+    ways = (
+        effect.seeds_needed(levels.direction, claim.room_to_decide),
+        effect.seeds_needed(levels.negligible, claim.room_to_be_negligible),
+    )
+    return min((seeds for seeds in ways if seeds is not None), default=None)
 
 
 def _scope(claim: Measured, effect: Effect, results: StudyResults) -> str:

@@ -57,13 +57,16 @@ def run(
 def power(
     file: File,
     seeds: Annotated[int | None, typer.Option(min=2, help="Seeds an arm.", show_default="those of the file")] = None,
+    pilots: Annotated[
+        Path | None, typer.Option(help="Folder of an earlier study whose arms say how runs vary (reports/NAME).")
+    ] = None,
 ) -> None:
     """Say what a study could find with its seeds, or with other ones, before it runs."""
     with user_errors():
         from unimm.study.expand import expand_study
 
         plan = expand_study(file)
-        _say_power(plan, seeds or len(plan.seeds))
+        _say_power(plan, seeds or len(plan.seeds), pilots)
 
 
 @app.command()
@@ -172,13 +175,33 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
         typer.echo((tuning if has_plan(target) and is_tuning(target) else page).write(target))
 
 
-def _say_power(plan: StudyPlan, seeds: int) -> None:
-    """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread."""
-    from unimm.analysis.claims import Claims
-    from unimm.analysis.power import foresee, table
+def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
+    """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread.
 
-    if seeds >= 2 and (foresights := foresee(Claims.model_validate(plan.claims), seeds)):
-        typer.echo(table(foresights, seeds))
+    Raises:
+        ValueError: pilots that no claim of the plan can use.
+    """
+    from unimm.analysis.claims import Claims, linear_distances
+    from unimm.analysis.foresight import foresee, table
+    from unimm.analysis.results import MIN_SEEDS
+
+    claims = Claims.model_validate(plan.claims)
+    for name in linear_distances(claims):
+        typer.echo(f"claim {name!r}: distances are skewed over seeds; compare them with `scale: log`", err=True)
+    if seeds < 2:
+        return
+    if pilots is None:
+        if foresights := foresee(claims, seeds):
+            typer.echo(table(foresights, seeds))
+        return
+    from unimm.report.study.evidence import evidence
+    from unimm.report.study.folder import read
+
+    study = read(pilots)
+    foresights = foresee(claims, seeds, evidence(study))
+    if all(each.chance is None for each in foresights):
+        raise ValueError(f"--pilots {pilots}: no claim has its arms and metric there with {MIN_SEEDS} seeds or more")
+    typer.echo(table(foresights, seeds, len(study.plan.seeds)))
 
 
 def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from unimm.analysis.claims import BestCell, Difference, Invariant, Measured, NonInferiority, Reach
-from unimm.analysis.reach import Speedup, cost_to_reach
+from unimm.analysis.measure import costs_to_target
+from unimm.analysis.reach import Speedup
 from unimm.analysis.results import StudyResults
 from unimm.analysis.verdicts import Outcome
 from unimm.report.study.answers import Answer
@@ -63,11 +64,13 @@ def _unit(claim: Measured, study: Study) -> str:
     if isinstance(claim, Reach):
         return "ratio of costs to reach the target, slower / faster arm (log scale)"
     better = {1: "higher", -1: "lower"}[claim.sign]
+    if claim.is_ratio:
+        return f"ratio of {study.words[claim.metric].short} (right of 1: {better}, as claimed; log scale)"
     return f"difference in {study.words[claim.metric].short} (right of 0: {better}, as claimed)"
 
 
 def _panel(axis: Axes, unit: str, group: list[tuple[Answer, Measured]], seeds: list[Dots]) -> None:
-    ratio = isinstance(group[0][1], Reach)
+    ratio = group[0][1].is_ratio
     null = 1.0 if ratio else 0.0
     shown = [null]
     for row, (answer, claim) in enumerate(group):
@@ -139,24 +142,24 @@ def _seeds(claim: Measured, results: StudyResults) -> Dots:
 @_seeds.register(Difference)
 @_seeds.register(NonInferiority)
 def _(claim: Difference | NonInferiority, results: StudyResults) -> Dots:
-    return _known(_contrast(claim, claim.contrast, results))
+    return _known(_in_units(claim, _contrast(claim, claim.contrast, results)))
 
 
 @_seeds.register
 def _(claim: BestCell, results: StudyResults) -> Dots:
     leads = [_contrast(claim, {claim.best: 1, rival: -1}, results) for rival in claim.others]
-    return _known(min(leads, key=lambda lead: lead.mean()))
+    return _known(_in_units(claim, min(leads, key=lambda lead: lead.mean())))
 
 
 @_seeds.register
 def _(claim: Reach, results: StudyResults) -> Dots:
-    costs = []
-    for arm in (claim.faster, claim.slower):
-        x, y = results.curve(claim.budget, claim.metric, arm)
-        costs.append([cost_to_reach(a, claim.sign * b, claim.sign * claim.target) for a, b in zip(x, y, strict=True)])
-    pairs = list(zip(*costs, strict=True))
+    pairs = list(zip(*(costs_to_target(claim, arm, results) for arm in (claim.faster, claim.slower)), strict=True))
     ratios = [np.exp(Speedup([fast], [slow]).estimate) for fast, slow in pairs]
     return np.array(ratios), np.array([any(run.low != run.high for run in pair) for pair in pairs])
+
+
+def _in_units(claim: Measured, effects: Array) -> Array:
+    return np.exp(effects) if claim.is_ratio else effects
 
 
 def _known(values: Array) -> Dots:
@@ -164,17 +167,7 @@ def _known(values: Array) -> Dots:
 
 
 def _contrast(claim: Measured, weights: dict[str, float], results: StudyResults) -> Array:
-    """The weighted sum of the arms' scores for every seed, positive in the claimed direction."""
-    runs = [weight * by_run(results, claim, arm) for arm, weight in weights.items()]
+    """The weighted sum of the arms' scores for every seed, positive in the claimed direction, on the claim's scale."""
+    runs = [weight * results.by_run(claim, arm) for arm, weight in weights.items()]
     total: Array = claim.sign * np.sum(runs, axis=0)
     return total
-
-
-def by_run(results: StudyResults, claim: Measured, arm: str) -> Array:
-    """One score a run, `[seeds]`: the mean of the task means where there are scores by prompt."""
-    values = results.score(claim.budget, claim.metric, arm)
-    if values.ndim == 1:
-        return values
-    tasks = np.array(results.tasks[claim.metric])
-    means: Array = np.mean([values[:, tasks == task].mean(axis=1) for task in np.unique(tasks)], axis=0)
-    return means
