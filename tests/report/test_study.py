@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic_study import ARMS, HOSTILE, TASKS, freeze, write_study
 
+from unimm.analysis.claims import BestCell, Difference, NonInferiority
 from unimm.report.study import compare, page
+from unimm.report.study.figures import grid_figure
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 SECTIONS = (
@@ -89,8 +94,44 @@ def test_first_screen_says_what_how_sure_and_what_not(folder: Path) -> None:
 def test_open_claims_say_what_would_decide(tmp_path: Path) -> None:
     report = page.build(write_study(tmp_path, effects=False))
     still_open = [answer.sentence for answer in report.answers if answer.verdict.outcome == "inconclusive"]
-    ways = r"if that stayed, about [\d,]+ seeds an arm would decide|(prompts|checkpoints) are needed, not more seeds"
+    ways = (
+        r"as estimated, about [\d,]+ seeds an arm decide 4 times in 5|(prompts|checkpoints) are needed, not more seeds"
+    )
     assert still_open and all(re.search(ways, sentence) for sentence in still_open)
+
+
+def test_an_estimate_against_the_claim_is_told_the_way_it_points(tmp_path: Path) -> None:
+    """Nobody reads "higher by -0.08", whether the claim is open or decided."""
+    report = page.build(write_study(tmp_path, effects=False))
+    against = [answer for answer in report.answers if (answer.verdict.estimate or 0) < 0]
+    assert any(answer.verdict.outcome == "inconclusive" for answer in against)
+    turned = {"higher": "lower", "lower": "higher"}
+    for answer in against:
+        assert isinstance(answer.claim, Difference | BestCell | NonInferiority) and answer.verdict.estimate is not None
+        assert f" {turned[answer.claim.direction]} with " in answer.sentence
+        shown = re.search(r" by (\S+) \((\S+) to (\S+)\)", answer.sentence)
+        assert shown is not None and not shown[1].startswith("-")
+        ends = [float(end.replace(",", "")) for end in shown.groups()]
+        wanted = [-answer.verdict.estimate, -(answer.verdict.high or 0), -(answer.verdict.low or 0)]
+        assert ends == pytest.approx(wanted, abs=0.006, rel=1e-3)
+
+
+def test_ratios_of_scores_are_told_as_ratios(tmp_path: Path) -> None:
+    """Fréchet distances on the logarithmic scale, claimed the right way round and the wrong one."""
+    folder = write_study(tmp_path)
+    plan = json.loads((folder / "plan.json").read_text())
+    entry = next(claim for claim in plan["claims"]["claims"] if claim["id"] == "fm_over_mse_quality")
+    del entry["smallest_effect"]
+    entry |= {"scale": "log", "smallest_ratio": 1.05}
+    turned = entry | {"id": "turned", "contrast": {"clip_mse": 1, "clip_fm": -1}}
+    claims = {"alpha": 0.05, "claims": [entry, turned]}
+    (folder / "plan.json").write_text(json.dumps(plan | {"claims": claims}))
+    report = page.build(folder)
+    right, wrong = (answer.sentence for answer in report.answers)
+    assert re.match(r"Yes: Fréchet distance lower with flow matching by x1\.\d+ \(x1\.\d+ to x\d\.\d+\)\.", right)
+    assert re.match(r"No, the reverse: Fréchet distance higher with mse by x1\.\d+ \(x1\.\d+ to x\d\.\d+\)\.", wrong)
+    assert report.tables["claims"].rows[0][3].startswith("x1.") and report.tables["claims"].rows[0][7] == "x1.05"
+    assert page.draw(report, ["effects"])["effects"].svg
 
 
 def test_markdown_tables_are_whole_and_pictures_exist(folder: Path) -> None:
@@ -192,8 +233,34 @@ def test_studies_with_other_arms_compare(folder: Path, tmp_path: Path, monkeypat
     arms = {"clip_fm": plan["arms"]["clip_fm"]}
     freeze(other, plan | {"arms": arms, "claims": claims})
     text = compare.write(folder, other, tmp_path).read_text(encoding="utf-8")
-    assert "no such claim" in text and "not all three arms have run" in text
+    assert "no such claim" in text and "Figure 4" not in text, "one of them has no three arms to put in order"
     assert str(folder) in text and str(other) in text, "two studies of one name are told apart by their folders"
+
+
+def test_the_papers_ordering_is_shown_where_its_arms_are_planned(folder: Path, tmp_path: Path) -> None:
+    assert "figure4" in page.build(folder).tables
+    waiting = page.build(write_study(tmp_path / "waiting", missing=[("vae_fm", seed) for seed in range(3)]))
+    assert "not all three arms have run" in waiting.tables["figure4"].rows[0]
+    plan = json.loads((tmp_path / "waiting/plan.json").read_text())
+    claims = {
+        "alpha": 0.05,
+        "claims": [claim for claim in plan["claims"]["claims"] if claim["id"] == "fm_over_mse_atoms"],
+    }
+    own = {"arms": {arm: plan["arms"][arm] for arm in ("clip_fm", "clip_mse")}, "claims": claims}
+    (tmp_path / "waiting/plan.json").write_text(json.dumps(plan | own))
+    assert "figure4" not in page.build(tmp_path / "waiting").tables
+
+
+@pytest.mark.parametrize("arms", [1, 8])
+def test_sample_pictures_have_room_for_their_prompts(folder: Path, arms: int) -> None:
+    grid = page.build(folder).grid
+    assert grid is not None
+    long = tuple("a photo of a triangle left of a circle" for _ in grid.prompts)
+    few = replace(grid, arms=grid.arms[:arms], prompts=long, rows=tuple(row[:arms] for row in grid.rows))
+    pixels = matplotlib.image.imread(io.BytesIO(grid_figure(few).png))[..., :3]
+    ink = (pixels < 0.9).any(2)
+    assert ink.any() and not ink[[0, -1]].any() and not ink[:, [0, 1, -2, -1]].any(), "nothing touches an edge"
+    assert ink[:, : ink.shape[1] // 4].any(), "the prompts stand there"
 
 
 def test_captions_of_samples_are_those_of_the_prompts(folder: Path) -> None:

@@ -3,6 +3,8 @@
 The sentence depends on the verdict and on the kind of claim.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -14,6 +16,8 @@ from unimm.report.study.evidence import at_an_end
 from unimm.report.study.folder import Study
 from unimm.report.study.numbers import between, signed, times
 from unimm.report.table import number
+
+Shown = Callable[[float | None], str]
 
 # Every outcome has a word, and a mark for readers who do not see its colour.
 MARKS = {
@@ -29,9 +33,8 @@ def measured(study: Study, claim: Measured, verdict: Verdict) -> str:
     """Answers a claim with a number and its interval."""
     if verdict.outcome is Outcome.UNTESTABLE:
         return f"Not tested: {verdict.note}."
-    found = _reverse if verdict.outcome is Outcome.CONTRADICTED and not isinstance(claim, Reach) else _finding
-    sentence = _SENTENCES[verdict.outcome](claim, verdict, found(study, claim, verdict))
-    return sentence + _note(verdict) + _stuck(study, claim, verdict)
+    sentence = _SENTENCES[verdict.outcome](claim, verdict, _finding(study, claim, verdict))
+    return sentence + _note(verdict) + _stuck(study, claim, verdict) + _warned(verdict)
 
 
 def checked(verdict: Verdict) -> str:
@@ -45,7 +48,7 @@ def checked(verdict: Verdict) -> str:
 
 
 def _supported(claim: Measured, verdict: Verdict, finding: str) -> str:
-    worst = f", so not worse by {number(claim.margin)} or more" if isinstance(claim, NonInferiority) else ""
+    worst = f", so not worse by {_margin(claim)} or more" if isinstance(claim, NonInferiority) else ""
     return f"Yes: {finding}{worst}."
 
 
@@ -54,7 +57,7 @@ def _contradicted(claim: Measured, verdict: Verdict, finding: str) -> str:
 
 
 def _negligible(claim: Measured, verdict: Verdict, finding: str) -> str:
-    limit = f"x{claim.smallest_ratio:g}" if isinstance(claim, Reach) else f"±{number(claim.margin)}"
+    limit = _margin(claim) if claim.is_ratio else f"±{_margin(claim)}"
     return f"No difference that matters ({limit} would): {finding}."
 
 
@@ -63,7 +66,12 @@ def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
     if seeds is None:
         what = "longer runs or other checkpoints" if isinstance(claim, Reach) else "more prompts"
         return f"Open: {finding}; {what} are needed, not more seeds."
-    return f"Open: {finding}; if that stayed, about {seeds:,} seeds an arm would decide."
+    return f"Open: {finding}; if effect and spread are as estimated, about {seeds:,} seeds an arm decide 4 times in 5."
+
+
+def _margin(claim: Measured) -> str:
+    """The smallest effect of interest: in the metric's unit, or a ratio."""
+    return times(claim.in_units(claim.margin)) if claim.is_ratio else number(claim.margin)
 
 
 _SENTENCES = {
@@ -75,26 +83,33 @@ _SENTENCES = {
 
 
 def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
-    """What was measured; a difference is positive in the claimed direction."""
-    shown = times if isinstance(claim, Reach) else signed
-    effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
+    """What was measured, the way it points: "lower by 0.14" instead of "higher by -0.14", whatever was claimed."""
     if isinstance(claim, Reach):
+        effect, interval = times(verdict.estimate), between(verdict.low, verdict.high, times)
         budget = {"generation_samples": "samples", "flops": "FLOPs"}[claim.budget]
         goal = f"{claim.target:g} of {study.words[claim.metric].short}"
         return f"{claim.slower} needs {effect} ({interval}) the {budget} of {claim.faster} for {goal}"
-    return _difference(study, claim, claim.direction, effect, interval)
-
-
-def _reverse(study: Study, claim: Measured, verdict: Verdict) -> str:
-    """What was measured against the claim, in positive numbers: "lower by 0.14" instead of "higher by -0.14"."""
     assert verdict.estimate is not None and verdict.low is not None and verdict.high is not None
-    effect, interval = signed(-verdict.estimate), between(-verdict.high, -verdict.low, signed)
-    return _difference(study, claim, {"higher": "lower", "lower": "higher"}[claim.direction], effect, interval)
+    shown, null = (times, 1.0) if claim.is_ratio else (signed, 0.0)
+    ends = verdict.estimate, verdict.low, verdict.high
+    if verdict.estimate >= null:
+        return _difference(study, claim, claim.direction, ends, shown)
+    estimate, high, low = (_turned(end, claim.is_ratio) for end in ends)
+    other = {"higher": "lower", "lower": "higher"}[claim.direction]
+    return _difference(study, claim, other, (estimate, low, high), shown)
 
 
-def _difference(study: Study, claim: Measured, direction: str, effect: str, interval: str) -> str:
+def _turned(effect: float, ratio: bool) -> float:
+    """The same effect, positive in the other direction; a ratio of 0 and an infinite one are bounds that are not there."""
+    if not ratio:
+        return -effect
+    return 1 / effect if effect else math.inf
+
+
+def _difference(study: Study, claim: Measured, direction: str, ends: tuple[float, float, float], shown: Shown) -> str:
     at = " at equal FLOPs" if claim.budget == "flops" else ""
     score = study.words[claim.metric].short
+    effect, interval = shown(ends[0]), between(ends[1], ends[2], shown)
     return f"{score} {direction} with {_favoured(claim, study)} by {effect} ({interval}){at}"
 
 
@@ -128,6 +143,11 @@ def _(claim: Difference | NonInferiority, study: Study) -> str:
 def _note(verdict: Verdict) -> str:
     """The rival, or how many runs reached the target."""
     return f" {verdict.note[0].upper()}{verdict.note[1:]}." if verdict.note else ""
+
+
+def _warned(verdict: Verdict) -> str:
+    """What makes the interval doubtful."""
+    return "".join(f" Mind: {warning[0].lower()}{warning[1:]}." for warning in verdict.warnings)
 
 
 def _stuck(study: Study, claim: Measured, verdict: Verdict) -> str:
@@ -190,9 +210,10 @@ def details(found: list[Answer]) -> PlainTable:
     )
     rows = tuple(_details(answer) for answer in found)
     note = (
-        "Effects are in the metric's unit and positive in the claimed direction; x2 means that the other arm pays "
-        "twice as much. Intervals and p-values are adjusted for all claims of the same role (Holm for primary ones, "
-        "false coverage rate for secondary ones)."
+        "Effects are in the metric's unit and positive in the claimed direction, or ratios and above 1 (x2 of costs: "
+        "the other arm pays twice as much; of scores: twice as far in the claimed direction). Intervals and p-values "
+        "are adjusted for all claims of the same role (Holm for primary ones, false coverage rate for secondary ones); "
+        "negligible claims have their interval at the level alpha / claims of the role, inside the smallest effect."
     )
     return PlainTable("claims", "Claims and their intervals", headers, rows, note, text_columns=3)
 
@@ -203,7 +224,7 @@ def _details(answer: Answer) -> tuple[str, ...]:
         return (claim.id, verdict.outcome.value, "checked in every run", "", "", "", "", "", answer.sample)
     level = "" if verdict.level is None else f"{100 * (1 - verdict.level):.2f} %"
     p = "" if verdict.p_adjusted is None else f"{verdict.p_adjusted:.2g}"
-    smallest = times(claim.smallest_ratio) if isinstance(claim, Reach) else number(claim.margin)
+    smallest = _margin(claim)
     return (
         claim.id,
         verdict.outcome.value,
@@ -222,7 +243,7 @@ def _answer(study: Study, claim: Claim, verdict: Verdict) -> Answer:
         return Answer(claim, verdict, checked(verdict), "", "", _sample(verdict), "invariant")
     effect = interval = ""
     if verdict.estimate is not None:
-        shown = times if isinstance(claim, Reach) else signed
+        shown = times if claim.is_ratio else signed
         effect, interval = shown(verdict.estimate), between(verdict.low, verdict.high, shown)
     return Answer(
         claim,

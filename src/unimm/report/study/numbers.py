@@ -32,12 +32,13 @@ def mean_of(values: Array) -> Mean:
 
 
 def signed(value: float | None) -> str:
-    """A difference, with its sign; an infinite bound in words."""
+    """A difference, with its sign unless it rounds to 0; an infinite bound in words."""
     if value is None or math.isnan(value):
         return "n/a"
     if math.isinf(value):
         return "no bound"
-    return f"{'+' if value >= 0 else '-'}{number(abs(value))}"
+    shown = number(abs(value))
+    return shown if not float(shown.replace(",", "")) else f"{'+' if value >= 0 else '-'}{shown}"
 
 
 def between(low: float | None, high: float | None, shown: Callable[[float | None], str]) -> str:
