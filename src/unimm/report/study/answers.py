@@ -100,7 +100,7 @@ def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
 
 
 def _turned(effect: float, ratio: bool) -> float:
-    """The same effect, positive in the other direction; a ratio of 0 and an infinite one are bounds that are not there."""
+    """The same effect in the other direction; a ratio of 0 or infinity is a bound that is not there."""
     if not ratio:
         return -effect
     return 1 / effect if effect else math.inf
