@@ -131,6 +131,18 @@ def test_contrasts_of_many_arms_are_looked_at_by_seed() -> None:
     assert doubts(claim, results(**both | {"c": np.array(FAILED) + rising})) == ()
 
 
+def test_paired_arms_are_looked_at_by_their_differences() -> None:
+    """A seed that both arms lose is none that their difference loses."""
+    lost = np.add(FAILED, [0.0, 0.001, 0.002, 0.004, 0.003])
+    assert doubts(measured(paired=True), results(a=FAILED, b=lost)) == ()
+    assert len(doubts(measured(), results(a=FAILED, b=lost))) == 2
+    [found] = doubts(measured(paired=True), results(a=TIGHT, b=FAILED))
+    assert "One seed of the contrast by seed" in found
+    best = measured(kind="best-cell", best="a", others=["b"], contrast=None, paired=True)
+    [found] = doubts(best, results(a=TIGHT, b=FAILED))
+    assert "One seed of the difference from b" in found
+
+
 def test_logarithms_have_no_end_to_be_skewed_at() -> None:
     scores = {"a": TIGHT[:3], "b": [0.01, 0.001, 0.1]}
     claim = {key: value for key, value in measured().model_dump(exclude_none=True).items() if key != "smallest_effect"}

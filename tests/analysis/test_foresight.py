@@ -68,6 +68,20 @@ def test_pilots_tell_how_much_each_arm_varies() -> None:
     assert "0.52 to 6.28 times" in text, "chi-square with 2 degrees of freedom: sqrt(2 / 7.378), sqrt(2 / 0.0506)"
 
 
+def test_paired_claims_have_the_spread_of_their_differences() -> None:
+    claims = family(PAIR | {"id": "one", "paired": True})
+    [blind] = foresee(claims, 3)
+    assert blind.detectable == minimum_detectable_effect(3, spread=Spread((2.0,)))
+    [found] = foresee(claims, 3, pilots({"a": [0.1, 0.5, 0.9], "b": [0.2, 0.5, 1.0]}))
+    assert found.detectable == pytest.approx(minimum_detectable_effect(3, spread=Spread((0.01 / 3,))))
+
+
+def test_pilots_that_share_a_first_stage_are_paired_unasked() -> None:
+    scores = {"a": [0.1, 0.5, 0.9], "b": [0.2, 0.5, 1.0]}
+    [found] = foresee(family(PAIR | {"id": "one"}), 3, pilots(scores, first_stage={"a": "a", "b": "a"}))
+    assert found.detectable == pytest.approx(minimum_detectable_effect(3, spread=Spread((0.01 / 3,))))
+
+
 def test_pilots_tell_what_the_arms_of_a_seed_share() -> None:
     """Joint arms that move together by 0.3: their contrast varies by that, and not by the arms' own part alone."""
     together = np.array([-0.3, 0.0, 0.3])

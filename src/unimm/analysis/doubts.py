@@ -9,10 +9,10 @@ beside the verdict, which stays as it is:
                | sum_k sign(c_k) side_k v_k / sum_k v_k | >= SKEWED, side = 1 at the lower end and -1 at the upper one.
                The lower end is 0 where no score is negative, the upper one 1 if besides none is above 1. An arm whose
                runs all lie on the end hides its spread altogether.
-    collapsed  Grubbs' test: the largest |y - mean| / sd among the runs of an arm (of a contrast of more than two arms:
-               among its values by seed) is larger than in 3 studies of 100 with normal runs, whatever their spread, and
-               the run is farther from the others than the smallest effect of interest. Three runs cannot show it: two
-               that happen to be equal make the third one as far as can be.
+    collapsed  Grubbs' test: the largest |y - mean| / sd among the runs of an arm (where arms are compared by seed:
+               among the contrast's values) is larger than in 3 studies of 100 with normal runs, whatever their
+               spread, and the run is farther from the others than the smallest effect of interest. Three runs cannot
+               show it: two that happen to be equal make the third one as far as can be.
     censored   the cost of a run is only bounded, so that ranks decide instead of a t interval.
 
 How often each is said, of normal runs and where intervals fail, is in
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from unimm.analysis.claims import BestCell, Difference, Measured, NonInferiority, Reach
-from unimm.analysis.measure import costs_to_target
+from unimm.analysis.measure import costs_to_target, seed_by_seed
 from unimm.analysis.results import StudyResults
 
 Array = NDArray[np.float64]
@@ -51,16 +51,26 @@ def doubts(claim: Measured, results: StudyResults) -> tuple[str, ...]:
 def _(claim: Difference | NonInferiority, results: StudyResults) -> tuple[str, ...]:
     weights = {arm: weight for arm, weight in claim.contrast.items() if weight}
     runs = {arm: results.by_run(claim, arm) for arm in weights}
-    if len(weights) == 2:
-        return _of_means(claim, runs, [weights], runs)
-    by_seed = np.sum([weight * runs[arm] for arm, weight in weights.items()], axis=0)
-    return _of_means(claim, runs, [weights], {"the contrast by seed": by_seed})
+    series = {"the contrast by seed": _by_seed(runs, weights)} if seed_by_seed(claim, runs, results) else runs
+    return _of_means(claim, runs, [weights], series)
 
 
 @doubts.register
 def _(claim: BestCell, results: StudyResults) -> tuple[str, ...]:
     runs = {arm: results.by_run(claim, arm) for arm in (claim.best, *claim.others)}
-    return _of_means(claim, runs, [{claim.best: 1.0, rival: -1.0} for rival in claim.others], runs)
+    rivals = {rival: {claim.best: 1.0, rival: -1.0} for rival in claim.others}
+    series = {
+        f"the difference from {rival}": _by_seed(runs, weights)
+        for rival, weights in rivals.items()
+        if seed_by_seed(claim, {arm: runs[arm] for arm in weights}, results)
+    }
+    return _of_means(claim, runs, list(rivals.values()), series if len(series) == len(rivals) else runs)
+
+
+def _by_seed(runs: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
+    """The contrast in each seed, `[seeds]`."""
+    total: Array = np.sum([weight * runs[arm] for arm, weight in weights.items()], axis=0)
+    return total
 
 
 @doubts.register

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from unimm.analysis.claims import BestCell, Claims, Difference, Invariant, Measured, NonInferiority, Reach
-from unimm.analysis.contrast import contrast
-from unimm.analysis.measure import costs_to_target
+from unimm.analysis.measure import compare_arms, costs_to_target, seed_by_seed
 from unimm.analysis.power import Spread, half_width, minimum_detectable_effect, power, same_spread, smallest_rank_p
 from unimm.analysis.results import StudyResults, Untestable
 
@@ -68,7 +67,8 @@ def foresee(claims: Claims, seeds: int, pilots: StudyResults | None = None) -> l
 
 def _foresight(claim: Measured, level: float, seeds: int, pilots: StudyResults | None) -> Foresight:
     found = None if pilots is None else _piloted(claim, pilots)
-    spread = found or same_spread(list(_weights(claim).values()), by_seed=_by_seed(claim))
+    weights = list(_weights(claim).values())
+    spread = found or same_spread(weights, by_seed=len(weights) > 2 or claim.paired)
     return Foresight(
         claim=claim.id,
         role=claim.role,
@@ -84,15 +84,14 @@ def _foresight(claim: Measured, level: float, seeds: int, pilots: StudyResults |
     )
 
 
-def _by_seed(claim: Measured) -> bool:
-    """Whether the arms are compared seed by seed, as `unimm.analysis.contrast` does."""
-    return len(_weights(claim)) > 2 or bool(getattr(claim, "paired", False))
-
-
 def _piloted(claim: Measured, pilots: StudyResults) -> Spread | None:
     """The claim's spread as the pilots show it; None if they lack an arm, the metric, or 2 seeds that differ."""
     try:
-        spreads = [_spread(*terms, by_seed=_by_seed(claim)) for terms in _terms(claim, pilots)]
+        found = _terms(claim, pilots)
+        spreads = [
+            _spread(runs, weights, lasting, by_seed=seed_by_seed(claim, runs, pilots))
+            for runs, weights, lasting in found
+        ]
     except (Untestable, ValueError):
         return None
     known = [spread for spread in spreads if sum(spread.terms) > 0]
@@ -136,10 +135,7 @@ def _(claim: Reach, pilots: StudyResults) -> Sequence[Terms]:
 
 
 def _scores(claim: Measured, weights: Mapping[str, float], pilots: StudyResults) -> Terms:
-    cells = {arm: pilots.on_scale(claim, arm) for arm in weights}
-    by_prompt = next(iter(cells.values())).ndim == 2
-    tasks = pilots.tasks.get(claim.metric) if by_prompt else None
-    lasting = contrast(cells, weights, tasks=tasks).lasting_error
+    lasting = compare_arms(claim, weights, pilots).lasting_error
     return {arm: pilots.by_run(claim, arm) for arm in weights}, weights, lasting
 
 

@@ -156,14 +156,14 @@ def _measure(claim: Measured, results: StudyResults) -> Effect:
 @_measure.register(Difference)
 @_measure.register(NonInferiority)
 def _(claim: Difference | NonInferiority, results: StudyResults) -> Effect:
-    comparison = _compare(claim, claim.contrast, results)
+    comparison = compare_arms(claim, claim.contrast, results)
     _check_varies(comparison.standard_error)
     return comparison
 
 
 @_measure.register
 def _(claim: BestCell, results: StudyResults) -> Effect:
-    lead = Lead({rival: _compare(claim, {claim.best: 1, rival: -1}, results) for rival in claim.others})
+    lead = Lead({rival: compare_arms(claim, {claim.best: 1, rival: -1}, results) for rival in claim.others})
     _check_varies(lead.standard_error)
     return lead
 
@@ -171,22 +171,23 @@ def _(claim: BestCell, results: StudyResults) -> Effect:
 @_measure.register
 def _(claim: Reach, results: StudyResults) -> Effect:
     costs = {arm: costs_to_target(claim, arm, results) for arm in (claim.faster, claim.slower)}
-    paired = _seed_by_seed(claim, costs, results)
+    paired = seed_by_seed(claim, costs, results)
     ratio = cost_ratio(costs[claim.faster], costs[claim.slower], paired=paired)
     if isinstance(ratio, SeenRatio):
         _check_varies(ratio.standard_error)
     return ratio
 
 
-def _compare(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
+def compare_arms(claim: Measured, weights: Mapping[str, float], results: StudyResults) -> Comparison:
+    """The weighted sum of arms' scores on the claim's scale, positive in the claimed direction."""
     cells = {arm: results.on_scale(claim, arm) for arm in weights}
     by_prompt = next(iter(cells.values())).ndim == 2
     tasks, texts = (known.get(claim.metric) if by_prompt else None for known in (results.tasks, results.texts))
     signed = {arm: claim.sign * weight for arm, weight in weights.items()}
-    return contrast(cells, signed, tasks=tasks, texts=texts, paired=_seed_by_seed(claim, cells, results))
+    return contrast(cells, signed, tasks=tasks, texts=texts, paired=seed_by_seed(claim, cells, results))
 
 
-def _seed_by_seed(claim: Measured, runs: Mapping[str, Sized], results: StudyResults) -> bool:
+def seed_by_seed(claim: Measured, runs: Mapping[str, Sized], results: StudyResults) -> bool:
     """Whether arms are compared seed by seed, which takes the same seeds of all of them.
 
     Seeds that only some arms have are not dropped: a run that is missing is seldom like those that are there.

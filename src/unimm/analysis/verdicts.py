@@ -90,9 +90,9 @@ class Verdict(BaseModel):
     """A claim's outcome with all that a reader needs to doubt it; numbers are None where there is none.
 
     `estimate`, `low` and `high` are in the metric's unit, positive in the claimed direction (a ratio for `reach` and
-    on the logarithmic scale); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct texts;
-    verdicts of before 2026-11-30 do not say how many. `note` has the reason of an untestable claim, `warnings` what
-    makes the interval doubtful, a sentence each.
+    on the logarithmic scale); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct
+    texts; verdicts of before 2026-11-30 do not say how many. `note` has the reason of an untestable claim, `warnings`
+    what makes the interval doubtful, a sentence each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
