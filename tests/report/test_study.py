@@ -125,7 +125,7 @@ def test_ratios_of_scores_are_told_as_ratios(tmp_path: Path) -> None:
     entry |= {"scale": "log", "smallest_ratio": 1.05}
     turned = entry | {"id": "turned", "contrast": {"clip_mse": 1, "clip_fm": -1}}
     claims = {"alpha": 0.05, "claims": [entry, turned]}
-    (folder / "plan.json").write_text(json.dumps(plan | {"claims": claims}))
+    freeze(folder, plan | {"claims": claims})
     report = page.build(folder)
     right, wrong = (answer.sentence for answer in report.answers)
     assert re.match(r"Yes: Fréchet distance lower with flow matching by x1\.\d+ \(x1\.\d+ to x\d\.\d+\)\.", right)
@@ -247,7 +247,7 @@ def test_the_papers_ordering_is_shown_where_its_arms_are_planned(folder: Path, t
         "claims": [claim for claim in plan["claims"]["claims"] if claim["id"] == "fm_over_mse_atoms"],
     }
     own = {"arms": {arm: plan["arms"][arm] for arm in ("clip_fm", "clip_mse")}, "claims": claims}
-    (tmp_path / "waiting/plan.json").write_text(json.dumps(plan | own))
+    freeze(tmp_path / "waiting", plan | own)
     assert "figure4" not in page.build(tmp_path / "waiting").tables
 
 

@@ -47,7 +47,7 @@ class StudyResults:
         unfinished: arm -> how many of its planned runs have no result yet.
         guards: guard -> function that gives None if a claim passes, and otherwise what was found.
         every_claim: guards of every claim, whether it names them or not.
-        by_run: metric that could be scored by prompt -> why it was taken by run.
+        why_by_run: metric that could be scored by prompt -> why it was taken by run.
     """
 
     setting: str
@@ -61,7 +61,7 @@ class StudyResults:
     unfinished: Mapping[str, int] = field(default_factory=dict)
     guards: Mapping[str, Guard] = field(default_factory=dict)
     every_claim: Sequence[str] = ()
-    by_run: Mapping[str, str] = field(default_factory=dict)
+    why_by_run: Mapping[str, str] = field(default_factory=dict)
 
     def check_guards(self, claim: Claim) -> None:
         """Raise Untestable with the first guard of this or of every claim that fails or that nobody checked."""

@@ -201,8 +201,8 @@ def _why_by_run(claim: Measured, effect: Effect, results: StudyResults) -> str:
     """A sentence on a claim that would have been decided by prompt if all files were there; empty for others."""
     expected = claim.budget == "generation_samples" and not isinstance(claim, Reach) and effect.n_items is None
     return (
-        f" By run, not by prompt: {results.by_run[claim.metric]}."
-        if expected and claim.metric in results.by_run
+        f" By run, not by prompt: {results.why_by_run[claim.metric]}."
+        if expected and claim.metric in results.why_by_run
         else ""
     )
 

@@ -214,7 +214,7 @@ def evidence(study: Study) -> StudyResults:
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
         every_claim=tuple(EVERY_CLAIM),
-        by_run=by_run,
+        why_by_run=by_run,
     )
 
 
