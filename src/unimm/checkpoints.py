@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 KNOWN = Path(__file__).parent / "configs" / "checkpoints"
 CONFIGS = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("*.safetensors",)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")  # no ./folder, ../folder or .hidden/folder
 SHOWN = 5
 
 
@@ -62,14 +62,14 @@ def _folder(pretrained: str, subfolder: str, patterns: tuple[str, ...]) -> Path:
 
 def _fetched(pretrained: str, subfolder: str, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if not _HUB_ID.fullmatch(pretrained):
         raise ValueError(f"pretrained={pretrained}: no such folder, and not a hub id (owner/name)")
     wanted = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in patterns]
     try:
         return Path(snapshot_download(pretrained, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(
             f"pretrained={pretrained}: no such folder, and the hub did not give it "
             f"({str(error).splitlines()[0]}); download the checkpoint where there is a network and give its folder"

@@ -14,12 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.backbones.causal_lm import conditions_of
+from unimm.backbones.literal import dropped
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.noise import NoiseSource
 from unimm.seam_checks import check_images
 
 BATCH = 64
+SHOWN = 40  # characters of a prompt in a message
 
 
 class Pipeline:
@@ -68,6 +70,9 @@ class Pipeline:
     ) -> UInt8[Tensor, "b 3 s s"]:
         tokenizer = self.backbone.tokenizer
         rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
+        for prompt, row in zip(prompts, rows, strict=True):
+            if dropped(row):
+                tqdm.write(f"the prompt {prompt[:SHOWN]}... is too long: its last {dropped(row):,} tokens were cut off")
         conditions = conditions_of(self.backbone, rows)
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()

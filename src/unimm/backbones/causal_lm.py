@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from unimm.backbones.literal import dropped
 from unimm.backbones.wording import image_id
 from unimm.component_config import ComponentConfig
 from unimm.components import Backbone, Encoder, Hidden, Inputs
@@ -28,6 +29,7 @@ from unimm.foundation.folder import Foundation
 
 # The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
 KeysAndValues = Any
+SCALE_MEASURED = 64  # tokens, spread over the vocabulary
 
 
 def pad_left(rows: list[list[int]], pad: int) -> Inputs:
@@ -41,6 +43,16 @@ def pad_left(rows: list[list[int]], pad: int) -> Inputs:
 def positions_of(mask: Bool[Tensor, "b l"]) -> Int[Tensor, "b l"]:
     """Positions that count from the first token that is no padding."""
     return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def embedded_scale(embeddings: nn.Embedding) -> Tensor:
+    """The standard deviation over all components of embedded tokens, which is not that of the weights where the module
+    scales what it looks up, as Gemma's does by the root of the width."""
+    weight = embeddings.weight.detach()
+    some = torch.linspace(0, len(weight) - 1, SCALE_MEASURED).long().to(weight.device)
+    with torch.no_grad():
+        embedded, looked_up = (rows.float().std() for rows in (embeddings(some), weight[some]))
+    return weight.float().std() * (embedded / looked_up)
 
 
 def build_language_model(config: dict[str, Any], vocabulary: int) -> nn.Module:
@@ -118,7 +130,7 @@ class CausalLM(Backbone):
     def reset_queries(self, seed: int) -> None:
         """Fresh queries at the scale of the token embeddings, which must be loaded first."""
         normal = torch.randn(self.queries.shape, generator=torch.Generator().manual_seed(seed))
-        self.queries.data = normal * self.embeddings.weight.detach().float().std()
+        self.queries.data = normal * embedded_scale(self.embeddings)
 
     @property
     def embeddings(self) -> nn.Embedding:
@@ -138,19 +150,23 @@ class CausalLM(Backbone):
 
         ``last``: how many final positions' logits are wanted, 0 for all.
         """
-        embedded = self.embed(inputs)
         if not with_queries:
-            return Hidden(None, self.logits(embedded, inputs, last))
+            return Hidden(None, self.logits(inputs, last))
+        return Hidden(self.query_states(inputs, any(p.requires_grad for p in self.core_parameters())), None)
+
+    def query_states(self, inputs: Inputs, in_one_pass: bool) -> Float[Tensor, "b q h"]:
+        """Last hidden states of the queries, in one pass with the prompt or in one of their own after it."""
+        embedded = self.embed(inputs)
         batch, queries = len(embedded), self.queries.shape[0]
         appended = self.queries.to(embedded.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
-        if any(p.requires_grad for p in self.core_parameters()):
+        if in_one_pass:
             states, _ = self._decode(torch.cat([embedded, appended], dim=1), mask)
         else:
             with torch.no_grad():
                 _, prompt = self._decode(embedded, inputs.mask, cache=True)
             states, _ = self._decode(appended, mask, prompt)
-        return Hidden(states[:, -queries:].float(), None)
+        return states[:, -queries:].float()
 
     def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
         """Image tokens go through the projector."""
@@ -162,9 +178,9 @@ class CausalLM(Backbone):
         projected = self.projector(inputs.images).to(embedded.dtype).flatten(0, 1)
         return embedded.masked_scatter(places[..., None], projected)
 
-    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
+    def logits(self, inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
         """Next-token logits of the ``last`` positions of a sequence, or of all."""
-        states = self._decode(embedded, inputs.mask)[0]
+        states = self._decode(self.embed(inputs), inputs.mask)[0]
         return self.model.lm_head(states[:, -last:])  # type: ignore[no-any-return,operator]
 
     def _decode(
@@ -195,15 +211,20 @@ def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor,
 
 
 class Row(NamedTuple):
-    """Token ids of a chat and how many of its last ones the loss covers."""
+    """Token ids of a chat, and how many of its last ones the loss covers.
+
+    ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known.
+    """
 
     ids: list[int]
     answer: int
+    dropped: int = 0
+    sample: str = ""
 
 
 def row(prompt: list[int], answer: list[int]) -> Row:
     """A prompt and its answer."""
-    return Row(prompt + answer, len(answer))
+    return Row([*prompt, *answer], len(answer), dropped(prompt) + dropped(answer))
 
 
 def answer_loss(

@@ -7,7 +7,6 @@ adapters in its linear layers, by `peft` (the extra ``[lora]``).
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -17,7 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, positions_of
-from unimm.backbones.wording import ChatTokenizer
+from unimm.backbones.chat import TOKENIZER, ChatTokenizer, Limits
+from unimm.backbones.library_check import check_against_library, check_outputs
+from unimm.backbones.lora import MARK, Lora, add_adapters, merged
 from unimm.checkpoints import check_complete, checkpoint_folder, config_folder, read_config, reading, weight_files
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Inputs, Mix
@@ -25,52 +26,9 @@ from unimm.encoders.clip import Clip
 from unimm.encoders.tower import DTYPES
 from unimm.foundation.folder import Foundation
 
-MARK = "lora_"
-CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
+CONFIG = "config.json"
 STEMS = ("model",)
 FIX = "give the folder of an instruction-tuned model that save_pretrained wrote, with its tokenizer"
-
-
-class Lora(ComponentConfig):
-    """``targets``: all linear layers but the output layer, or names of layers, as in [q_proj, v_proj]."""
-
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
-    targets: str | tuple[str, ...] = "all-linear"
-
-
-def add_adapters(language_model: Any, config: Lora, seed: int) -> None:
-    """Put adapters that change nothing yet into the language model, in place.
-
-    Raises:
-        ValueError: peft is not installed, or no layer has one of the target names.
-    """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ValueError("backbone.lora needs peft, which is not installed: pip install 'unimm[lora]'") from error
-    targets = config.targets if isinstance(config.targets, str) else list(config.targets)
-    settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            inject_adapter_in_model(settings, language_model)
-        except ValueError as error:
-            raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
-    for name, parameter in language_model.named_parameters():
-        if MARK in name:  # peft takes the base layer's type, in which small steps would round away
-            parameter.data = parameter.data.float()
-
-
-def merged(model: Any) -> Any:
-    """A copy of the model whose layers hold what their adapters add, and no adapters."""
-    whole = copy.deepcopy(model)
-    adapted = [(name, layer) for name, layer in whole.named_modules() if hasattr(layer, "get_base_layer")]
-    for name, layer in adapted:
-        layer.merge()
-        parent, _, attribute = name.rpartition(".")
-        setattr(whole.get_submodule(parent), attribute, layer.get_base_layer())
-    return whole
 
 
 class ModelOutline(NamedTuple):
@@ -84,6 +42,8 @@ class PretrainedLM(CausalLM):
     """Any pretrained causal language model of `transformers` with learnable queries, and LoRA where asked for."""
 
     of_foundation: ClassVar[bool] = False
+    called: ClassVar[str] = "pretrained_lm"
+    transformers_needed: ClassVar[int] = 4
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     mapping: ClassVar[str] = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
     instead: ClassVar[str] = "no language model (vision-language models: backbone=pretrained_vlm)"
@@ -102,13 +62,15 @@ class PretrainedLM(CausalLM):
         folder = checkpoint_folder(config.pretrained)
         model = cls.load_model(folder, config, seed)
         shown = _shown(config, foundation, encoder)
-        return cls(config, model, _tokenizer(folder, model), shown.latent_spec().channels, seed)
+        backbone = cls(config, model, _tokenizer(folder, model, config), shown.latent_spec().channels, seed)
+        check_against_library(backbone, folder)
+        return backbone
 
     @classmethod
     def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
         config = config.model_copy(update={"lora": None})  # merged when it was saved
         saved = cls.load_model(model, config, seed=0)
-        return cls(config, saved, _tokenizer(tokenizer, saved), image_channels, seed=0)
+        return cls(config, saved, _tokenizer(tokenizer, saved, config), image_channels, seed=0)
 
     def language_model(self) -> Any:
         return self.model if self.config.lora is None else merged(self.model)
@@ -145,17 +107,36 @@ class PretrainedLM(CausalLM):
             )
         check_complete(folder, type(model).__name__, report)
         model.requires_grad_(False).eval()
+        check_outputs(model, folder)
         if config.lora is not None:
-            add_adapters(model.get_decoder(), config.lora, seed)
+            add_adapters(model, config.lora, seed)
         return model
 
     @classmethod
     def described(cls, folder: Path) -> Any:
-        """The configuration in ``config.json``, which has to be one of this kind of model."""
-        from transformers import AutoConfig
-        from transformers.models.auto import modeling_auto
+        """The configuration in ``config.json``, which has to be one of this kind of model.
 
-        kind = read_config(folder, CONFIG, FIX).get("model_type")
+        Raises:
+            ValueError: it is not, or the installed transformers is older than this backbone or the model.
+        """
+        import transformers
+        from transformers import AutoConfig
+        from transformers.models.auto import configuration_auto, modeling_auto
+
+        installed = transformers.__version__
+        if int(installed.split(".")[0]) < cls.transformers_needed:
+            raise ValueError(
+                f"backbone={cls.called} needs transformers {cls.transformers_needed} or newer, and {installed} is "
+                f"installed: pip install 'transformers>={cls.transformers_needed}'"
+            )
+        content = read_config(folder, CONFIG, FIX)
+        kind = content.get("model_type")
+        if kind is not None and kind not in configuration_auto.CONFIG_MAPPING_NAMES:
+            saved = content.get("transformers_version", "another version")
+            raise ValueError(
+                f"{folder / CONFIG}: the installed transformers {installed} knows no model_type {kind!r} (saved by "
+                f"{saved}): install a version that does, or use another checkpoint"
+            )
         if kind not in getattr(modeling_auto, cls.mapping):
             raise ValueError(f"{folder / CONFIG}: model_type {kind!r} is {cls.instead}; {FIX}")
         with reading(folder, cls.auto_class):
@@ -193,20 +174,16 @@ class PretrainedLM(CausalLM):
         parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
         return list(dict.fromkeys(p for part in parts for p in part.parameters()))
 
-    def logits(self, embedded: Float[Tensor, "b l h"], inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
+    def logits(self, inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
         """By the model's own forward pass: some cap or scale their logits, and a vocabulary can be large."""
         output = self.model(
-            inputs_embeds=embedded,
+            inputs_embeds=self.embed(inputs),
             attention_mask=inputs.mask.long(),
-            position_ids=self.positions(inputs),
+            position_ids=positions_of(inputs.mask),
             use_cache=False,
             logits_to_keep=last,
         )
         return output.logits  # type: ignore[no-any-return]
-
-    def positions(self, inputs: Inputs) -> Tensor:
-        """Position ids of a whole sequence."""
-        return positions_of(inputs.mask)
 
 
 def _shown(config: Any, foundation: Foundation, encoder: Encoder) -> Encoder:
@@ -217,23 +194,18 @@ def _shown(config: Any, foundation: Foundation, encoder: Encoder) -> Encoder:
     return clip
 
 
-def _tokenizer(folder: Path, model: Any) -> ChatTokenizer:
+def _tokenizer(folder: Path, model: Any, config: Any) -> ChatTokenizer:
     """The checkpoint's tokenizer, which has to fit the model's embedding."""
     from transformers import AutoTokenizer
 
     read_config(folder, TOKENIZER, FIX)
     with reading(folder, "a tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    return fitting(ChatTokenizer(tokenizer, folder), folder, model)
+    return ChatTokenizer(tokenizer, folder, limits_of(model, config))
 
 
-def fitting(tokenizer: ChatTokenizer, folder: Path, model: Any) -> ChatTokenizer:
-    """The tokenizer, after checking that every id it makes has an embedding."""
+def limits_of(model: Any, config: Any) -> Limits:
+    """What the model can read, with this backbone's queries behind it."""
     rows = int(model.get_input_embeddings().weight.shape[0])
-    ids = [number for number in tokenizer.inner.get_vocab().values() if tokenizer.sees or number != tokenizer.image_id]
-    if max(ids) >= rows:
-        raise ValueError(
-            f"{folder / TOKENIZER}: the tokenizer makes ids up to {max(ids)}, the model embeds {rows}: they are not of "
-            "the same checkpoint; copy it again"
-        )
-    return tokenizer
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return Limits(rows, positions, config.queries)

@@ -1,8 +1,9 @@
 """Any vision-language model of `transformers` as the backbone: it sees images with its own vision tower.
 
 BLIP3-o's final models are Qwen2.5-VL with queries. The tower stays frozen, so that its tokens can be cached like any
-encoder's; they take the place of the template's image placeholders, with the positions that the model gives them
-(Qwen's are three-dimensional).
+encoder's. Rows with images go through the model's own forward pass, ids and all, which only finds the cached tokens
+where it would look at pixels (`unimm.backbones.own_vision`): placeholders, positions (Qwen's are three-dimensional),
+masks (Gemma 3's image tokens see each other both ways) and features of deeper blocks (Qwen3-VL's) are the library's.
 """
 
 from __future__ import annotations
@@ -11,62 +12,28 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, positions_of
-from unimm.backbones.pretrained import STEMS, Lora, PretrainedLM, fitting
-from unimm.backbones.wording import ChatTokenizer
+from unimm.backbones.chat import ChatTokenizer, Eyes
+from unimm.backbones.library_check import check_against_library, ramp
+from unimm.backbones.lora import Lora
+from unimm.backbones.own_vision import OwnVision
+from unimm.backbones.pretrained import STEMS, PretrainedLM, limits_of
 from unimm.checkpoints import checkpoint_folder, files_hash, reading, weight_files
 from unimm.component_config import ComponentConfig
-from unimm.components import Decoder, Encoder, Hidden, Inputs, LatentSpec
+from unimm.components import Encoder, Hidden, Inputs
 from unimm.encoders.images import processor_settings
 from unimm.foundation.folder import Foundation
-
-
-class OwnVision(Encoder):
-    """The vision tower of a vision-language model, with its own image processor: images to tokens it understands."""
-
-    def __init__(self, config: Any, model: Any, processor: Any, fingerprint: str) -> None:
-        super().__init__()
-        self.config, self.model, self.processor, self._fingerprint = config, model, processor, fingerprint
-        side = config.resolution
-        blank = self.prepared(torch.zeros(1, 3, side, side))
-        grid = blank.get("image_grid_thw")
-        self.image_grid: Tensor | None = None if grid is None else grid[0]
-
-    @classmethod
-    def build(cls, config: Any, foundation: Foundation) -> OwnVision:
-        raise ValueError("a backbone's own vision tower is built with the backbone")
-
-    def decoder(self, foundation: Foundation, steps: int) -> Decoder:
-        raise ValueError("a backbone's own vision tower is what it sees with, not a target: nothing decodes its tokens")
-
-    def prepared(self, images: Float[Tensor, "b 3 s s"]) -> dict[str, Tensor]:
-        """What the model's image processor makes of images in [0, 1], resized to the configured side first."""
-        side = self.config.resolution
-        if images.shape[-1] != side:
-            images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        made = self.processor(images=list(images), do_rescale=False, return_tensors="pt")
-        return {name: value.to(images.device) for name, value in made.items()}
-
-    @torch.no_grad()
-    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        output = self.model.get_image_features(**self.prepared(images))
-        return torch.stack(list(output.pooler_output)).float()
-
-    def latent_spec(self) -> LatentSpec:
-        device = next(self.model.parameters()).device
-        side = self.config.resolution
-        tokens, channels = self.encode(torch.zeros(1, 3, side, side, device=device)).shape[1:]
-        return LatentSpec(tokens, channels, (1, tokens), self._fingerprint)
 
 
 class PretrainedVLM(PretrainedLM):
     """Any pretrained vision-language model of `transformers` with learnable queries, and LoRA where asked for."""
 
+    called: ClassVar[str] = "pretrained_vlm"
+    transformers_needed: ClassVar[int] = 5  # where models return an image's features in one form
     auto_class: ClassVar[str] = "AutoModelForImageTextToText"
     mapping: ClassVar[str] = "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"
     instead: ClassVar[str] = "no vision-language model (language models without eyes: backbone=pretrained_lm)"
@@ -87,7 +54,9 @@ class PretrainedVLM(PretrainedLM):
     @classmethod
     def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
         folder = checkpoint_folder(config.pretrained)
-        return cls._with_processor(config, folder, folder, seed)
+        backbone = cls._with_processor(config, folder, folder, seed)
+        check_against_library(backbone, folder)
+        return backbone
 
     @classmethod
     def restore(cls, config: Any, model: Path, tokenizer: Path, image_channels: int) -> CausalLM:
@@ -101,13 +70,14 @@ class PretrainedVLM(PretrainedLM):
         model, content = cls.load_model(folder, config, seed), processor_settings(beside)
         with reading(beside, "a processor"):
             processor = AutoProcessor.from_pretrained(beside)
-        processor.tokenizer.chat_template = processor.tokenizer.chat_template or processor.chat_template
-        tokenizer = ChatTokenizer(processor.tokenizer, beside, processor.image_token, whole=processor)
-        width = int(model.config.get_text_config().hidden_size)
-        backbone = cls(config, model, fitting(tokenizer, beside, model), width, seed)
         fingerprint = files_hash(weight_files(folder, STEMS), content, config.dtype)
+        with reading(folder, "a model of images and text"):
+            vision = OwnVision(config, model, processor.image_processor, fingerprint)
+        eyes = Eyes(processor, ramp(config.resolution), _image_id(model, processor))
+        tokenizer = ChatTokenizer(processor.tokenizer, beside, limits_of(model, config), eyes)
+        backbone = cls(config, model, tokenizer, vision.latent_spec().channels, seed)
         # In a tuple, so that the model's weights are not listed twice.
-        backbone.vision = (OwnVision(config, model, processor.image_processor, fingerprint),)
+        backbone.vision = (vision,)
         return backbone
 
     def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
@@ -123,16 +93,38 @@ class PretrainedVLM(PretrainedLM):
         assert inputs.images is None or not with_queries, "requests to draw show no image"
         return super().forward(inputs, with_queries, last)
 
-    def positions(self, inputs: Inputs) -> Tensor:
-        """Those of the tokens in their image, where the model has such positions."""
-        model: Any = self.model.base_model
-        grid = self.vision[0].image_grid
-        if inputs.images is None or grid is None or not hasattr(model, "get_rope_index"):
-            return positions_of(inputs.mask)
-        positions: Tensor = model.get_rope_index(
-            inputs.ids,
-            mm_token_type_ids=(inputs.ids == self.image_id).int(),
-            image_grid_thw=grid.expand(len(inputs.ids), 3),
-            attention_mask=inputs.mask.long(),
-        )[0]
-        return positions
+    def logits(self, inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
+        """By the model's own forward pass, which places the image tokens."""
+        if inputs.images is None:
+            return super().logits(inputs, last)
+        model: Any = self.model
+        # Models with positions of their own for images make them from the ids.
+        positions = {} if hasattr(model.base_model, "get_rope_index") else {"position_ids": positions_of(inputs.mask)}
+        types = {name: _typed(inputs.ids, numbers) for name, numbers in self.tokenizer.types.items()}
+        with self.vision[0].recalled(inputs.images) as about_images:
+            output = model(
+                input_ids=inputs.ids,
+                attention_mask=inputs.mask.long(),
+                use_cache=False,
+                logits_to_keep=last,
+                **positions,
+                **types,
+                **about_images,
+            )
+        return output.logits  # type: ignore[no-any-return]
+
+
+def _typed(ids: Int[Tensor, "b l"], numbers: dict[int, int]) -> Int[Tensor, "b l"]:
+    """The number of every id, 0 for those that have none."""
+    typed = torch.zeros_like(ids)
+    for token, number in numbers.items():
+        typed[ids == token] = number
+    return typed
+
+
+def _image_id(model: Any, processor: Any) -> int:
+    """The id of the tokens that image features take the place of."""
+    for name in ("image_token_id", "image_token_index"):
+        if getattr(model.config, name, None) is not None:
+            return int(getattr(model.config, name))
+    return int(processor.image_token_id)

@@ -2,7 +2,8 @@
 
 Ranks note what they visited and tell the first one when there is something to write, a checkpoint or the card.
 
-The data card of a run: what it visited in which order, which samples could not be used, and what replaced them.
+The data card of a run: what it visited in which order, which samples could not be used, and what replaced them; and
+which texts the backbone read in part, because they have more tokens than it takes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from unimm.data.source import Source, Visit
 from unimm.files import write_json
 from unimm.training.callbacks import StepCallback
 from unimm.training.distributed import ALONE, Ranks
-from unimm.training.step_data import Seen, StepData
+from unimm.training.step_data import Cut, Seen, StepData
 
 SCHEMA_VERSION = 1
 LISTED = 10_000
@@ -44,12 +45,16 @@ class VisitLog:
         self.captions: Counter[str] = Counter()
         self.parts: Counter[int] = Counter()
         self.unusable: dict[str, list[str]] = {}
+        self.cut: dict[str, dict[str, int]] = {}
         self.replaced = 0
         self.replacements: list[list[str | int]] = []
 
-    def add(self, visits: Sequence[Visit], captions: Sequence[Caption]) -> None:
+    def add(self, visits: Sequence[Visit], captions: Sequence[Caption], cut: Sequence[Cut] = ()) -> None:
         """Count one step."""
         lines = []
+        for sample, text, tokens in cut:
+            texts = self.cut.setdefault(sample, {})
+            texts[text] = max(tokens, texts.get(text, 0))
         for visit, caption in zip(visits, captions, strict=True):
             lines.append(f"{visit.position} {visit.key} {caption.kind}")
             self.captions[caption.kind] += 1
@@ -91,6 +96,12 @@ class VisitLog:
                     for key, (reason, detail) in list(self.unusable.items())[:LISTED]
                 ],
             },
+            "cut": {
+                "count": len(self.cut),
+                "samples": [
+                    {"sample": key, "tokens_left_out": texts} for key, texts in list(self.cut.items())[:LISTED]
+                ],
+            },
             "replaced": {
                 "count": self.replaced,
                 "positions": [
@@ -111,20 +122,21 @@ class DataCard(StepCallback):
         self.path, self.data, self.world = path, data, world
         self.visited = VisitLog()
         self.waited = 0.0
-        self._step = Seen([], [])
+        self._step = Seen([], [], [])
         self._noted: list[Seen] = []
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        visits, captions = self.data.seen
+        visits, captions, cut = self.data.seen
         self._step.visits.extend(visit._replace(texts=Texts(), value=NOTHING) for visit in visits)
         self._step.captions.extend(captions)
+        self._step.cut.extend(cut)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._noted.append(self._step)
-        self._step = Seen([], [])
+        self._step = Seen([], [], [])
         if trainer.global_step == trainer.max_steps or trainer.should_stop:
             self.write()
 
@@ -144,6 +156,9 @@ class DataCard(StepCallback):
         write_json(self.path, self.visited.card(visits.source, visits.latents.kind))
         if self.visited.unusable:
             tqdm.write(f"{len(self.visited.unusable)} samples could not be used and were replaced: see {self.path}")
+        if self.visited.cut:
+            cut = len(self.visited.cut)
+            tqdm.write(f"{cut} samples have texts of more tokens than the backbone reads, cut at the end: {self.path}")
 
     @staticmethod
     def summary(path: Path) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from unimm.arm import Arm, open_source, understanding_samples
 from unimm.backbones.causal_lm import Row, row
+from unimm.backbones.literal import dropped
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids
 from unimm.data.cache import cached_latents
 from unimm.data.captions import Caption, choose
@@ -98,7 +99,8 @@ def wording(tokenizer: PreTrainedTokenizerFast, seed: int, image_tokens: int) ->
             question, answer = questions[int(draw * len(questions))]
         else:
             question, answer = DESCRIBE, choose(visit.texts, True, seed, visit.position).text
-        return row(question_ids(tokenizer, question, image_tokens), answer_ids(tokenizer, answer))
+        asked = row(question_ids(tokenizer, question, image_tokens), answer_ids(tokenizer, answer))
+        return asked._replace(sample=visit.key)
 
     return row_of
 
@@ -124,11 +126,20 @@ def shares(rank: int, ranks: int, micro_batches: int) -> tuple[Share, ...]:
     return tuple(Share(rank * micro_batches + number, ranks * micro_batches) for number in range(micro_batches))
 
 
+class Cut(NamedTuple):
+    """A text that has more tokens than the backbone reads: whose it is, what it is, and how many were left out."""
+
+    sample: str
+    text: str
+    tokens: int
+
+
 class Seen(NamedTuple):
-    """What a share of a generation step visited, for the data card: visits and the caption of each."""
+    """What a share of a step saw, for the data card: visits, the caption of each, and the texts that were cut."""
 
     visits: list[Visit]
     captions: list[Caption]
+    cut: list[Cut]
 
 
 class StepData:
@@ -154,7 +165,7 @@ class StepData:
         self.visits, self.long_share = visits, long_share
         self.questions, self.questions_by_step = questions, questions_by_step
         self._prompt_ids = lru_cache(PROMPTS_KEPT)(prompt_ids)
-        self.seen = Seen([], [])
+        self.seen = Seen([], [], [])
 
     @property
     def steps(self) -> int:
@@ -173,8 +184,9 @@ class StepData:
         visits = self.visits.between(begin, end, [self._positions(*later) for later in self._after(step, number)])
         draw = float(NoiseSource(self.seed, "caption kind", step).uniform([0]))
         captions = [choose(visit.texts, draw < self.long_share, self.seed, visit.position) for visit in visits]
-        self.seen = Seen(visits, captions)
         prompts = [self._prompt_ids(caption.text) for caption in captions]
+        pairs = zip(visits, map(dropped, prompts), strict=True)
+        self.seen = Seen(visits, captions, [Cut(visit.key, "caption", tokens) for visit, tokens in pairs if tokens])
         return prompts, self.visits.finish(visits), list(range(begin, end))
 
     def _positions(self, step: int, number: int) -> tuple[int, int]:
@@ -193,6 +205,7 @@ class StepData:
         begin, end = self._questions(step, number)
         later = [self._questions(*share) for share in self._after(step, number)]
         rows, tokens = self.questions.between(begin, end, later)
+        self.seen.cut.extend(Cut(r.sample, "question and answer", r.dropped) for r in rows if r.dropped)
         return rows, torch.stack(tokens) if tokens else None
 
     def _questions(self, step: int, number: int) -> tuple[int, int]:

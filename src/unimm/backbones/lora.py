@@ -1,0 +1,104 @@
+"""Low-rank adapters in a language model's layers, by `peft` (the extra ``[lora]``): put in, and merged for export."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from unimm.component_config import ComponentConfig
+
+MARK = "lora_"
+
+
+class Lora(ComponentConfig):
+    """``targets``: all linear layers but the output layer, or names of layers, as in [q_proj, v_proj]."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+def add_adapters(model: Any, config: Lora, seed: int) -> None:
+    """Put adapters that change nothing yet into the model's decoder, in place.
+
+    Raises:
+        ValueError: peft is not installed, a target names no layer of the decoder, or one is an embedding that the
+            output layer shares.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ValueError("backbone.lora needs peft, which is not installed: pip install 'unimm[lora]'") from error
+    decoder = model.get_decoder()
+    check_targets(model, decoder, config)
+    targets = config.targets if isinstance(config.targets, str) else list(config.targets)
+    settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets)
+    tied = shared_embedding(model, decoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            inject_adapter_in_model(settings, decoder)
+        except ValueError as error:
+            raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
+    if tied is not None and hasattr(decoder.get_submodule(tied), "get_base_layer"):  # a pattern matched it
+        raise ValueError(_of_tied(config.targets, tied))
+    for name, parameter in decoder.named_parameters():
+        if MARK in name:  # peft takes the base layer's type, in which small steps would round away
+            parameter.data = parameter.data.float()
+
+
+def check_targets(model: Any, decoder: Any, config: Lora) -> None:
+    """Every one of the listed targets names layers that adapters can lie in, by the end of their names as in peft.
+
+    Adapters lie in the decoder alone: a target outside of it, such as the output layer, would be ignored as long as
+    another one is found. In an embedding that is the output layer too (tied weights) an adapter would change the input
+    alone while it trains, and both once it is merged: the exported model would be another one.
+
+    Raises:
+        ValueError: a target names no layer of the decoder, or the tied embedding.
+    """
+    if isinstance(config.targets, str):
+        return
+    layers, tied = [name for name, _ in decoder.named_modules()], shared_embedding(model, decoder)
+    for target in config.targets:
+        if not any(_named(name, target) for name in layers):
+            there = sorted({name.rpartition(".")[2] for name, m in decoder.named_modules() if hasattr(m, "weight")})
+            raise ValueError(
+                f"backbone.lora.targets={config.targets}: no layer of the decoder is called {target}, and adapters lie "
+                f"in the decoder alone; it has {', '.join(there)}"
+            )
+        if tied is not None and _named(tied, target):
+            raise ValueError(_of_tied(config.targets, target))
+
+
+def shared_embedding(model: Any, decoder: Any) -> str | None:
+    """The name in the decoder of the input embedding whose weights are the output layer's too; None where untied."""
+    embedding, output = model.get_input_embeddings(), model.get_output_embeddings()
+    if output is None or output.weight is not embedding.weight:
+        return None
+    return next((name for name, module in decoder.named_modules() if module is embedding), None)
+
+
+def _named(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _of_tied(targets: Any, name: str) -> str:
+    return (
+        f"backbone.lora.targets={targets}: {name} is the input embedding, which this model also uses as its output "
+        "layer (tied weights), so that the merged export would be another model than the trained one: leave it out"
+    )
+
+
+def merged(model: Any) -> Any:
+    """A copy of the model whose layers hold what their adapters add, and no adapters."""
+    whole = copy.deepcopy(model)
+    adapted = [(name, layer) for name, layer in whole.named_modules() if hasattr(layer, "get_base_layer")]
+    for name, layer in adapted:
+        layer.merge()
+        parent, _, attribute = name.rpartition(".")
+        setattr(whole.get_submodule(parent), attribute, layer.get_base_layer())
+    return whole
