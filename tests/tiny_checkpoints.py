@@ -202,7 +202,7 @@ LANGUAGE = {
 }
 
 
-def tokenizer(kind: str, template: str | None, **special: str) -> Any:
+def tokenizer(kind: str, template: str | None, **special: Any) -> Any:
     """A byte-level BPE tokenizer, as these models have, trained on a few sentences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -302,8 +302,10 @@ SAVERS: dict[str, Callable[[Path], None]] = {
 
 def save(name: str, folder: Path) -> Path:
     """The checkpoint called ``name`` in a new folder, always with the same weights."""
+    from tiny_backbones import BACKBONES
+
     folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        SAVERS[name](folder)
+        (SAVERS | BACKBONES)[name](folder)
     return folder

@@ -6,9 +6,16 @@ import copy
 from functools import lru_cache
 from types import SimpleNamespace
 
+import pytest
 import torch
 
-from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of, pad_left
+from unimm.backbones.causal_lm import (
+    CausalLM,
+    build_language_model,
+    conditions_of,
+    embedded_scale,
+    pad_left,
+)
 from unimm.backbones.wording import IMAGE, generation_ids, question_ids
 from unimm.components import Inputs
 from unimm.noise import NoiseSource
@@ -141,3 +148,19 @@ def test_sampling_makes_the_conditions_of_training():
     with torch.no_grad():
         expected = conditions_of(backbone(), prompts())
     torch.testing.assert_close(torch.cat(seen), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("source", "scaled"), [("gemma_text", 32**0.5), ("llama", 1.0), ("granite", 1.0)])
+@torch.no_grad()
+def test_fresh_queries_have_the_scale_of_embedded_tokens(build, source, scaled):
+    """Gemma's embedding multiplies by the root of its width; Granite's model multiplies, and queries as well."""
+    backbone = build(source, "pretrained_lm", queries=400)
+    weight = backbone.embeddings.weight
+    embedded = backbone.embeddings(torch.arange(len(weight)))
+    assert float(backbone.queries.std() / embedded.std()) == pytest.approx(1, rel=0.03)
+    assert float(embedded.std() / weight.std()) == pytest.approx(scaled, rel=1e-5)
+
+
+def test_the_scale_of_a_plain_embedding_is_exactly_that_of_its_weights():
+    weight = backbone().embeddings.weight
+    assert torch.equal(embedded_scale(backbone().embeddings), weight.detach().float().std())

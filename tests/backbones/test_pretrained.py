@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -255,18 +254,6 @@ def test_the_wrong_checkpoint_is_one_clear_message(checkpoint: Checkpoint, sourc
         build(checkpoint(source), name)
 
 
-def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    from tokenizers import AddedToken
-    from transformers import AutoTokenizer
-
-    shutil.copytree(checkpoint("llama"), tmp_path / "mixed")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "mixed")
-    tokenizer.add_tokens([AddedToken(f"<{number}>") for number in range(9)])
-    tokenizer.save_pretrained(tmp_path / "mixed")
-    with pytest.raises(ValueError, match=r"tokenizer_config.json: the tokenizer makes ids up to \d+, the model embeds"):
-        build(tmp_path / "mixed", "pretrained_lm")
-
-
 def test_coarse_weights_do_not_train(checkpoint: Checkpoint) -> None:
     """A step of 1e-4 is less than half of bfloat16's spacing at 0.5."""
     backbone = build(checkpoint("llama"), "pretrained_lm", dtype="bfloat16")
@@ -275,45 +262,35 @@ def test_coarse_weights_do_not_train(checkpoint: Checkpoint) -> None:
         backbone.check(TRAINED)
 
 
-def test_lora_without_peft_says_what_to_install(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ValueError, match=r"needs peft, which is not installed: pip install 'unimm\[lora\]'"):
-        build(checkpoint("llama"), "pretrained_lm", lora={"rank": 2})
+def test_an_old_transformers_is_named_with_the_version_that_is_needed(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
 
-
-@pytest.mark.parametrize(("source", "name"), MODELS.items())
-def test_lora_trains_adapters_alone_and_starts_as_the_model(checkpoint: Checkpoint, source: str, name: str) -> None:
-    pytest.importorskip("peft")
-    plain, adapted = (build(checkpoint(source), name, lora=lora) for lora in (None, {"rank": 2, "alpha": 4}))
-    rows = prompts(plain)
-    with torch.no_grad():
-        torch.testing.assert_close(conditions_of(adapted, rows), conditions_of(plain, rows), atol=1e-6, rtol=1e-6)
-    adapted.check(TRAINED)
-    with pytest.raises(ValueError, match=r"backbone.lora adapts the backbone, but the strategy freezes it"):
-        adapted.check(FROZEN)
-    for parameter in adapted.core_parameters():
-        parameter.requires_grad_(True)
-    trainable = {key for key, parameter in adapted.named_parameters() if parameter.requires_grad}
-    assert trainable
-    assert all("lora_" in key or key.startswith(("projector", "queries")) for key in trainable)
-    assert not any("visual" in key for key in trainable)
-    conditions_of(adapted, rows).square().sum().backward()
-    assert any(
-        "lora_B" in key and p.grad is not None and p.grad.abs().max() > 0 for key, p in adapted.named_parameters()
+    monkeypatch.setattr(transformers, "__version__", "4.57.6")
+    said = (
+        r"backbone=pretrained_vlm needs transformers 5 or newer, and 4.57.6 is installed: pip install 'transformers>=5'"
     )
-    again = build(checkpoint(source), name, lora={"rank": 2, "alpha": 4})
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in adapted.state_dict().items())
+    with pytest.raises(ValueError, match=said):
+        build(checkpoint("qwen2_5_vl"), "pretrained_vlm")
+    build(checkpoint("llama"), "pretrained_lm")
 
 
-def test_adapters_train_in_float32_beside_coarse_weights(checkpoint: Checkpoint) -> None:
-    pytest.importorskip("peft")
-    adapted = build(checkpoint("llama"), "pretrained_lm", lora={"rank": 2}, dtype="bfloat16")
-    adapted.check(TRAINED)
-    assert {p.dtype for p in adapted.core_parameters()} == {torch.float32}
-    assert conditions_of(adapted, prompts(adapted)).isfinite().all()
+def test_a_model_that_the_installed_transformers_does_not_know_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "newer"
+    shutil.copytree(checkpoint("llama"), folder)
+    content = json.loads((folder / "config.json").read_text()) | {
+        "model_type": "llama99",
+        "transformers_version": "9.1",
+    }
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"installed transformers \S+ knows no model_type 'llama99' \(saved by 9.1\)"):
+        build(folder, "pretrained_lm")
 
 
-def test_lora_targets_that_no_layer_has_are_refused(checkpoint: Checkpoint) -> None:
-    pytest.importorskip("peft")
-    with pytest.raises(ValueError, match=r"backbone.lora.targets=\('nose_proj',\)"):
-        build(checkpoint("llama"), "pretrained_lm", lora={"targets": ["nose_proj"]})
+@pytest.mark.parametrize("name", ["pretrained_lm", "pretrained_vlm"])
+@pytest.mark.parametrize("path", ["./missing", "../missing/folder", "missing", "/missing"])
+def test_a_missing_folder_is_one_line(name: str, path: str) -> None:
+    with pytest.raises(ValueError, match=rf"pretrained={path}: no such folder, and not a hub id \(owner/name\)"):
+        cls: Any = backbones.get(name)
+        cls.build(cls.Config(pretrained=path), FOUNDATION, ENCODER, "language", 0)

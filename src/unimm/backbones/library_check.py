@@ -2,8 +2,8 @@
 
 `transformers` has hundreds of architectures, and unimm makes their prompts, positions, masks and image tokens itself.
 An architecture that wants something else is not refused by anybody: its logits are those of another model. So every
-checkpoint is asked one short question (a model with eyes about one picture, a grey ramp, so that no two patches are
-alike) in the library's way and in ours, and read one prompt with queries behind it in one pass and in two:
+checkpoint is asked one short question (a model with eyes about one picture, a ramp, so that no two patches are alike)
+in the library's way and in ours, and reads one prompt with queries behind it in one pass and in two:
 
     max |ours - library's| <= tolerance * max |library's|
 
@@ -13,7 +13,7 @@ Ours stands in a batch beside a longer one, so that it is padded, as in training
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,13 @@ def ramp(side: int) -> Float[Tensor, "3 s s"]:
     """A picture in [0, 1] of which no two parts are alike."""
     line = torch.linspace(0, 1, side)
     return torch.stack([line.expand(side, side), line[:, None].expand(side, side), 0.5 * (line + line[:, None])])
+
+
+@runtime_checkable
+class SeesItself(Protocol):
+    """A backbone with a vision tower of its own."""
+
+    vision: tuple[Any, ...]
 
 
 def check_outputs(model: Any, source: Path) -> None:
@@ -63,41 +70,52 @@ def check_outputs(model: Any, source: Path) -> None:
 @torch.no_grad()
 def check_against_library(backbone: CausalLM, source: Path) -> None:
     """ValueError where the backbone's logits or query states are not what its library computes."""
-    tokenizer: Any = backbone.tokenizer
-    model: Any = backbone.model
-    eyes = getattr(backbone, "vision", ())
-    if eyes:
-        picture = ramp(eyes[0].config.resolution)
-        expected = model(**asked_of_library(tokenizer, picture)).logits
-        shown = eyes[0].encode(picture[None]).expand(2, -1, -1)
-        rows = [question_ids(tokenizer, text, shown.shape[1]) for text in (QUESTION, LONGER)]
+    name = type(backbone.model).__name__
+    for what, both in (("logits", _answers), ("query states", _query_states)):
+        try:
+            found, expected = both(backbone)
+        except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, NotImplementedError) as error:
+            raise ValueError(
+                f"{source}: {name} cannot be asked in the way of other models ({type(error).__name__}: "
+                f"{str(error).strip()}): this architecture is not supported; use another checkpoint"
+            ) from error
+        scale, off = (float(value.abs().max()) for value in (expected, found - expected))
+        if not off <= TOLERANCE[backbone.model.dtype] * scale:  # type: ignore[index]
+            raise ValueError(
+                f"{source}: unimm computes other {what} of {name} than transformers does (off by {off:.2g} at a scale "
+                f"of {scale:.2g}): this architecture is not supported; use another checkpoint"
+            )
+
+
+def _answers(backbone: CausalLM) -> tuple[Float[Tensor, "1 l v"], Float[Tensor, "1 l v"]]:
+    """Logits of the short question, ours and the library's."""
+    tokenizer, model = backbone.tokenizer, cast("Any", backbone.model)
+    if isinstance(backbone, SeesItself):
+        eyes = backbone.vision[0]
+        picture = ramp(eyes.config.resolution)
+        text = tokenizer.rendered([{"type": "image"}, {"type": "text", "text": QUESTION}])
+        inputs = tokenizer.whole(text=[text], images=[picture], do_rescale=False, return_tensors="pt")
+        expected = model(**inputs).logits.float()
+        shown = eyes.encode(picture[None]).expand(2, -1, -1)
+        rows = [question_ids(tokenizer, asked, shown.shape[1]) for asked in (QUESTION, LONGER)]
     else:
-        rows, shown = [generation_ids(tokenizer, text) for text in (QUESTION, LONGER)], None
-        expected = model(input_ids=torch.tensor(rows[:1])).logits
-    ids, mask, _ = pad_left(rows, tokenizer.pad_token_id)
-    found = backbone(Inputs(ids, mask, shown), with_queries=False).logits[:1, -expected.shape[1] :]
-    _compare(backbone, source, "logits", found, expected)
-    rows = [generation_ids(tokenizer, text) for text in (QUESTION, LONGER)]
-    embedded = torch.cat([backbone.embeddings(torch.tensor(rows[0])), backbone.queries.to(model.dtype)])[None]
-    places = torch.arange(embedded.shape[1])[None]
-    whole = model.base_model(inputs_embeds=embedded, position_ids=places).last_hidden_state
-    ids, mask, _ = pad_left(rows, tokenizer.pad_token_id)
-    states = backbone.query_states(Inputs(ids, mask), in_one_pass=False)
-    _compare(backbone, source, "query states", states[:1], whole[:, -len(backbone.queries) :])
+        rows, shown = [generation_ids(tokenizer, asked) for asked in (QUESTION, LONGER)], None
+        expected = model(input_ids=torch.tensor(rows[:1])).logits.float()
+    found = backbone(_padded(backbone, rows, shown), with_queries=False).logits.float()
+    return found[:1, -expected.shape[1] :], expected
 
 
-def asked_of_library(tokenizer: Any, picture: Float[Tensor, "3 s s"]) -> dict[str, Tensor]:
-    """The library's own inputs of the short question about the picture."""
-    parts = [{"type": "image"}, {"type": "text", "text": QUESTION}]
-    text = tokenizer.rendered(parts)
-    return dict(tokenizer.whole(text=[text], images=[picture], do_rescale=False, return_tensors="pt"))
+def _query_states(backbone: CausalLM) -> tuple[Float[Tensor, "1 q h"], Float[Tensor, "1 q h"]]:
+    """States of the queries after the short prompt: in a pass of their own, and all in one pass of the library's."""
+    rows = [generation_ids(backbone.tokenizer, asked) for asked in (QUESTION, LONGER)]
+    prompt, model = backbone.embeddings(torch.tensor(rows[0])), cast("Any", backbone.model)
+    embedded = torch.cat([prompt, backbone.queries.to(prompt.dtype)])[None]
+    positions = torch.arange(embedded.shape[1])[None]
+    whole = model.base_model(inputs_embeds=embedded, position_ids=positions).last_hidden_state.float()
+    states = backbone.query_states(_padded(backbone, rows, None), in_one_pass=False)
+    return states[:1], whole[:, -len(backbone.queries) :]
 
 
-def _compare(backbone: CausalLM, source: Path, what: str, found: Tensor, expected: Tensor) -> None:
-    scale = float(expected.float().abs().max())
-    off = float((found.float() - expected.float()).abs().max()) if found.shape == expected.shape else float("nan")
-    if not off <= TOLERANCE[backbone.model.dtype] * scale:
-        raise ValueError(
-            f"{source}: unimm computes other {what} of {type(backbone.model).__name__} than transformers does (off by "
-            f"{off:.2g} at a scale of {scale:.2g}): this architecture is not supported; use another checkpoint"
-        )
+def _padded(backbone: CausalLM, rows: list[list[int]], images: Tensor | None) -> Inputs:
+    ids, mask, _ = pad_left(rows, int(backbone.tokenizer.pad_token_id))
+    return Inputs(ids, mask, images)
