@@ -291,6 +291,6 @@ def test_a_model_that_the_installed_transformers_does_not_know_is_named(checkpoi
 @pytest.mark.parametrize("name", ["pretrained_lm", "pretrained_vlm"])
 @pytest.mark.parametrize("path", ["./missing", "../missing/folder", "missing", "/missing"])
 def test_a_missing_folder_is_one_line(name: str, path: str) -> None:
+    cls: Any = backbones.get(name)
     with pytest.raises(ValueError, match=rf"pretrained={path}: no such folder, and not a hub id \(owner/name\)"):
-        cls: Any = backbones.get(name)
         cls.build(cls.Config(pretrained=path), FOUNDATION, ENCODER, "language", 0)

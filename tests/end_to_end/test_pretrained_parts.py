@@ -59,6 +59,9 @@ BACKBONES = [
     ("vae_fm_joint", "llama", "pretrained_lm", ["images=encoder"]),
     ("vae_fm", "qwen2_5_vl", "pretrained_vlm", []),
     ("vae_fm_joint", "qwen2_5_vl", "pretrained_vlm", ["resolution=56"]),
+    ("vae_fm_joint", "qwen3_vl", "pretrained_vlm", ["resolution=64"]),
+    ("vae_fm_joint", "gemma3", "pretrained_vlm", ["resolution=32"]),
+    ("vae_fm", "smolvlm", "pretrained_vlm", ["resolution=32"]),
 ]
 
 

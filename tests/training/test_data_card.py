@@ -1,4 +1,4 @@
-"""The data card in a checkpoint: a run goes on only with the data that it began with."""
+"""The data card: a run goes on only with the data that it began with, and texts that were cut are listed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from unimm.backbones.causal_lm import Row
+from unimm.backbones.wording import generation_ids
 from unimm.curation.pack import pack, scene_samples
+from unimm.data.captions import Texts
 from unimm.data.mixture import Mixture
 from unimm.data.shards import Shards
-from unimm.data.source import Context, Source
+from unimm.data.source import Context, Source, Visit
 from unimm.data.tar_index import FILE, build_index
+from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import world
-from unimm.training.data_card import DataCard
+from unimm.training.data_card import DataCard, VisitLog
+from unimm.training.step_data import StepData, wording
 
 
 def card_of(source: Source) -> DataCard:
@@ -68,3 +74,59 @@ def test_a_folder_may_move_and_old_checkpoints_name_no_source(tars: Path) -> Non
     add_tar(moved)
     del state["source"]
     card_of(shards(moved)).load_state_dict(state)
+
+
+class LongTexts:
+    """Sample k of four has captions and questions of 600 k words."""
+
+    waited = 0.0
+
+    def between(self, begin: int, end: int, ahead: Any = ()) -> list[Visit]:
+        words = [" ".join(["circle"] * 600 * (position % 4)) or "a" for position in range(begin, end)]
+        return [
+            Visit(position, f"{position % 4}.png", 0, Texts(plain=(text,), questions=((text, "yes"),)), torch.zeros(1))
+            for position, text in zip(range(begin, end), words, strict=True)
+        ]
+
+    def finish(self, visits: list[Visit]) -> torch.Tensor:
+        return torch.stack([visit.value for visit in visits])
+
+
+class AskedInTurn:
+    def __init__(self, visits: LongTexts, row_of: Any) -> None:
+        self.visits, self.row_of = visits, row_of
+
+    def between(self, begin: int, end: int, later: Any) -> tuple[list[Row], list[torch.Tensor]]:
+        visits = self.visits.between(begin, end)
+        return [self.row_of(visit, False) for visit in visits], [visit.value for visit in visits]
+
+
+def test_texts_that_are_longer_than_the_backbone_reads_are_counted_and_listed(tars: Path) -> None:
+    words, visits = build_tokenizer(), LongTexts()
+    assert len(generation_ids(words, "circle " * 1000)) > 1000
+    questions = AskedInTurn(visits, wording(words, 0, 2))
+    data = StepData(0, 4, visits, lambda text: generation_ids(words, text), 0.0, questions, [0, 4, 8])  # type: ignore[arg-type]
+    log = VisitLog()
+    for step in range(2):  # every sample twice: counted once
+        data.generation(step)
+        rows, _ = data.understanding(step)
+        assert max(len(row.ids) for row in rows) < 1100
+        log.add(*data.seen)
+    again = VisitLog()
+    again.restore(log.state())
+    expected = [("2.png", 1200 - 1024), ("3.png", 1800 - 1024)]
+    assert again.card(shards(tars), "encode")["cut"] == {
+        "count": 2,
+        "samples": [
+            {"sample": key, "tokens_left_out": {"caption": tokens, "question and answer": tokens}}
+            for key, tokens in expected
+        ],
+    }
+
+
+def test_a_checkpoint_without_cut_texts_is_of_an_earlier_version(tars: Path) -> None:
+    state = VisitLog().state()
+    del state["cut"]
+    log = VisitLog()
+    log.restore(state)
+    assert log.card(shards(tars), "encode")["cut"] == {"count": 0, "samples": []}
