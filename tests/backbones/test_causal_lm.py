@@ -164,3 +164,14 @@ def test_fresh_queries_have_the_scale_of_embedded_tokens(build, source, scaled):
 def test_the_scale_of_a_plain_embedding_is_exactly_that_of_its_weights():
     weight = backbone().embeddings.weight
     assert torch.equal(embedded_scale(backbone().embeddings), weight.detach().float().std())
+
+
+def test_a_prompt_that_is_cut_is_said(capsys):
+    sample = SimpleNamespace(sample=lambda head, conditions, shape, noise, keys: torch.zeros(len(conditions), *shape))
+    decoder = SimpleNamespace(decode=lambda latents, noise, keys: torch.zeros(len(latents), 3, 2, 2))
+    pipeline = Pipeline(backbone(), None, sample, decoder, SimpleNamespace(tokens=4, channels=3))
+    pipeline(["a ring", "circle " * 1100], ["a", "b"], NoiseSource(0, "sampling"))
+    said = [line for line in capsys.readouterr().out.splitlines() if "cut off" in line]
+    assert said == [
+        "the prompt circle circle circle circle circle circl... is too long: its last 76 tokens were cut off"
+    ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unimm.backbones import chat, own_vision, pretrained
-from unimm.backbones.library_check import ramp
+from unimm.backbones.own_vision import ramp
 
 Build = Callable[..., Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,20 @@ def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"config.json holds no settings; give another"):
         read_config(tmp_path, "config.json", "give another")
+
+
+@pytest.mark.parametrize("path", ["./missing", "../missing", ".cache/model", "/missing", "missing", "~/model", "a/b/c"])
+@pytest.mark.parametrize("folder", [checkpoint_folder, config_folder])
+def test_a_path_that_is_not_there_is_not_asked_of_the_hub(
+    path: str, folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(ValueError, match=rf"pretrained={path}: no such folder, and not a hub id \(owner/name\)"):
+        folder(path)
+
+
+@pytest.mark.parametrize("name", ["owner/na--me", "owner/name.git", "owner/name."])
+def test_a_name_that_the_hub_refuses_is_one_message(name: str) -> None:
+    """By the hub's own check of names (HFValidationError), before it is asked."""
+    with pytest.raises(ValueError, match=rf"pretrained={name}: no such folder, and the hub did not give it"):
+        checkpoint_folder(name)

@@ -20,18 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, pad_left
+from unimm.backbones.own_vision import ramp
 from unimm.backbones.wording import generation_ids, question_ids
 from unimm.components import Inputs
 
 QUESTION, LONGER = "what is this ?", "how many things are there to be seen in this picture ?"
 # Different kernels round differently; a model that is computed wrongly is off by a tenth of the scale and more.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2}
-
-
-def ramp(side: int) -> Float[Tensor, "3 s s"]:
-    """A picture in [0, 1] of which no two parts are alike."""
-    line = torch.linspace(0, 1, side)
-    return torch.stack([line.expand(side, side), line[:, None].expand(side, side), 0.5 * (line + line[:, None])])
 
 
 @runtime_checkable

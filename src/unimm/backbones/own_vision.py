@@ -23,6 +23,12 @@ from unimm.foundation.folder import Foundation
 MAIN, DEEPER = "pooler_output", "deepstack_features"
 
 
+def ramp(side: int) -> Float[Tensor, "3 s s"]:
+    """A picture in [0, 1] of which no two parts are alike, and none is what a model takes for padding (all zeros)."""
+    line = torch.linspace(0, 1, side)
+    return torch.stack([line.expand(side, side), line[:, None].expand(side, side), 0.5 * (line + line[:, None])])
+
+
 class Layout(NamedTuple):
     """How one image's features are returned: shapes of the tensors of each part, and whether they came in a list."""
 
@@ -74,11 +80,11 @@ class OwnVision(Encoder):
     def __init__(self, config: Any, model: Any, processor: Any, fingerprint: str) -> None:
         super().__init__()
         self.config, self.model, self.processor, self._fingerprint = config, model, processor, fingerprint
-        blank = self.prepared(torch.zeros(1, 3, config.resolution, config.resolution))
+        seen = self.prepared(ramp(config.resolution)[None])
         # What the model's pass reads of an image beside its pixels, such as its grid; [1, ...] each.
-        self.beside = {name: value for name, value in blank.items() if name != "pixel_values"}
+        self.beside = {name: value for name, value in seen.items() if name != "pixel_values"}
         with torch.no_grad():
-            self.layout = layout_of(model.get_image_features(**blank))
+            self.layout = layout_of(model.get_image_features(**seen))
 
     @classmethod
     def build(cls, config: Any, foundation: Foundation) -> OwnVision:
@@ -101,8 +107,7 @@ class OwnVision(Encoder):
 
     def latent_spec(self) -> LatentSpec:
         device = next(self.model.parameters()).device
-        side = self.config.resolution
-        tokens, channels = self.encode(torch.zeros(1, 3, side, side, device=device)).shape[1:]
+        tokens, channels = self.encode(ramp(self.config.resolution).to(device)[None]).shape[1:]
         # Features of deeper blocks change what is kept of the same files.
         deeper = f"+{len(self.layout.parts) - 1}" if len(self.layout.parts) > 1 else ""
         return LatentSpec(tokens, channels, (1, tokens), self._fingerprint + deeper)
