@@ -206,7 +206,8 @@ class _Listener:
     """A tokenizer that remembers the texts that it was called with."""
 
     def __init__(self, inner: Any) -> None:
-        self.inner, self.heard = inner, []
+        self.inner = inner
+        self.heard: list[Any] = []
 
     def __call__(self, text: Any, **settings: Any) -> Any:
         self.heard.append(text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from pydantic import Field
 
 from unimm.component_config import ComponentConfig
 
-MARK = "lora_"
+MARK, ALL_LINEAR = "lora_", "all-linear"
 
 
 class Lora(ComponentConfig):
@@ -18,7 +20,7 @@ class Lora(ComponentConfig):
 
     rank: int = Field(16, ge=1)
     alpha: float = Field(32, gt=0)
-    targets: str | tuple[str, ...] = "all-linear"
+    targets: str | tuple[str, ...] = ALL_LINEAR
 
 
 def add_adapters(model: Any, config: Lora, seed: int) -> None:
@@ -33,45 +35,62 @@ def add_adapters(model: Any, config: Lora, seed: int) -> None:
     except ImportError as error:
         raise ValueError("backbone.lora needs peft, which is not installed: pip install 'unimm[lora]'") from error
     decoder = model.get_decoder()
-    check_targets(model, decoder, config)
+    check_targets(model, decoder, config.targets)
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
     settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets)
-    tied = shared_embedding(model, decoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             inject_adapter_in_model(settings, decoder)
         except ValueError as error:
             raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
-    if tied is not None and hasattr(decoder.get_submodule(tied), "get_base_layer"):  # a pattern matched it
-        raise ValueError(_of_tied(config.targets, tied))
     for name, parameter in decoder.named_parameters():
         if MARK in name:  # peft takes the base layer's type, in which small steps would round away
             parameter.data = parameter.data.float()
 
 
-def check_targets(model: Any, decoder: Any, config: Lora) -> None:
-    """Every one of the listed targets names layers that adapters can lie in, by the end of their names as in peft.
+def check_targets(model: Any, decoder: Any, targets: str | tuple[str, ...]) -> None:
+    """Each of the targets names layers that adapters can lie in: by the end of their names, or one pattern for the
+    whole name, as in peft.
 
     Adapters lie in the decoder alone: a target outside of it, such as the output layer, would be ignored as long as
     another one is found. In an embedding that is the output layer too (tied weights) an adapter would change the input
     alone while it trains, and both once it is merged: the exported model would be another one.
 
     Raises:
-        ValueError: a target names no layer of the decoder, or the tied embedding.
+        ValueError: a target names no layer of the decoder, or the output layer, or the tied embedding.
     """
-    if isinstance(config.targets, str):
+    if targets == ALL_LINEAR:
         return
-    layers, tied = [name for name, _ in decoder.named_modules()], shared_embedding(model, decoder)
-    for target in config.targets:
-        if not any(_named(name, target) for name in layers):
+    layers = [name for name, _ in decoder.named_modules()]
+    output = next((name for name, layer in model.named_modules() if layer is model.get_output_embeddings()), None)
+    tied = shared_embedding(model, decoder)
+    for target in [targets] if isinstance(targets, str) else targets:
+        named = _pattern(target) if isinstance(targets, str) else _end(target)
+        if not any(map(named, layers)) or (output is not None and named(output)):
             there = sorted({name.rpartition(".")[2] for name, m in decoder.named_modules() if hasattr(m, "weight")})
             raise ValueError(
-                f"backbone.lora.targets={config.targets}: no layer of the decoder is called {target}, and adapters lie "
-                f"in the decoder alone; it has {', '.join(there)}"
+                f"backbone.lora.targets={targets}: {target} names no layer of the decoder or one outside of it, and "
+                f"adapters lie in the decoder alone; it has {', '.join(there)}"
             )
-        if tied is not None and _named(tied, target):
-            raise ValueError(_of_tied(config.targets, target))
+        if tied is not None and named(tied):
+            raise ValueError(
+                f"backbone.lora.targets={targets}: {target} names the input embedding {tied}, which this model also "
+                "uses as its output layer (tied weights), so that the merged export would be another model than the "
+                "trained one: leave it out"
+            )
+
+
+def _end(target: str) -> Callable[[str], bool]:
+    return lambda name: name == target or name.endswith(f".{target}")
+
+
+def _pattern(target: str) -> Callable[[str], bool]:
+    try:
+        compiled = re.compile(target)
+    except re.error as error:
+        raise ValueError(f"backbone.lora.targets={target}: no regular expression ({error})") from error
+    return lambda name: compiled.fullmatch(name) is not None
 
 
 def shared_embedding(model: Any, decoder: Any) -> str | None:
@@ -80,17 +99,6 @@ def shared_embedding(model: Any, decoder: Any) -> str | None:
     if output is None or output.weight is not embedding.weight:
         return None
     return next((name for name, module in decoder.named_modules() if module is embedding), None)
-
-
-def _named(name: str, target: str) -> bool:
-    return name == target or name.endswith(f".{target}")
-
-
-def _of_tied(targets: Any, name: str) -> str:
-    return (
-        f"backbone.lora.targets={targets}: {name} is the input embedding, which this model also uses as its output "
-        "layer (tied weights), so that the merged export would be another model than the trained one: leave it out"
-    )
 
 
 def merged(model: Any) -> Any:
