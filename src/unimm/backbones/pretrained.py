@@ -120,8 +120,8 @@ class PretrainedLM(CausalLM):
             ValueError: it is not, or the installed transformers is older than this backbone or the model.
         """
         import transformers
-        from transformers import AutoConfig
-        from transformers.models.auto import configuration_auto, modeling_auto
+        from transformers import CONFIG_MAPPING, AutoConfig
+        from transformers.models.auto import modeling_auto
 
         installed = transformers.__version__
         if int(installed.split(".")[0]) < cls.transformers_needed:
@@ -131,7 +131,7 @@ class PretrainedLM(CausalLM):
             )
         content = read_config(folder, CONFIG, FIX)
         kind = content.get("model_type")
-        if kind is not None and kind not in configuration_auto.CONFIG_MAPPING_NAMES:
+        if kind is not None and kind not in CONFIG_MAPPING:
             saved = content.get("transformers_version", "another version")
             raise ValueError(
                 f"{folder / CONFIG}: the installed transformers {installed} knows no model_type {kind!r} (saved by "
