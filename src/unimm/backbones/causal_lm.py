@@ -236,13 +236,13 @@ def answer_loss(
     over the same tokens, without most of the padding.
     """
     total = torch.zeros((), device=backbone.queries.device)
-    for group in _by_length(rows):
+    for group in by_length(rows):
         shown = None if images is None else images[torch.tensor(group)]
         total = total + summed_loss(backbone, [rows[i] for i in group], shown)
     return total / (tokens or sum(r.answer for r in rows))
 
 
-def _by_length(rows: list[Row]) -> list[list[int]]:
+def by_length(rows: list[Row]) -> list[list[int]]:
     """Row numbers in at most two groups: those over twice as long as the shortest, and the others."""
     limit = 2 * min(len(r.ids) for r in rows)
     groups = [[i for i, r in enumerate(rows) if (len(r.ids) > limit) == long] for long in (False, True)]

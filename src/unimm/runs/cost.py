@@ -1,6 +1,8 @@
 """What a run costs: FLOPs of training and sampling, seconds, memory; when it reached preset scores; larger images.
 
-FLOPs are counted on a few real steps (`unimm.flops`) and averaged, since captions differ in length; the frozen
+FLOPs are counted on real passes (`unimm.flops`): captions and rows about images differ in length, so that one pass of
+every kind is counted at the mean length that this run gave it, and weighed by how many it made (`unimm.training.passes`;
+a few steps hold too few long captions, or too many). Runs of one configuration differ by these counts alone. The frozen
 backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts cost
 stands in its card.
 
@@ -16,10 +18,10 @@ are run on shapes alone: an autoencoder's activations at four times 1,024 pixels
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +30,22 @@ import torch
 
 from unimm.analysis.reach import cost_to_reach
 from unimm.arm import Arm
+from unimm.backbones.causal_lm import Row, summed_loss
 from unimm.data.scenes import SceneSet
 from unimm.encoders.calibrated import OutlinedEncoder
 from unimm.flops import count_flops
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
 from unimm.registry import heads
-from unimm.runs.record import Bounds, CurvePoint, Efficiency, Reached, ResolutionPoint
+from unimm.runs.record import Bounds, CountedPass, CurvePoint, Efficiency, Reached, ResolutionPoint
 from unimm.runs.run import Run
 from unimm.training.distributed import autocast
 from unimm.training.module import ArmModule
+from unimm.training.passes import GENERATION
 
 # Half of all facts is the target of the studies' claims; 0.3 of whole prompts is what a ten-minute run aims at.
 PRESETS = {"atoms/overall": 0.5, "geneval/overall": 0.3}
-COUNTED_STEPS, COUNTED_IMAGES = 8, 4
+COUNTED_SAMPLES, COUNTED_IMAGES = 2, 4
 FACTORS = (1, 2, 4)
 
 
@@ -77,21 +81,65 @@ def _clock(log: Path) -> Callable[[float], float]:
     return lambda count: float(np.interp(count, samples, seconds))
 
 
-def training_flops(module: ArmModule) -> float:
-    """FLOPs of forward and backward pass a generation sample, over the first steps; leaves no gradients behind."""
+def training_flops(module: ArmModule) -> list[CountedPass]:
+    """FLOPs of forward and backward pass of every kind of pass that training made; leaves no gradients behind."""
     module.train()
-    counted = min(COUNTED_STEPS, module.config.steps)
-
-    def steps() -> None:
-        for step, share in itertools.product(range(counted), range(len(module.data.shares))):
-            with autocast(module.config, module.device):
-                loss = module.losses(step, share)[0]
-            loss.backward()
-
-    flops = count_flops(steps)
+    if not module.data.passes.passes:  # trained to the end by a version that did not note them
+        with torch.no_grad():
+            for share in range(len(module.data.shares)):
+                module.losses(0, share)
+    found = []
+    for made in module.data.passes.passes:
+        count = partial(_generation if made.kind.startswith(GENERATION) else _understanding, module)
+        found.append(CountedPass(**made._asdict(), flops=between_whole(count, made.length, made.answer)))
     module.zero_grad(set_to_none=True)
     module.eval()
-    return flops / (counted * module.config.batch_size)
+    return found
+
+
+def between_whole(count: Callable[[int, int], float], length: float, answer: float) -> float:
+    """``count`` of two whole numbers, linear between them."""
+    (whole_length, more_length), (whole_answer, more_answer) = (divmod(value, 1) for value in (length, answer))
+    at = int(whole_length), int(whole_answer)
+    base = total = count(*at)
+    if more_length:
+        total += more_length * (count(at[0] + 1, at[1]) - base)
+    if more_answer:
+        total += more_answer * (count(at[0], at[1] + 1) - base)
+    return total
+
+
+def _generation(module: ArmModule, length: int, _: int) -> float:
+    """FLOPs of one generation sample whose caption is padded to so many tokens."""
+    prompts, latents, keys = module.data.generation(0)
+    few = [_of_length(ids, length) for ids in prompts[:COUNTED_SAMPLES]]
+    return _backward(module, lambda: module.loss_on(few, latents[: len(few)], keys[: len(few)])) / len(few)
+
+
+def _understanding(module: ArmModule, length: int, answer: int) -> float:
+    """FLOPs of one row about an image, padded to so many tokens, of which logits cover the answer."""
+    data = module.data
+    places = ((step, share) for step in range(data.steps) for share in range(len(data.shares)))
+    rows, images = next(asked for place in places if (asked := data.understanding(*place))[0])
+    shortest = min(range(len(rows)), key=lambda number: len(rows[number].ids))
+    few = [Row(_of_length(rows[shortest].ids, length, cut=False), answer)] * COUNTED_SAMPLES
+    shown = None if images is None else images[[shortest] * len(few)]
+    return _backward(module, lambda: summed_loss(module.backbone, few, shown)) / len(few)
+
+
+def _of_length(ids: list[int], length: int, cut: bool = True) -> list[int]:
+    """Ids made longer by the last one, or shorter; rows are not cut, since they hold an image's placeholders."""
+    longer = ids + [ids[-1]] * (length - len(ids))
+    return longer[:length] if cut else longer
+
+
+def _backward(module: ArmModule, loss: Callable[[], torch.Tensor]) -> int:
+    def step() -> None:
+        with autocast(module.config, module.device):
+            value = loss()
+        value.backward()
+
+    return count_flops(step)
 
 
 def sampling_flops(pipeline: Pipeline, prompts: list[str]) -> float:
@@ -109,10 +157,15 @@ def completed(spent: Efficiency, seconds_per_image: float, curve: Sequence[Curve
 
 def efficiency(module: ArmModule, pipeline: Pipeline, prompts: list[str], peak_memory: int) -> Efficiency:
     """The ``efficiency`` of result.json, as far as it is known before scoring."""
-    per_sample = training_flops(module)
+    samples, passes = module.config.steps * module.config.batch_size, training_flops(module)
+    # A rank made a part of all passes, and a run that went on from an older version noted the later ones only.
+    noted = sum(made.samples for made in passes if made.kind.startswith(GENERATION))
+    per_sample = sum(made.samples * made.flops for made in passes) / noted
+    scaled = [made.model_copy(update={"samples": round(made.samples * samples / noted)}) for made in passes]
     return Efficiency(
         train_flops_per_sample=per_sample,
-        train_flops=per_sample * module.config.steps * module.config.batch_size,
+        train_flops=per_sample * samples,
+        passes=scaled,
         sampling_flops_per_image=sampling_flops(pipeline, prompts),
         peak_memory_bytes=peak_memory,
     )

@@ -88,8 +88,25 @@ class Reached(_Record):
     seconds: Bounds
 
 
+class CountedPass(_Record):
+    """FLOPs, forward and backward, of one sample in a kind of pass, of which training made ``samples``.
+
+    ``length`` and ``answer`` are the mean numbers of tokens of its text as padded, and of its answer.
+    """
+
+    kind: str
+    samples: int
+    length: float
+    answer: float
+    flops: float
+
+
 class Efficiency(_Record):
-    """FLOPs (forward and backward a generation sample; from prompt to pixels an image), memory, seconds an image."""
+    """FLOPs (forward and backward a generation sample; from prompt to pixels an image), memory, seconds an image.
+
+    Those of training are the sum over ``passes``; without any, they are the mean of the run's first eight steps, whose
+    share of long captions is a matter of luck.
+    """
 
     train_flops_per_sample: float
     train_flops: float
@@ -97,6 +114,7 @@ class Efficiency(_Record):
     peak_memory_bytes: int
     sampling_seconds_per_image: float | None = None
     reached: list[Reached] = []
+    passes: list[CountedPass] = []
 
 
 class ResolutionPoint(_Record):

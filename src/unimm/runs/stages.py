@@ -184,12 +184,14 @@ def _efficiency(stages: Sequence[Result], curve: list[CurvePoint], log: Path) ->
     each = [_spent(stage) for stage in stages]
     flops = sum(spent.train_flops for spent in each)
     per_sample = flops / sum(stage.counts.generation_samples for stage in stages)
+    counted = all(spent.passes for spent in each)
     return each[-1].model_copy(
         update={
             "train_flops": flops,
             "train_flops_per_sample": per_sample,
             "peak_memory_bytes": max(spent.peak_memory_bytes for spent in each),
             "reached": reached(curve, per_sample, log),
+            "passes": [made for spent in each for made in spent.passes] if counted else [],
         }
     )
 

@@ -178,12 +178,13 @@ class DataCard(StepCallback):
         self.collect()
         source = self.data.visits.source
         state = {"log": self.visited.state(), "journal": source.journal(), "waited": self.seconds_waited}
-        return {**state, "source": part_names(source)}
+        return {**state, "source": part_names(source), "passes": self.data.passes.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "source" in state_dict:  # checkpoints of earlier versions name no source
             check_unchanged(state_dict["source"], part_names(self.data.visits.source))
         self.visited.restore(state_dict["log"])
+        self.data.passes.restore(state_dict.get("passes", {}))  # as for those of versions that did not count them
         self.data.visits.source.restore(state_dict["journal"])
         self.waited = state_dict["waited"]
 

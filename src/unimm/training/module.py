@@ -21,7 +21,7 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from unimm.backbones.causal_lm import Row, answer_loss, conditions_of, summed_loss
+from unimm.backbones.causal_lm import Row, answer_loss, by_length, conditions_of, summed_loss
 from unimm.components import Backbone, Head, Mix, Objective, weights_hash
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
@@ -119,14 +119,27 @@ class ArmModule(L.LightningModule):
         rows, images = self._asked[number]
         if not rows:
             return None
+        self._note(rows)
         shares = self.data.shares[number].parts
         if self.sharded:  # ranks have to gather the same layers equally often
             return shares * summed_loss(self.backbone, rows, images) / self._answer_tokens
         return shares * answer_loss(self.backbone, rows, images, self._answer_tokens)
 
+    def _note(self, rows: list[Row]) -> None:
+        """Count the passes that rows about images take: ranks that share layers pad all rows to the longest."""
+        groups = [list(range(len(rows)))] if self.sharded else by_length(rows)
+        for kind, group in zip(("short rows", "long rows"), groups, strict=False):
+            own = [rows[i] for i in group]
+            self.data.passes.understanding(kind, len(own), max(len(r.ids) for r in own), max(r.answer for r in own))
+
     def generation_loss(self, step: int, number: int = 0) -> Tensor:
         """The objective's loss on share ``number`` of global batch ``step``."""
         prompts, latents, keys = self.data.generation(step, number)
+        self.data.passes.generation([caption.kind for caption in self.data.seen.captions], max(map(len, prompts)))
+        return self.loss_on(prompts, latents, keys)
+
+    def loss_on(self, prompts: list[list[int]], latents: Float[Tensor, "b n d"], keys: list[int]) -> Tensor:
+        """The objective's loss on samples, whose noise the keys name."""
         conditions = self.conditions(prompts)
         noise = NoiseSource(self.data.seed, "training", 0)
         loss = self.objective.loss(self.head, latents.to(self.device), conditions, noise, keys)

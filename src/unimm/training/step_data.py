@@ -33,6 +33,7 @@ from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
 from unimm.pretraining.language import understanding_rows
 from unimm.schema import RunConfig
+from unimm.training.passes import PassLog
 
 DESCRIBE = "describe the image ."
 DESCRIBED = 5
@@ -146,7 +147,7 @@ class StepData:
     """Training material and the order in which a run visits it.
 
     ``questions_by_step[s]`` is the position in the stream of understanding at which step s begins; ``shares`` are those
-    of every step that this process trains on, one after the other.
+    of every step that this process trains on, one after the other. ``passes`` is what training made of them so far.
     """
 
     shares: tuple[Share, ...] = shares(0, 1, 1)
@@ -165,7 +166,7 @@ class StepData:
         self.visits, self.long_share = visits, long_share
         self.questions, self.questions_by_step = questions, questions_by_step
         self._prompt_ids = lru_cache(PROMPTS_KEPT)(prompt_ids)
-        self.seen = Seen([], [], [])
+        self.seen, self.passes = Seen([], [], []), PassLog()
 
     @property
     def steps(self) -> int:
