@@ -135,6 +135,16 @@ def test_bias_predicts_what_is_observed():
     assert frechet_bias(200, 400, np.diag(deviations**2) / 4) < np.mean(draws) / 2
 
 
+@pytest.mark.parametrize(("n", "m", "tolerance"), [(650, 1000, 0.04), (200, 1000, 0.06)])
+def test_chance_of_as_many_images_as_runs_have(n: int, m: int, tolerance: float) -> None:
+    """64 features whose variances fall as 1/i, and the covariance estimated from the m real ones, as scores do it."""
+    deviations = 1 / np.sqrt(np.arange(1, 65))
+    pairs = [(normal(n, 64, 2 * s) * deviations, normal(m, 64, 2 * s + 1) * deviations) for s in range(24)]
+    simulated = float(np.mean([frechet_distance(*pair) for pair in pairs]))
+    told = float(np.mean([frechet_bias(n, m, np.cov(real.T)) for _, real in pairs]))
+    assert told == pytest.approx(simulated, rel=tolerance)
+
+
 def test_is_biased_below_ten_samples_a_dimension():
     assert is_biased(639, 64)
     assert not is_biased(640, 64)

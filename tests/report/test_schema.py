@@ -16,7 +16,7 @@ def test_golden_version_1_still_parses(golden: dict[str, Any]) -> None:
     assert result.schema_version == 1
     assert {score.name: score.value for score in result.scores}["geneval/overall"] == 0.1932
     del golden["started"]
-    within = {"scores": {"__all__": {"stderr"}}, "counts": {"understanding_before"}}
+    within = {"scores": {"__all__": {"stderr", "library_value"}}, "counts": {"understanding_before"}}
     added = {"started": True, **within, **dict.fromkeys(ADDED, True)}
     assert result.model_dump(mode="json", exclude=added) == golden
 

@@ -122,6 +122,7 @@ def test_built_in_words_win_and_groups_stand_together() -> None:
 HEADLINES = (
     "geneval/overall", "atoms/overall", "geneval_long/overall", "atoms_long/overall", "frechet_distance",
     "clip_score/a", "diversity/latents/place_entropy", "diversity/latents/vendi", "understanding/overall",
+    "understanding/above_blind",
 )  # fmt: skip
 
 

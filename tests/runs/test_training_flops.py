@@ -85,7 +85,9 @@ def test_equal_configurations_differ_by_their_counts_alone() -> None:
         module.data.passes.understanding("short rows", 5, 30, 2)
     first, second = (spent(module) for module in modules)
     assert (first.train_flops, first.passes) == (second.train_flops, second.passes)
-    short, long = (next(made.flops for made in first.passes if made.kind.endswith(kind)) for kind in (": short", ": long"))
+    short, long = (
+        next(made.flops for made in first.passes if made.kind.endswith(kind)) for kind in (": short", ": long")
+    )
     (row,) = (made.flops for made in first.passes if made.kind.startswith("understanding"))
     assert first.train_flops_per_sample == pytest.approx((9 * short + long + 5 * row) / 10)
 

@@ -20,11 +20,12 @@ from unimm.data.tar_index import FILE, build_index
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import world
 from unimm.training.data_card import DataCard, VisitLog
+from unimm.training.passes import PassLog
 from unimm.training.step_data import StepData, wording
 
 
 def card_of(source: Source) -> DataCard:
-    data: Any = SimpleNamespace(visits=SimpleNamespace(source=source, waited=0.0))
+    data: Any = SimpleNamespace(visits=SimpleNamespace(source=source, waited=0.0), passes=PassLog())
     return DataCard(Path("unused"), data)
 
 
@@ -130,3 +131,15 @@ def test_a_checkpoint_without_cut_texts_is_of_an_earlier_version(tars: Path) -> 
     log = VisitLog()
     log.restore(state)
     assert log.card(shards(tars), "encode")["cut"] == {"count": 0, "samples": []}
+
+
+def test_the_passes_so_far_are_in_the_checkpoint(tars: Path) -> None:
+    """A resumed run counts FLOPs over all of its steps; a checkpoint of a version that noted none starts at nothing."""
+    first, resumed, old = (card_of(shards(tars)) for _ in range(3))
+    first.data.passes.generation(["short", "long"], 20)
+    state = first.state_dict()
+    resumed.load_state_dict(state)
+    assert resumed.data.passes.passes == first.data.passes.passes != []
+    del state["passes"]
+    old.load_state_dict(state)
+    assert old.data.passes.passes == []

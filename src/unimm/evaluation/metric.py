@@ -29,6 +29,8 @@ class Score(NamedTuple):
 
     ``value`` is None where nothing could be measured; a None among ``items`` is an item that the score does not
     apply to. ``stderr`` is the standard error over prompts or questions, None where it has no meaning or was not taken.
+    ``unit`` is what an item is: ``image``, in the order of the evidence's, or something else, such as ``question``.
+    ``library_value`` is what the library named in the protocol returns, where that is another number.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Score(NamedTuple):
     protocol: Mapping[str, Any]
     items: Sequence[float | None] | None = None
     stderr: float | None = None
+    unit: str = "image"
+    library_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class Evidence:
     """What there is to score; a metric names the fields that it needs.
 
     ``prompts`` (GenEval's metadata) and ``captions`` (texts) have one entry an image. ``reference`` holds real images
-    that training never saw, ``training`` some that it saw. ``varied`` holds K images of each
-    of its prompts (prompt, image); its key names what differs between them: the noise of the ``latents``, that of the
-    ``decoder``, or everything (``seeds``).
+    that training never saw, ``training`` some that it saw. ``varied`` holds K images of each of its prompts (prompt,
+    image); its key names what differs between them: the noise of the ``latents``, that of the ``decoder``, or
+    everything (``seeds``). ``blind_answers`` are those to the same questions as ``answers`` without the image.
     ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption. ``files`` name the images' files,
     where they come from files.
     """
@@ -57,6 +61,7 @@ class Evidence:
     reference: UInt8[Tensor, "r 3 s s"] | None = None
     training: UInt8[Tensor, "t 3 s s"] | None = None
     answers: Sequence[Answered] | None = None
+    blind_answers: Sequence[Answered] | None = None
     descriptions: Sequence[Described] | None = None
     varied: Mapping[str, UInt8[Tensor, "p k 3 s s"]] | None = None
     varied_prompts: Sequence[Metadata] | None = None

@@ -40,6 +40,16 @@ _COPIES_GROUP = "Copies (fraction of images; nearer to training images than to u
 _BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
+_ABOVE_GROUP = "Understanding above blind (fraction of answers correct, less that without the image)"
+LESS_BLIND = {"less": "the same questions answered from the mean image"}
+
+
+def above_blind(name: str) -> str:
+    """The name of an understanding score less its blind one; empty for a score that has none."""
+    family, _, kind = name.partition("/")
+    if family != "understanding" or kind.startswith("above_blind"):
+        return ""
+    return "understanding/above_blind" + ("" if kind == "overall" else f"/{kind}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ BUILT_IN: dict[str, Words] = {
     "combinations/seen": Words(_COMBINATIONS_GROUP, "seen in training"),
     "geneval/held_out": Words(_COMBINATIONS_GROUP, "never seen but in diagonals, which count here"),
     "geneval/seen": Words(_COMBINATIONS_GROUP, "seen in training, diagonals count"),
-    **{f"atoms/{atom}": Words(_ATOMS_GROUP, atom) for atom in _ATOMS},
+    **{f"atoms/{atom}": Words(_ATOMS_GROUP, atom, f"{atom}s right") for atom in _ATOMS},
     "atoms/overall": Words(_ATOMS_GROUP, "overall", "single facts right", headline="single facts right (fraction)"),
     **{f"geneval_long/{task}": Words(_LONG_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
     "geneval_long/overall": Words(
@@ -109,7 +119,7 @@ BUILT_IN: dict[str, Words] = {
         "GenEval-style score, long wording",
         headline="whole prompts right, long wording (fraction)",
     ),
-    **{f"atoms_long/{atom}": Words(_LONG_ATOMS_GROUP, atom) for atom in _ATOMS},
+    **{f"atoms_long/{atom}": Words(_LONG_ATOMS_GROUP, atom, f"{atom}s right, long wording") for atom in _ATOMS},
     "atoms_long/overall": Words(
         _LONG_ATOMS_GROUP,
         "overall",
@@ -134,6 +144,13 @@ BUILT_IN: dict[str, Words] = {
     **{f"understanding/{kind}": Words(_ANSWERS_GROUP, kind) for kind in _ABILITIES},
     "understanding/overall": Words(
         _ANSWERS_GROUP, "overall", "understanding accuracy", headline="questions answered right (fraction)"
+    ),
+    **{above_blind(f"understanding/{kind}"): Words(_ABOVE_GROUP, kind) for kind in _ABILITIES},
+    above_blind("understanding/overall"): Words(
+        _ABOVE_GROUP,
+        "overall",
+        "understanding above blind",
+        headline="questions answered right, less those right without the image (fraction)",
     ),
     "descriptions/objects": Words(_DESCRIPTIONS_GROUP, "coloured shapes"),
     "descriptions/places": Words(_DESCRIPTIONS_GROUP, "with their place"),

@@ -1,8 +1,8 @@
 """What a run costs: FLOPs of training and sampling, seconds, memory; when it reached preset scores; larger images.
 
-FLOPs are counted on real passes (`unimm.flops`): captions and rows about images differ in length, so that one pass of
-every kind is counted at the mean length that this run gave it, and weighed by how many it made (`unimm.training.passes`;
-a few steps hold too few long captions, or too many). Runs of one configuration differ by these counts alone. The frozen
+FLOPs are counted on real passes (`unimm.flops`). Captions and rows about images differ in length, and a few steps hold
+too few long ones, or too many: one pass of every kind is counted at the mean length that this run gave it, and weighed
+by how many it made (`unimm.training.passes`). Runs of one configuration differ by these counts alone. The frozen
 backbone's forward pass counts, what a cache saved (the encoder's latents) does not. What the foundation's parts cost
 stands in its card.
 

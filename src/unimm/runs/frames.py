@@ -6,7 +6,6 @@ folders of its stages are not read.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,8 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from unimm.runs.record import ITEMS, RESULT, Result
-
-# Their items are questions and descriptions of real images; those of every other score are the images of `prompts`.
-WITHOUT_PROMPTS = ("understanding/", "descriptions/")
+from unimm.runs.reading import as_read, read_items
+from unimm.runs.record import IMAGES, ITEMS, RESULT, Items, Result
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -62,14 +59,17 @@ def _runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
             below.clear()
             found = True
             path = Path(place)
-            yield path.relative_to(folder).as_posix(), path, _read(path / RESULT)
+            yield path.relative_to(folder).as_posix(), path, _read(path)
     if not found:
         raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
 
 
-def _read(path: Path) -> Result:
+def _read(run_dir: Path) -> Result:
+    path = run_dir / RESULT
     try:
-        return Result.model_validate_json(path.read_text(encoding="utf-8"))
+        result = Result.model_validate_json(path.read_text(encoding="utf-8"))
+        path = run_dir / ITEMS
+        return as_read(result, read_items(run_dir))
     except ValidationError as error:
         raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
 
@@ -93,14 +93,12 @@ def _row(result: Result, name: str) -> dict[str, Any]:
 
 def _items(path: Path, run: dict[str, Any]) -> pd.DataFrame:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        prompts = [(entry["prompt"], entry["tag"]) for entry in kept["prompts"]]
-        scores = kept["scores"].items()
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        items = Items.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
         raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
     rows = [
-        (score, number, *_prompt(prompts, score, number), value)
-        for score, values in scores
+        (score, number, *_prompt(items, score, number), value)
+        for score, values in items.scores.items()
         for number, value in enumerate(values)
         if value is not None
     ]
@@ -110,5 +108,8 @@ def _items(path: Path, run: dict[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _prompt(prompts: list[tuple[str, str]], score: str, number: int) -> tuple[str | None, str | None]:
-    return (None, None) if score.startswith(WITHOUT_PROMPTS) or number >= len(prompts) else prompts[number]
+def _prompt(items: Items, score: str, number: int) -> tuple[str | None, str | None]:
+    """The prompt and task of an item, if it is an image of one."""
+    if items.unit(score) != IMAGES or number >= len(items.prompts):
+        return None, None
+    return items.prompts[number].prompt, items.prompts[number].tag

@@ -13,7 +13,7 @@ from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.config_errors import read_yaml
 from unimm.devices import device_name
 from unimm.files import write_atomic
-from unimm.runs.record import CONFIG, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items
+from unimm.runs.record import CONFIG, IMAGES, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items, LatentShape
 from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
@@ -24,7 +24,7 @@ GRID_IMAGES = 36
 
 def describe(run: Run, started: datetime) -> dict[str, Any]:
     """The result's head: which arm, where, from what."""
-    config, foundation = run.config, run.arm.foundation
+    config, foundation, spec = run.config, run.arm.foundation, run.arm.encoder.latent_spec()
     return {
         "schema_version": SCHEMA_VERSION,
         "arm": config.name,
@@ -32,6 +32,7 @@ def describe(run: Run, started: datetime) -> dict[str, Any]:
         "profile": config.profile,
         "world": foundation.world.name,
         "resolution": foundation.resolution,
+        "latent_shape": LatentShape(tokens=spec.tokens, channels=spec.channels),
         "settings": config.settings,
         "device": device_name(run.device),
         "started": started,
@@ -68,7 +69,8 @@ def save_items(scored: Scored, out: Path) -> None:
     """``items.json``, which paired statistics need; values to four decimals."""
     scores = {s.name: [v if v is None else round(v, 4) for v in s.items] for s in scored.scores if s.items is not None}
     prompts = [ItemPrompt(prompt=str(p["prompt"]), tag=str(p["tag"])) for p in scored.prompts]
-    items = Items(prompts=prompts, scores=scores)
+    units = {s.name: s.unit for s in scored.scores if s.items is not None and s.unit != IMAGES}
+    items = Items(prompts=prompts, scores=scores, units=units)
     write_atomic(out / ITEMS, json.dumps(items.model_dump(mode="json")) + "\n")
 
 

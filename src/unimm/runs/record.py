@@ -25,6 +25,8 @@ CONFIG, RESULT, ITEMS = "config.yaml", "result.json", "items.json"
 PLAN = "plan.json"  # in the folder of a study or a tuning, above its runs
 FAILED = "--- failed: "  # begins the line of a log that says how a run ended without a result
 
+IMAGES = "image"  # what most scores' items are
+
 NamedScores = dict[str, float | None]
 
 
@@ -36,6 +38,8 @@ class ScoreRecord(_Record):
     """One number, over how many items it was taken, and how; null if it could not be measured.
 
     `stderr` is its standard error over prompts or questions within this run, null where it was not taken.
+    `library_value` is what the protocol's library itself returns, where that is another number. (It is no part of the
+    protocol, in which runs have to agree.)
     """
 
     name: str
@@ -43,6 +47,7 @@ class ScoreRecord(_Record):
     n: int
     protocol: dict[str, JsonValue]
     stderr: float | None = None
+    library_value: float | None = None
 
 
 class Counts(_Record):
@@ -123,6 +128,13 @@ class ResolutionPoint(_Record):
     resolution: int
     tokens: int
     head_flops: int
+
+
+class LatentShape(_Record):
+    """Tokens of an image's latents, and channels of each."""
+
+    tokens: int
+    channels: int
 
 
 class Invariants(_Record):
@@ -239,6 +251,7 @@ class Result(_Record):
     efficiency: Efficiency | None = None
     data: Data | None = None
     resolution: int | None = None
+    latent_shape: LatentShape | None = None
     resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
     retention: Retention | None = None
@@ -265,11 +278,24 @@ class ItemPrompt(_Record):
     tag: str
 
 
+# Of items.json files that do not say it themselves: scores whose items are no images, by the first part of their name.
+_EARLIER_UNITS = {"understanding": "question", "descriptions": "description"}
+
+
 class Items(_Record):
-    """``items.json``: the value of every image under every score that has one, in the order of ``prompts``."""
+    """``items.json``: the value of every item under every score that has one.
+
+    Items are images, in the order of ``prompts``, but for the scores that ``units`` names: ``question``,
+    ``description``.
+    """
 
     prompts: list[ItemPrompt]
     scores: dict[str, list[float | None]]
+    units: dict[str, str] = {}
+
+    def unit(self, score: str) -> str:
+        """What the items of a score are."""
+        return self.units.get(score) or _EARLIER_UNITS.get(score.partition("/")[0], IMAGES)
 
 
 class Step(_Record):

@@ -108,7 +108,12 @@ class Scored:
         return {
             "scores": [
                 record.ScoreRecord(
-                    name=s.name, value=s.value, n=s.n, stderr=s.stderr, protocol=record.plain(s.protocol)
+                    name=s.name,
+                    value=s.value,
+                    n=s.n,
+                    stderr=s.stderr,
+                    protocol=record.plain(s.protocol),
+                    **({} if s.library_value is None else {"library_value": s.library_value}),
                 )
                 for s in self.scores
             ],
@@ -140,6 +145,7 @@ def score_run(run: Run) -> Scored:
         training=training,
         reference=SceneSet(foundation.world, "test", settings.reference_scenes, foundation.resolution).pixels,
         answers=answers,
+        blind_answers=blind,
         descriptions=descriptions,
         varied=varied,
         varied_prompts=varied_prompts,
@@ -147,7 +153,7 @@ def score_run(run: Run) -> Scored:
     )
     floors = {
         "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
-        "blind": score_all(metrics, Evidence(answers=blind, descriptions=blind_descriptions)),
+        "blind": score_all(metrics, Evidence(answers=blind, blind_answers=blind, descriptions=blind_descriptions)),
     }
     scenes = real_scenes(prompts, foundation.world)
     real = real_images(run, scenes)
@@ -157,6 +163,8 @@ def score_run(run: Run) -> Scored:
         name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
         for name, shown in real.items()
     }
+    right = [answer._replace(correct=True) for answer in answers]
+    ceilings["all_right"] = score_all(metrics, Evidence(answers=right, blind_answers=blind))
     card = judge_card(scenes, real, foundation.world)
     return Scored(
         score_all(metrics, evidence),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from unimm.encoders.clip import clip_tokens, load_clip
 from unimm.evaluation.metric import Evidence, Score
-from unimm.evaluation.metrics.clip_score import WEIGHTS, ClipScore, OpenClipAdapter, OpenClipProcessor, embed, evaluator
+from unimm.evaluation.metrics.clip_score import (
+    WEIGHTS,
+    ClipScore,
+    OpenClipAdapter,
+    OpenClipProcessor,
+    _clip_score,
+    embed,
+    evaluator,
+)
 from unimm.evaluation.suite import build_metrics
 from unimm.evaluation.words import BUILT_IN
 from unimm.foundation.folder import Foundation
@@ -89,7 +98,7 @@ def test_batches_do_not_matter_and_training_mode_is_off(foundation, evidence, mo
     monkeypatch.setattr("unimm.evaluation.metrics.clip_score.BATCH", 7)
     parts = embed(evaluator(foundation, 0), processor, evidence.images, evidence.captions)
     np.testing.assert_allclose(parts.pictures, whole.pictures, atol=1e-5)
-    assert parts.score == pytest.approx(whole.score, abs=1e-3)
+    assert parts.clamped == pytest.approx(whole.clamped, abs=1e-3)
     adapter = OpenClipAdapter(evaluator(foundation, 0))
     adapter.train()
     assert not any(module.training for module in adapter.modules())
@@ -134,3 +143,36 @@ def test_prompts_that_are_cut_to_the_same_have_no_r_precision(foundation, eviden
     texts = [*evidence.captions[: COUNT - 2], *("a red circle and " * 40 + colour for colour in colours)]
     found = ClipScore(ClipScore.Config(), foundation).score(Evidence(images=evidence.images, captions=texts))
     assert [score.name for score in found] == ["clip_score/a", "clip_score/b", "bias/clip_score/target"]
+
+
+class Opposed:
+    """Embeds images as the opposite of their texts, but for the first `agreeing`."""
+
+    visual = SimpleNamespace(image_size=(8, 8))
+
+    def __init__(self, agreeing: int) -> None:
+        self.agreeing = agreeing
+
+    def eval(self) -> Opposed:
+        return self
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        signs = torch.where(torch.arange(len(pixels)) < self.agreeing, 1.0, -1.0)
+        return torch.stack([signs, torch.full_like(signs, 0.5)], dim=1)
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        return torch.tensor([[1.0, 0.0]]).expand(len(ids), 2)
+
+
+@pytest.mark.parametrize("agreeing", [0, 1, 3])
+def test_a_negative_mean_is_reported_as_it_is(foundation, agreeing: int) -> None:
+    """torchmetrics clamps it at 0, which stands in a field of its own; where it does not, there is no such field."""
+    texts = ["a red circle"] * 4
+    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    found = embed(Opposed(agreeing), OpenClipProcessor(foundation.tokenizer), images, texts)
+    score = _clip_score("clip_score/a", found, texts, {})
+    cosine = 100 / 1.25**0.5
+    assert score.value == pytest.approx(cosine * (2 * agreeing - 4) / 4)
+    assert score.items == pytest.approx([cosine] * agreeing + [-cosine] * (4 - agreeing))
+    assert found.clamped == pytest.approx(max(score.value, 0), abs=1e-3)
+    assert score.library_value == (None if agreeing == 3 else 0)

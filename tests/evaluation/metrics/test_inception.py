@@ -97,6 +97,7 @@ def test_fid_is_a_metric_that_asks_for_its_file(network, tmp_path, monkeypatch):
     (score,) = score_all(build_metrics(["fid"], None), evidence)
     expected = fid(*(inception_features(network, batch) for batch in (images(6, 1), images(8, 2))))
     assert (score.name, score.n, score.protocol["biased"]) == ("fid", 6, True)
+    assert score.protocol["expected bias"] > 0, "what chance alone gives never lacks beside it"
     assert score.value == pytest.approx(expected.value)
     monkeypatch.setenv("UNIMM_INCEPTION", str(tmp_path / "elsewhere"))
     with pytest.raises(ValueError, match="the file is missing"):

@@ -1,9 +1,11 @@
 """CLIP score and R-precision by the foundation's independent open_clip evaluators.
 
-The CLIP score, through `torchmetrics`, is 100 x cosine of image and text embeddings, averaged over images (Hessel et
-al. 2021, without the factor 2.5). R-precision is how often an image lies closer to its own prompt than to every one of
-R distractors (Xu et al. 2018): unlike a mean cosine it does not move with the tone of all images, and its chance level
-1 / (R + 1) is known. The distractors depend on the prompt's number only, so that every arm meets the same.
+The CLIP score, by the embeddings that `torchmetrics` asks for, is 100 x cosine of image and text, averaged over images
+(Hessel et al. 2021, without the factor 2.5). It may be negative. `torchmetrics` itself clamps the average at 0, which
+hides how far below it is and makes its error one of another number; where that differs, the score notes it apart.
+R-precision is how often an image lies closer to its own prompt than to every one of R distractors (Xu et al. 2018):
+unlike a mean cosine it does not move with the tone of all images, and its chance level 1 / (R + 1) is known. The
+distractors depend on the prompt's number only, so that every arm meets the same.
 
 The evaluators were trained on other scenes than the CLIP that arms predict, with other architectures; one whose weights
 are that CLIP's is refused. The target CLIP's own cosine is given as ``bias/clip_score/target`` and is no score: arms
@@ -41,6 +43,7 @@ from unimm.foundation.folder import Foundation
 DISTRACTORS = 99
 BATCH = 256
 SHOWN = 5
+ROUNDING = 1e-4  # torchmetrics adds up in float32
 EVALUATORS = ("a", "b")
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -159,9 +162,9 @@ def side_of(model: Any) -> int:
 
 
 class Embedded(NamedTuple):
-    """CLIP score of images with their prompts, the embeddings of both, each of length one, and the images' batches."""
+    """`torchmetrics`' score, the embeddings of images and prompts, each of length one, and the images' batches."""
 
-    score: float
+    clamped: float
     pictures: Float64[ndarray, "m e"]
     texts: Float64[ndarray, "m e"]
     batches: list[Tensor]
@@ -246,7 +249,9 @@ class ClipScore(Metric):
 
 def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str, Any]) -> Score:
     items = (100 * (found.pictures * found.texts).sum(axis=1)).tolist()
-    return Score(name, found.score, len(items), protocol, items, clustered(items, texts))
+    value = float(np.mean(items))
+    other = None if np.isclose(value, found.clamped, rtol=ROUNDING, atol=ROUNDING) else found.clamped
+    return Score(name, value, len(items), protocol, items, clustered(items, texts), library_value=other)
 
 
 def evaluator(foundation: Foundation, index: int) -> Any:

@@ -4,7 +4,7 @@ Only this may be called FID. It runs by name only, as in ``unimm score IMAGES --
 FOLDER``. The network is a file that the user supplies (`load_inception` says which), in the folder that
 ``$UNIMM_INCEPTION`` names, else in ``inception/`` of the cache: nothing is downloaded, and its hash is checked, because
 an interrupted transfer leaves a file that loads as something else. With 2048 features the distance is biased upwards
-below some 20 000 images; the result says so.
+below some 20 000 images; the result says so, and what two sets of that size would give by chance alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.images import fingerprint
 from unimm.evaluation.metric import Evidence, Metric, Score
-from unimm.evaluation.statistics import frechet_distance, is_biased
+from unimm.evaluation.statistics import frechet_bias, frechet_distance, is_biased
 from unimm.files import cache_folder
 from unimm.foundation.card import sha256
 from unimm.foundation.folder import Foundation
@@ -116,5 +116,6 @@ class FidScore(Metric):
             "reference": f"{found.m} real images, sha256 {fingerprint(evidence.reference)}",
             "dtype": "features float32, distance float64",
             "biased": found.biased,
+            "expected bias": frechet_bias(found.n, found.m, np.cov(reference.T)),
         }
         return [Score("fid", found.value, found.n, protocol)]

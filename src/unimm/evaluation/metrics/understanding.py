@@ -2,7 +2,11 @@
 
 Answers are scored by kind of question; overall is the mean of the kinds. Chance (one over the number of possible
 answers) stands in the protocol; the floor that matters, the same backbone shown a blank image, comes from scoring blind
-answers with this metric too.
+answers with this metric too. What an answer owes to the image is the score above that floor, question by question,
+
+    above blind = mean over questions of (right with the image) - (right without it),
+
+since a backbone that learns which answers are frequent raises both.
 
 A description is read by the grammar of long captions backwards. Its facts are objects (size, colour, shape, place) and
 relations between coloured shapes. It may name a scene's relations in any order and need not name all of them, so that
@@ -35,6 +39,7 @@ from unimm.component_config import ComponentConfig
 from unimm.evaluation.asking import REQUEST
 from unimm.evaluation.metric import Answered, Described, Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered, clustered_mean
+from unimm.evaluation.words import LESS_BLIND, above_blind
 from unimm.foundation.folder import Foundation
 from unimm.scenes.captions import place, size
 from unimm.scenes.questions import KINDS
@@ -115,30 +120,49 @@ class Understanding(Metric):
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.answers is not None
-        images = [answer.image for answer in evidence.answers]
-        scores, parts = [], []
-        for kind in KINDS:
-            own = [answer for answer in evidence.answers if answer.kind == kind]
-            if own:
-                protocol = {
-                    "split": "test",
-                    "decision": "likeliest of the possible answers",
-                    "chance": float(np.mean([answer.chance for answer in own])),
-                }
-                items = [float(answer.correct) for answer in own]
-                error = clustered(items, [answer.image for answer in own])
-                name = f"understanding/{kind}"
-                scores.append(Score(name, float(np.mean(items)), len(items), protocol, items, error))
-                parts.append([float(answer.correct) if answer.kind == kind else None for answer in evidence.answers])
-        value = float(np.mean([score.value for score in scores]))
-        protocol = {
-            "split": "test",
-            "mean of": [score.name for score in scores],
-            "chance": float(np.mean([score.protocol["chance"] for score in scores])),
-        }
-        error = clustered_mean(parts, images)
-        overall = Score("understanding/overall", value, len(evidence.answers), protocol, stderr=error)
-        return [*scores, overall, *_descriptions(evidence.descriptions or ())]
+        answers = _scores(evidence.answers, [float(answer.correct) for answer in evidence.answers])
+        above = [] if evidence.blind_answers is None else _above_blind(evidence.answers, evidence.blind_answers)
+        return [*answers, *above, *_descriptions(evidence.descriptions or ())]
+
+
+def _scores(answers: Sequence[Answered], values: Sequence[float]) -> list[Score]:
+    """Means of the answers' values by kind of question, and the mean of the kinds."""
+    scores, parts = [], []
+    for kind in KINDS:
+        own = [number for number, answer in enumerate(answers) if answer.kind == kind]
+        if own:
+            protocol = {
+                "split": "test",
+                "decision": "likeliest of the possible answers",
+                "chance": float(np.mean([answers[number].chance for number in own])),
+            }
+            items = [values[number] for number in own]
+            error = clustered(items, [answers[number].image for number in own])
+            name, value = f"understanding/{kind}", float(np.mean(items))
+            scores.append(Score(name, value, len(items), protocol, items, error, "question"))
+            parts.append([value if a.kind == kind else None for a, value in zip(answers, values, strict=True)])
+    protocol = {
+        "split": "test",
+        "mean of": [score.name for score in scores],
+        "chance": float(np.mean([score.protocol["chance"] for score in scores])),
+    }
+    error = clustered_mean(parts, [answer.image for answer in answers])
+    mean = float(np.mean([score.value for score in scores]))
+    return [*scores, Score("understanding/overall", mean, len(answers), protocol, stderr=error)]
+
+
+def _above_blind(answers: Sequence[Answered], blind: Sequence[Answered]) -> list[Score]:
+    """The same of the answers less the blind ones, question by question; ValueError for other questions."""
+    if [(a.kind, a.image) for a in answers] != [(b.kind, b.image) for b in blind]:
+        raise ValueError("answers with and without the image pair by question: give those to the same questions")
+    gains = [float(a.correct) - float(b.correct) for a, b in zip(answers, blind, strict=True)]
+    found = []
+    for score in _scores(answers, gains):
+        protocol = {**score.protocol, **LESS_BLIND}
+        if "mean of" in protocol:
+            protocol["mean of"] = [above_blind(part) for part in protocol["mean of"]]
+        found.append(score._replace(name=above_blind(score.name), protocol=protocol))
+    return found
 
 
 def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
@@ -151,7 +175,7 @@ def _descriptions(descriptions: Sequence[Described]) -> list[Score]:
         own = [item for item in items if item is not None]
         value = float(np.mean(own)) if own else None
         error = clustered(items, range(len(items)))
-        scores.append(Score(f"descriptions/{kind}", value, len(own), protocol, items, error))
+        scores.append(Score(f"descriptions/{kind}", value, len(own), protocol, items, error, "description"))
     return scores if descriptions else []
 
 
