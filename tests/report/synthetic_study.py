@@ -24,6 +24,7 @@ CHECKPOINTS = (3500, 7000, 14000, 28000, 56000, 84000, 112000)
 GENEVAL = {"clip": 0.10, "vae": -0.10, "flow_matching": 0.12, "mse": -0.12, "sequential": 0.0, "joint": 0.0}
 DISTANCE = {"clip": 4.0, "vae": -4.0, "flow_matching": -6.0, "mse": 6.0, "sequential": 0.0, "joint": 0.0}
 LEVELS = tuple(product(("clip", "vae"), ("flow_matching", "mse"), ("sequential", "joint")))
+PROTOCOLS = {"geneval/overall": {"mean of": [f"geneval/{task}" for task in TASKS]}}
 
 
 def arm_name(encoder: str, objective: str, strategy: str) -> str:
@@ -170,7 +171,10 @@ def result(
         "device": "2 x x86_64 CPU",
         "started": f"2026-11-24T1{seed}:00:00+00:00",
         "hashes": hashes,
-        "scores": [{"name": k, "value": v, "n": count(k, images), "protocol": {}} for k, v in scores.items()],
+        "scores": [
+            {"name": k, "value": v, "n": count(k, images), "protocol": dict(PROTOCOLS.get(k, {}))}
+            for k, v in scores.items()
+        ],
         "floors": {
             "shuffled_prompts": {"geneval/overall": 0.04, "atoms/overall": 0.33},
             "blind": {"understanding/overall": 0.4},

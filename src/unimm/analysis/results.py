@@ -42,6 +42,7 @@ class StudyResults:
         texts: metric -> text of every prompt, for scores by prompt whose prompts repeat texts.
         questions: metrics that score answers to questions about images; all others score images of prompts.
         first_stage: arm -> the first arm of the study whose training begins alike, itself where no other's does.
+        units: metric -> what scores by prompt are by, `prompts` or `questions`.
         curves: metric -> arm -> learning curves on validation prompts.
         facts: fact -> arm -> whether it held, for each run.
         unfinished: arm -> how many of its planned runs have no result yet.
@@ -56,6 +57,7 @@ class StudyResults:
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     questions: Collection[str] = frozenset()
     first_stage: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
     unfinished: Mapping[str, int] = field(default_factory=dict)

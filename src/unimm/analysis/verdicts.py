@@ -191,7 +191,7 @@ def _scope(claim: Measured, effect: Effect, results: StudyResults) -> str:
     if effect.n_items is None:
         items = f" on these {'questions' if claim.metric in results.questions else 'prompts'}"
     else:
-        items = f" and {effect.n_items} prompts"
+        items = f" and {effect.n_items} {results.units.get(claim.metric, 'prompts')}"
         items += f" of {effect.n_texts} texts" if effect.n_texts != effect.n_items else ""
     sample = f"{effect.n_seeds} seeds an arm{items}, by {claim.budget.replace('_', ' ')}"
     return f"{sample}, in {results.setting}; says nothing about other settings."

@@ -33,18 +33,16 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
-from unimm.report.study.every_claim import arms_of, runs_count, same_foundation, shortened
+from unimm.report.study.by_item import by_item, why_by_run
+from unimm.report.study.every_claim import arms_of, runs_count, same_foundation
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
-from unimm.report.study.soundness import BY_TASK, TASKS
-from unimm.runs.record import ITEMS, Items, NamedScores, Result, ScoreRecord
+from unimm.runs.record import NamedScores, Result, ScoreRecord
 
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
 Fact = Callable[[Result], bool | None]
 EVERY_CLAIM = {"runs_count": runs_count, "same_foundation": same_foundation}
-# Scores that are means of task means over prompts, and the first word of their tasks' scores.
-BY_PROMPT = {f"{kind}/overall": kind for kind in BY_TASK}
 
 
 def reference(run: StudyRun, kind: str, metric: str) -> float | None:
@@ -187,17 +185,8 @@ def _limits(study: Study, arm: str, metric: str) -> tuple[float, float] | None:
 def evidence(study: Study) -> StudyResults:
     """Everything that the study's claims are decided on."""
     scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
-    tasks: dict[str, list[str]] = {}
-    by_run: dict[str, str] = {}
-    for metric, kind in BY_PROMPT.items():
-        if reason := _why_by_run(study, kind):
-            by_run[metric] = reason
-        elif found := _prompt_tasks(study, kind):
-            tasks[metric] = found
-    for metric in tasks:
-        scores[metric] = {
-            arm: np.array([_by_prompt(run, metric) for run in study.finished(arm)]) for arm in scores[metric]
-        }
+    items = {metric: found for metric in scores if (found := by_item(study, metric)) is not None}
+    scores |= {metric: found.scores for metric, found in items.items()}
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
     if curves and all(_flops_each(run) for run in study.all_runs):
@@ -205,8 +194,9 @@ def evidence(study: Study) -> StudyResults:
     return StudyResults(
         setting=setting(study),
         scores=budgets,
-        tasks=tasks,
-        texts={metric: _prompt_texts(study) for metric in tasks},
+        tasks={metric: found.strata for metric, found in items.items()},
+        texts={metric: found.texts for metric, found in items.items()},
+        units={metric: found.units for metric, found in items.items()},
         questions={name for run in study.all_runs for name in run.result.floors.get("blind", {})},
         first_stage=first_stages(study.plan),
         curves=curves,
@@ -214,7 +204,7 @@ def evidence(study: Study) -> StudyResults:
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
         every_claim=tuple(EVERY_CLAIM),
-        why_by_run=by_run,
+        why_by_run={name: why for name in scores.keys() - items.keys() if (why := why_by_run(study, name))},
     )
 
 
@@ -232,71 +222,6 @@ def setting(study: Study) -> str:
 
 def _by_run(study: Study, metric: str) -> dict[str, Array]:
     return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
-
-
-def _why_by_run(study: Study, kind: str) -> str | None:
-    """Why scores are taken by run although runs have them by prompt: some of them do not, or not the same ones."""
-    without = [
-        f"{arm} seed {seed}" for arm in study.runs for seed, run in study.runs[arm].items() if not _has(run, kind)
-    ]
-    if without:
-        some = len(without) < len(study.all_runs)
-        return shortened(f"no scores by prompt in {ITEMS} of ", without) if some else None
-    if len({_prompts(run) for run in study.all_runs}) > 1:
-        return f"runs have other prompts in {ITEMS}"
-    return None
-
-
-def _has(run: StudyRun, kind: str) -> bool:
-    return run.items is not None and any(f"{kind}/{task}" in run.items.scores for task in TASKS)
-
-
-def _prompts(run: StudyRun) -> tuple[str, ...]:
-    assert run.items is not None
-    return tuple(f"{row.tag} {row.prompt}" for row in run.items.prompts if row.tag in TASKS)
-
-
-def _prompt_tasks(study: Study, kind: str) -> list[str] | None:
-    """The task of every prompt of GenEval's six tasks, or None if no run has scores by prompt; all have the same ones.
-
-    One text a task says nothing about how prompts vary: such scores are taken by run.
-    """
-    first = next(iter(study.all_runs), None)
-    if first is None or first.items is None or not _has(first, kind):
-        return None
-    blocks = [first.items.prompts[block[0]] for block in _blocks(first, first.items)]
-    texts = Counter(tag for tag, _ in {(row.tag, row.prompt) for row in blocks})
-    return [row.tag for row in blocks] if min(texts.values()) > 1 else None
-
-
-def _prompt_texts(study: Study) -> list[str]:
-    """The text of every prompt: of a long wording the short one's, since both are judged on its facts."""
-    first = study.all_runs[0]
-    assert first.items is not None, "metrics that have tasks by prompt have items"
-    return [first.items.prompts[block[0]].prompt for block in _blocks(first, first.items)]
-
-
-def _by_prompt(run: StudyRun, metric: str) -> Array:
-    """Score of every prompt, `[prompts]`: the mean over its images. Long wordings follow their short ones' order.
-
-    NaN where the result says that the whole was not measured.
-    """
-    assert run.items is not None
-    items, kind = run.items, BY_PROMPT[metric]
-    correct = [
-        items.scores[f"{kind}/{row.tag}"][i] if row.tag in TASKS else None for i, row in enumerate(items.prompts)
-    ]
-    values = np.array([np.nan if value is None else value for value in correct])  # a run with gaps is refused before
-    means = np.array([values[block].mean() for block in _blocks(run, items)])
-    return np.full_like(means, np.nan) if np.isnan(run.value(metric)) else means
-
-
-def _blocks(run: StudyRun, items: Items) -> list[list[int]]:
-    """Positions of each prompt's images. The test repeats short texts, so that a text does not tell prompts apart."""
-    size = int(run.result.config["evaluation"]["images_per_prompt"])  # type: ignore[index, call-overload, arg-type]
-    positions = [i for i, row in enumerate(items.prompts) if row.tag in TASKS]
-    assert len(positions) % size == 0, "every prompt of the six tasks has the same number of images"
-    return [positions[begin : begin + size] for begin in range(0, len(positions), size)]
 
 
 def _curves(study: Study) -> dict[str, dict[str, Curve]]:

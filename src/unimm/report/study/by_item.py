@@ -1,0 +1,127 @@
+"""Scores prompt by prompt, or question by question: what the two-way interval of a study rests on.
+
+A score is the mean of its parts' means (`mean of` in its protocol; a score without it is its own only part), and each
+part has a value for every image or question that it applies to (`items.json`). With K parts of N_k items each,
+
+    score = sum over units p of u_p,   u_p = sum over parts k and items i of p of x_ki / (K N_k),
+
+where a unit is one prompt with all its images, or one question. Units fall into strata, the task of a prompt or the
+kind of a question, in which they are a sample. What the intervals take is a mean of strata's means, so that a unit
+counts as T n_t u_p, with T strata and n_t units in its own: its value itself wherever parts and strata are the same, as
+in GenEval's overall score. A prompt may be in several parts at once, as in atoms.
+
+A score is by item where every run of the study measured the same items and no stratum has a single text, which says
+nothing about how texts vary. All else is by run: runs without `items.json`, distances, scores among correct images.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from unimm.report.study.every_claim import shortened
+from unimm.report.study.folder import Array, Study, StudyRun
+from unimm.runs.record import IMAGES, ITEMS, Items, ScoreRecord
+from unimm.scenes.world import FAMILIES
+
+
+class Unit(NamedTuple):
+    """What is sampled: its stratum, its number, and its prompt (empty for a question)."""
+
+    stratum: str
+    number: int
+    prompt: str
+
+
+class ByItem(NamedTuple):
+    """A score by arm as `[seeds, units]`, stratum and text of every unit, and what units are (`prompts`, `questions`).
+
+    The text of a long wording is the short one's, since both are judged on its facts; every question has its own.
+    """
+
+    scores: dict[str, Array]
+    strata: list[str]
+    texts: list[str]
+    units: str
+
+
+class _Table(NamedTuple):
+    """What every unit adds to one run's score, and which items of which parts that was taken over."""
+
+    units: dict[Unit, float]
+    measured: list[list[int]]
+    kind: str
+
+
+def by_item(study: Study, metric: str) -> ByItem | None:
+    """The score of every unit in every finished run, or None where it can only be taken by run."""
+    tables = {arm: [_table(run, metric) for run in study.finished(arm)] for arm in study.plan.arms}
+    found = [table for own in tables.values() for table in own]
+    first = found[0] if found else None
+    if first is None or any(t is None or (t.measured, [*t.units]) != (first.measured, [*first.units]) for t in found):
+        return None
+    units = list(first.units)
+    sizes = Counter(unit.stratum for unit in units)
+    texts = [unit.prompt or str(unit.number) for unit in units]
+    distinct = Counter(stratum for stratum, _ in set(zip((unit.stratum for unit in units), texts, strict=True)))
+    if not units or min(distinct.values()) < 2:
+        return None
+    weights = np.array([len(sizes) * sizes[unit.stratum] for unit in units])
+    scores = {
+        arm: np.array([weights * np.array(list(table.units.values())) for table in own if table is not None])
+        for arm, own in tables.items()
+        if own
+    }
+    return ByItem(scores, [unit.stratum for unit in units], texts, f"{first.kind}s")
+
+
+def why_by_run(study: Study, metric: str) -> str | None:
+    """Why a score is taken by run that some runs have by item; None where no run has, or nothing is amiss."""
+    runs = {f"{arm} seed {seed}": run for arm in study.runs for seed, run in study.runs[arm].items()}
+    without = [name for name, run in runs.items() if _table(run, metric) is None]
+    if without:
+        return shortened(f"no scores by item in {ITEMS} of ", without) if len(without) < len(runs) else None
+    prompts = {tuple((row.tag, row.prompt) for row in run.items.prompts) for run in runs.values() if run.items}
+    return f"runs have other prompts in {ITEMS}" if len(prompts) > 1 else None
+
+
+def _table(run: StudyRun, metric: str) -> _Table | None:
+    """One run's score by unit, or None where the run does not say; NaN where its result has no score as a whole."""
+    score = next((score for score in run.result.scores if score.name == metric), None)
+    if run.items is None or score is None:
+        return None
+    parts = _parts(score)
+    if not set(parts) <= run.items.scores.keys():
+        return None
+    units: dict[Unit, float] = {}
+    whole = 1.0 if math.isfinite(run.value(metric)) else math.nan
+    measured = []
+    for part in parts:
+        of = _of_images(run, run.items) if run.items.unit(part) == IMAGES else None
+        own = {i: value for i, value in enumerate(run.items.scores[part]) if value is not None}
+        for number, value in own.items():
+            unit = Unit(part, number, "") if of is None else of[number]
+            units[unit] = units.get(unit, 0.0) + whole * value / (len(parts) * len(own))
+        measured.append(list(own))
+    kind = run.items.unit(parts[0])
+    return _Table(units, measured, "prompt" if kind == IMAGES else kind)
+
+
+def _parts(score: ScoreRecord) -> Sequence[str]:
+    return cast("Sequence[str]", score.protocol.get("mean of", [score.name]))
+
+
+def _of_images(run: StudyRun, items: Items) -> list[Unit]:
+    """The prompt of every image. The test repeats short texts, so that a text does not tell prompts apart."""
+    evaluation = cast("dict[str, int]", run.result.config["evaluation"])
+    units: list[Unit] = []
+    left = number = 0
+    for row in items.prompts:
+        if not left:
+            number += 1
+            left = evaluation["images_per_prompt"] if row.tag in FAMILIES else 1
+        units.append(Unit(row.tag, number, row.prompt))
+        left -= 1
+    return units
