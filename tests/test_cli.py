@@ -135,6 +135,14 @@ def test_list_shows_a_line_about_each() -> None:
     assert all(len(line.split()) > 2 for line in lines)
 
 
+def test_scores_are_listed_with_their_direction() -> None:
+    result = runner.invoke(app, ["list", "scores"])
+    assert result.exit_code == 0, result.stderr
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert {"atoms/shape", "atoms/count", "understanding/above_blind", "clip_score/a"} <= lines.keys()
+    assert lines["frechet_distance"].endswith("(lower is better)") and "lower" not in lines["atoms/shape"]
+
+
 def test_doctor_prints_versions_machine_and_foundations() -> None:
     result = runner.invoke(app, ["doctor"])
     assert result.exit_code == 0, result.stderr

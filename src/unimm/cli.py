@@ -29,6 +29,7 @@ app.add_typer(study, name="study")
 app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
 
+SCORES = "scores"
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
 
 
@@ -121,7 +122,7 @@ def score(
         source = Foundation(foundation or "scenes-nano")
         judges = [choose(text) for text in detector or []]
         scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges, geneval_results)
-        print_scores([(row.name, row.value, row.n, row.stderr) for row in scores])
+        print_scores(scores)
         if out is not None:
             write_json(out, [row._asdict() for row in scores])
 
@@ -203,15 +204,25 @@ def foundation_show(
 
 
 @app.command("list")
-def list_kind(kind: Annotated[str, typer.Argument(help="encoders, objectives, strategies, ...")]) -> None:
-    """List the components of one kind with a line about each."""
+def list_kind(
+    kind: Annotated[str, typer.Argument(help="encoders, objectives, strategies, ..., or scores: what claims can name")],
+) -> None:
+    """List the components of one kind, or the scores of built-in metrics, with a line about each."""
     with user_errors():
         from unimm.registry import KINDS, nearest
 
+        if kind == SCORES:
+            from unimm.evaluation.words import BUILT_IN
+
+            for name, words in BUILT_IN.items():
+                lower = " (lower is better)" if words.lower_is_better else ""
+                typer.echo(f"{name:<42}{words.section}: {words.label}{lower}")
+            return
         if kind not in KINDS:
-            guess = nearest(kind, KINDS)
+            choices = [*KINDS, SCORES]
+            guess = nearest(kind, choices)
             hint = f"did you mean {guess!r}? " if guess else ""
-            raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(KINDS)}")
+            raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(choices)}")
         for name in KINDS[kind].names():
             typer.echo(f"{name:<22}{KINDS[kind].describe(name)}")
 

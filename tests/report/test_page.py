@@ -14,7 +14,7 @@ from unimm.report import page
 from unimm.report.page import print_scores, print_summary
 from unimm.report.table import duration, number
 from unimm.runs import record
-from unimm.runs.record import Result
+from unimm.runs.record import Result, ScoreRecord
 
 FETCHING = ("src", "href", "srcset", "data", "action")
 
@@ -137,8 +137,11 @@ def test_standard_errors_stand_beside_their_values(run_dir: Path, golden: dict[s
     assert "0.444 ± 0.012" in page.write(run_dir).read_text(encoding="utf-8")
     console = Console(width=160, record=True)
     print_summary(Result.model_validate(golden), run_dir / "report.html", console)
-    print_scores([("fid", 12.5, 100, None), ("coverage", 0.5, 100, 0.02)], console)
+    biased = {"biased": True, "expected bias": 7.25}
+    fid = ScoreRecord(name="fid", value=12.5, n=100, protocol=biased)
+    print_scores([fid, ScoreRecord(name="coverage", value=0.5, n=100, protocol={}, stderr=0.02)], console)
     text = console.export_text()
+    assert re.search(r"fid +12\.50 \(chance 7\.25, biased\) +100", text)
     assert "0.444 ± 0.012" in text and re.search(r"coverage +0\.500 ± 0\.020 +100", text)
 
 

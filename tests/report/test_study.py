@@ -151,9 +151,11 @@ def test_scores_hold_every_number_once(folder: Path) -> None:
     with (folder / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     keys = {(row["study"], row["arm"], row["seed"], row["metric"]) for row in rows}
-    assert len(keys) == len(rows) == 24 * (len(TASKS) + 7)
+    assert len(keys) == len(rows) == 24 * (len(TASKS) + 8), "those of the files, and understanding above blind"
     run = json.loads((folder / "runs/vae_fm/seed2/result.json").read_text())
     own = {row["metric"]: float(row["value"]) for row in rows if (row["arm"], row["seed"]) == ("vae_fm", "2")}
+    above = own.pop("understanding/above_blind")
+    assert above == own["understanding/overall"] - run["floors"]["blind"]["understanding/overall"]
     assert own == {score["name"]: score["value"] for score in run["scores"]}
 
 

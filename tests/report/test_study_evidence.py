@@ -23,8 +23,9 @@ from unimm.report.study import folder as study_folder
 from unimm.report.study.answers import answers
 from unimm.report.study.evidence import evidence
 from unimm.report.study.ledger import ledger
-from unimm.report.study.tables import arms_table, factorial_table, paper_table
+from unimm.report.study.tables import arms_table, facets_table, factorial_table, paper_table
 
+ATOMS = ("object", "shape", "colour", "count", "relation")
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -367,6 +368,60 @@ def test_ledger_marks_what_differs(folder: Path) -> None:
     marked = {found.rows[number][0] for number in found.marked}
     assert {"objective", "parameters, trainable", "understanding samples", "guidance", "FLOPs of training"} <= marked
     assert not {"generation samples", "steps", "EMA decay", "weights: clip"} & marked
+
+
+COMMITTED = Path(__file__).parents[2] / "reports/design_choices"
+
+
+def test_the_ledger_shows_the_sizes_of_both_latents_and_the_shift_that_follows() -> None:
+    """CLIP's and the VAE's latents have as many tokens, of which one shift is sqrt(16 x 128 / 256), the other 1."""
+    study = study_folder.read(COMMITTED)
+    rows, arms = rows_of(ledger(study)), list(study.plan.arms)
+    clip, vae = arms.index("clip_fm"), arms.index("vae_fm")
+    assert [rows["tokens an image"][arm] for arm in (clip, vae)] == ["16 x 128 numbers", "16 x 16 numbers"]
+    assert [rows["timestep shift"][arm] for arm in (clip, vae)] == [
+        "2.83, by latent dimension",
+        "1, by latent dimension",
+    ]
+    assert rows["FLOPs of training"][clip] == "2.6e+13, as in the first eight steps", "one figure for three seeds"
+
+
+def test_a_distance_stands_beside_what_chance_alone_gives() -> None:
+    study = study_folder.read(COMMITTED)
+    told = {
+        s.protocol["expected bias"] for run in study.all_runs for s in run.result.scores if s.name == "frechet_distance"
+    }
+    assert min(told) == pytest.approx(25.19, abs=0.01) and max(told) == pytest.approx(min(told))
+    arms = arms_table(study)
+    column = arms.headers.index("Fréchet distance (lower is better)")
+    assert all(" (chance 25.2)\n" in row[column] for row in arms.rows)
+    assert not any("chance" in cell for row in arms.rows for i, cell in enumerate(row) if i != column)
+
+
+def test_understanding_above_blind_stands_beside_the_raw_score() -> None:
+    """Joint arms answer more questions rightly, but not by looking."""
+    study = study_folder.read(COMMITTED)
+    arms = arms_table(study)
+    assert arms.headers[-2:] == ("understanding accuracy", "understanding above blind")
+    joint, frozen = (
+        [arm for arm in study.plan.arms if study.plan.arms[arm].component("strategy") == strategy]
+        for strategy in ("joint", "sequential")
+    )
+
+    def gap(metric: str) -> float:
+        means = [np.mean([study.values(arm, metric) for arm in side]) for side in (joint, frozen)]
+        return float(means[0] - means[1])
+
+    assert gap("understanding/overall") == pytest.approx(0.081, abs=0.001)
+    assert gap("understanding/above_blind") == pytest.approx(-0.037, abs=0.001)
+
+
+def test_kinds_of_facts_have_a_table_with_floors_and_ceilings() -> None:
+    study = study_folder.read(COMMITTED)
+    facets = facets_table(study)
+    assert facets is not None and facets.headers[1:] == tuple(f"{k}s right" for k in ATOMS)
+    row = next(row for row in facets.rows if row[0] == "vae_fm")
+    assert row[2] == "0.757 ± 0.015\n[0.304; 0.988]"
 
 
 def test_report_imports_no_torch() -> None:

@@ -23,8 +23,8 @@ from unimm.files import write_atomic
 from unimm.report.details import judge_table, reached_table, retention_table, stages_table
 from unimm.report.rendering import environment, inline, markdown
 from unimm.report.study.style import log_ticks
-from unimm.report.table import headline, with_error
-from unimm.runs import record
+from unimm.report.table import Scored, headline, shown_value
+from unimm.runs import reading
 from unimm.runs.record import CurvePoint, Result, Step
 
 # Okabe and Ito's blue, vermilion and green, which colour-blind readers tell apart.
@@ -108,7 +108,7 @@ def write(run_dir: Path) -> Path:
 
     The stages of a run have pages of their own in their folders, where these are there.
     """
-    run = record.read(run_dir)
+    run = reading.read(run_dir)
     for stage in run.result.stages:
         if (run_dir / stage.name / "metrics.jsonl").is_file():
             write(run_dir / stage.name)
@@ -203,12 +203,12 @@ def print_summary(result: Result, page: Path, console: Console | None = None) ->
     console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
-def print_scores(scores: Sequence[tuple[str, float | None, int, float | None]], console: Console | None = None) -> None:
-    """Print (name, value, n, standard error) rows."""
+def print_scores(scores: Sequence[Scored], console: Console | None = None) -> None:
+    """Print a row a score."""
     shown = RichTable(box=SIMPLE)
     shown.add_column("score", no_wrap=True)
     shown.add_column("value", justify="right")
     shown.add_column("n", justify="right")
-    for name, value, n, stderr in scores:
-        shown.add_row(Text(name), with_error(value, stderr), f"{n:,}")
+    for score in scores:
+        shown.add_row(Text(score.name), shown_value(score), f"{score.n:,}")
     (console or Console()).print(shown)

@@ -1,10 +1,15 @@
 """The headline table, shared by page and terminal: one row per score, with its floors and ceilings."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from unimm.evaluation.words import Glossary
-from unimm.runs.record import Result, ScoreRecord
+from unimm.runs.record import Result
+
+# Of runs that counted FLOPs on eight steps, whose share of long captions is chance.
+FIRST_STEPS = ", as in the first eight steps"
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def headline(result: Result) -> Table:
         words = glossary[name]
         score = scores.get(name)
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
-        value, n = (_shown(score), f"{score.n:,}") if score else ("", "")
+        value, n = (shown_value(score), f"{score.n:,}") if score else ("", "")
         rows.append(ScoreRow(words.group, name, words.label, value, n, references))
     return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
 
@@ -68,7 +73,7 @@ def _cost(result: Result, columns: int) -> list[ScoreRow]:
     if result.efficiency is not None:
         spent = result.efficiency
         cells += (
-            ("training work (TFLOP)", number(spent.train_flops / 1e12)),
+            (f"training work (TFLOP{'' if spent.passes else FIRST_STEPS})", number(spent.train_flops / 1e12)),
             ("sampling work (GFLOP an image)", number(spent.sampling_flops_per_image / 1e9)),
             ("sampling time (seconds an image)", number(spent.sampling_seconds_per_image)),
             ("peak memory (GiB)", number(spent.peak_memory_bytes / 2**30)),
@@ -84,9 +89,47 @@ def number(value: float | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def _shown(score: ScoreRecord) -> str:
-    """A score's value, marked where so few images bias it."""
-    return with_error(score.value, score.stderr) + (" (biased)" if score.protocol.get("biased") else "")
+class Scored(Protocol):
+    """A score as a row shows it, whoever took it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def value(self) -> float | None:
+        """Its value."""
+
+    @property
+    def n(self) -> int:
+        """Over how many items it was taken."""
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How it was measured."""
+
+    @property
+    def stderr(self) -> float | None:
+        """Its standard error."""
+
+
+def shown_value(score: Scored) -> str:
+    """A score's value, with what chance alone would give, and marked where so few images bias it."""
+    biased = "biased" if score.protocol.get("biased") else ""
+    return with_chance(with_error(score.value, score.stderr), chance(score.protocol), biased)
+
+
+def chance(protocol: Mapping[str, Any]) -> float | None:
+    """What a Fréchet distance comes to between as many images of one kind as were compared; None for other scores."""
+    expected = protocol.get("expected bias")
+    return float(expected) if isinstance(expected, int | float) else None
+
+
+def with_chance(text: str, expected: float | None, more: str = "") -> str:
+    """A value and, where there is one, what chance alone gives; `more` follows in the same parentheses."""
+    remarks = [] if expected is None else [f"chance {expected:.3g}"]
+    remarks += [more] if more else []
+    return f"{text} ({', '.join(remarks)})" if remarks else text
 
 
 def with_error(value: float | None, stderr: float | None) -> str:

@@ -34,7 +34,7 @@ from pydantic import JsonValue
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
 from unimm.report.study.by_item import by_item, why_by_run
-from unimm.report.study.every_claim import arms_of, runs_count, same_foundation
+from unimm.report.study.every_claim import arms_of, runs_count, same_foundation, shortened
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.runs.record import NamedScores, Result, ScoreRecord

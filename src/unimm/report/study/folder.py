@@ -7,7 +7,7 @@ of another counts as missing: no table, figure or verdict sees it, and the page 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from unimm.config_errors import ConfigError
 from unimm.evaluation.words import Glossary, Words
 from unimm.report.study.soundness import copies, damage
 from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
+from unimm.runs.reading import as_read, pooled
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder
 from unimm.runs.samples import GRID, Sample
 
@@ -169,7 +170,7 @@ def read(folder: Path) -> Study:
                 refused[arm, seed] = reason
     refused |= copies({key: run.result for key, run in found.items() if key not in refused})
     kept = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
-    return Study(folder, plan, kept, missing | refused, refused)
+    return Study(folder, plan, {arm: _pooled(own) for arm, own in kept.items()}, missing | refused, refused)
 
 
 def _why_refused(planned: PlannedResult, run: StudyRun) -> str | None:
@@ -179,6 +180,15 @@ def _why_refused(planned: PlannedResult, run: StudyRun) -> str | None:
     except ConfigError as error:
         another = f"its configuration cannot be compared with the planned one: {error}"
     return another or damage(run.result, run.items)
+
+
+def _pooled(runs: Mapping[int, StudyRun]) -> dict[int, StudyRun]:
+    """The runs of one arm, which have one figure for FLOPs that each counted on a few of its steps."""
+    results = pooled([run.result for run in runs.values()])
+    return {
+        seed: replace(run, folder=replace(run.folder, result=result))
+        for (seed, run), result in zip(runs.items(), results, strict=True)
+    }
 
 
 def is_tuning(folder: Path) -> bool:
@@ -224,7 +234,7 @@ def _run(run_dir: Path) -> StudyRun:
         items = _optional(run_dir / ITEMS, TypeAdapter(Items))
     except ValidationError as error:
         raise ValueError(f"{run_dir}: a file does not follow docs/result.md; run it again: {error}") from error
-    return StudyRun(RunFolder(run_dir, result, steps=(), samples=samples or (), config=""), items)
+    return StudyRun(RunFolder(run_dir, as_read(result, items), steps=(), samples=samples or (), config=""), items)
 
 
 def _optional(path: Path, adapter: TypeAdapter[T]) -> T | None:

@@ -4,6 +4,7 @@ It includes tuning: how often each arm was tried before, and where guidance and 
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from unimm.config import flatten
 from unimm.report.rendering import PlainTable
 from unimm.report.study.folder import Study, StudyPlanRecord
-from unimm.report.table import duration, number
+from unimm.report.table import FIRST_STEPS, duration, number
 from unimm.runs.record import Result
 from unimm.schema import INSTEAD
 
@@ -78,7 +79,8 @@ def ledger(study: Study) -> PlainTable:
     note = (
         f"Highlighted: arms differ. {ABSENT} means that the arm has no such setting, or that its results do not say. "
         "Times are means over seeds and depend on what else the machine did. Weights that training changes differ by "
-        "seed."
+        'seed. FLOPs of training "as in the first eight steps" are of runs that counted those alone, however many of '
+        "their captions were long: the mean over an arm's seeds."
     )
     return PlainTable("ledger", "Fairness ledger", ("quantity", *arms), tuple(rows), note, marked)
 
@@ -104,8 +106,8 @@ def _quantities(study: Study) -> dict[str, Reader]:
         "batch size": _setting("training", "batch_size"),
         "learning rate": _setting("training", "learning_rate"),
         "precision": _setting("training", "precision"),
-        "FLOPs of training": _flops("train_flops"),
-        "FLOPs an image, sampling": _flops("sampling_flops_per_image"),
+        "FLOPs of training": _training_flops,
+        "FLOPs an image, sampling": _sampling_flops,
         "tokens an image": _tokens,
         "queries": _setting("backbone", "queries"),
         "guidance": _setting("objective", "guidance"),
@@ -165,18 +167,31 @@ def _stages(result: Result) -> str:
 
 
 def _tokens(result: Result) -> str:
-    """A grid's side squared, where the configuration names one; VAE tokens follow from the foundation instead."""
-    side = _read(result, "encoder", "grid")
-    return str(int(side) ** 2) if side != ABSENT else ABSENT
+    """Tokens of an image as large as the run's: older results say it of that side beside larger ones only."""
+    if result.latent_shape is not None:
+        return f"{result.latent_shape.tokens} x {result.latent_shape.channels} numbers"
+    sides = sorted(result.resolution_scaling, key=lambda point: point.resolution)
+    return str(sides[0].tokens) if sides else ABSENT
 
 
 def _shift(result: Result) -> str:
-    shift = _read(result, "objective", "shift")
-    return "by latent dimension" if shift == "null" else shift
+    """The timestep shift; by the latents' dimension it is sqrt(tokens x channels / base), as flow matching takes it."""
+    shift, base = (_read(result, "objective", key) for key in ("shift", "shift_base"))
+    if shift != "null":
+        return shift
+    shape = result.latent_shape
+    found = "" if shape is None else f"{math.sqrt(shape.tokens * shape.channels / float(base)):.3g}, "
+    return f"{found}by latent dimension"
 
 
-def _flops(key: str) -> One:
-    return lambda result: ABSENT if result.efficiency is None else f"{getattr(result.efficiency, key):.3g}"
+def _training_flops(result: Result) -> str:
+    if result.efficiency is None:
+        return ABSENT
+    return f"{result.efficiency.train_flops:.3g}{'' if result.efficiency.passes else FIRST_STEPS}"
+
+
+def _sampling_flops(result: Result) -> str:
+    return ABSENT if result.efficiency is None else f"{result.efficiency.sampling_flops_per_image:.3g}"
 
 
 def _memory(result: Result) -> float | None:

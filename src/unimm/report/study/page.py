@@ -29,15 +29,16 @@ from unimm.report.study.figures import (
 from unimm.report.study.folder import Study
 from unimm.report.study.folder import read as read_study
 from unimm.report.study.ledger import ledger
-from unimm.report.study.numbers import mean_of
 from unimm.report.study.style import Picture
 from unimm.report.study.tables import (
     all_scores,
     amendments_table,
     arms_table,
     completeness_table,
+    facets_table,
     factorial_table,
     guards_table,
+    measured,
     paper_table,
     provenance_table,
 )
@@ -99,7 +100,7 @@ def _card_scores(study: Study, arm: str) -> PlainTable:
         words = study.words[metric]
         found = [mean_reference(study, arm, kind, metric) for kind in ("floors", "ceilings")]
         limits = ["" if value is None else number(value) for value in found]
-        rows.append((words.section, words.label, str(mean_of(study.values(arm, metric))), *limits))
+        rows.append((words.section, words.label, measured(study, arm, metric), *limits))
     return PlainTable(
         "card", arm, ("group", "score", "mean ± standard error", "floor", "ceiling"), tuple(rows), text_columns=2
     )
@@ -154,6 +155,7 @@ def build(folder: Path) -> StudyReport:
         details(found),
         paper_table(study, results),
         arms_table(study),
+        facets_table(study),
         all_scores(study),
         factorial_table(study, results),
         ledger(study),

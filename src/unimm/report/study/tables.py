@@ -19,9 +19,10 @@ from unimm.report.study.analysis_code import analysis_code
 from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Study, StudyRun
 from unimm.report.study.numbers import Mean, mean_of, signed
-from unimm.report.table import duration, number
+from unimm.report.table import chance, duration, number, with_chance
 
 ANALYSIS = "analysed by"
+FACETS = ("atoms/", "atoms_long/")
 # The paper's metric -> ours that measures the same thing in this world.
 COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_distance"}
 
@@ -42,9 +43,25 @@ def arms_table(study: Study) -> PlainTable:
     note = (
         "Mean ± standard error over seeds [floor; ceiling]. A floor is what the same images score without doing the "
         "task (other images' prompts, answers without the image); a ceiling is what real scenes score after this "
-        "arm's encoder and decoder."
+        "arm's encoder and decoder. Beside a Fréchet distance stands what chance alone gives between as many images "
+        "and real scenes of one kind."
     )
     return PlainTable("arms", "Arms", headers, rows, note)
+
+
+def facets_table(study: Study) -> PlainTable | None:
+    """One row an arm, one column a kind of fact (object, shape, colour, count, relation); None where none was scored.
+
+    Whole prompts are the mean of six tasks, of which some may be dead in every arm; a kind of fact shows what differs.
+    """
+    facets = [metric for metric in study.words.ordered(study.metrics) if metric.startswith(FACETS)]
+    facets = [metric for metric in facets if not study.words[metric].headline]
+    if not facets:
+        return None
+    labels = [study.words[metric].short for metric in facets]
+    rows = tuple((arm, *(_scored(study, arm, metric) for metric in facets)) for arm in study.plan.arms)
+    note = "Fraction of single facts that hold, mean ± standard error over seeds [floor; ceiling]."
+    return PlainTable("facets", "Single facts by kind", ("arm", *labels), rows, note)
 
 
 def _directed(words: Words) -> str:
@@ -54,7 +71,14 @@ def _directed(words: Words) -> str:
 def _scored(study: Study, arm: str, metric: str) -> str:
     limits = [_limit(study, arm, kind, metric) for kind in ("floors", "ceilings")]
     bounds = f"\n[{'; '.join(limits)}]" if any(limit != "-" for limit in limits) else ""
-    return f"{mean_of(study.values(arm, metric))}{bounds}"
+    return f"{measured(study, arm, metric)}{bounds}"
+
+
+def measured(study: Study, arm: str, metric: str) -> str:
+    """Mean and standard error of an arm's score over seeds, with what chance alone gives where that is known."""
+    scores = (score for run in study.finished(arm) for score in run.result.scores if score.name == metric)
+    known = [value for score in scores if (value := chance(score.protocol)) is not None]
+    return with_chance(str(mean_of(study.values(arm, metric))), float(np.mean(known)) if known else None)
 
 
 def _limit(study: Study, arm: str, kind: str, metric: str) -> str:
@@ -68,7 +92,7 @@ def all_scores(study: Study) -> PlainTable:
     rows = []
     for metric in study.words.ordered(study.metrics):
         words = study.words[metric]
-        cells = [str(mean_of(study.values(arm, metric))) for arm in arms]
+        cells = [measured(study, arm, metric) for arm in arms]
         rows.append((words.section, words.label, _items(study, metric), *cells))
     note = "Mean ± standard error over seeds; n is the number of items behind each run's score."
     return PlainTable("scores", "All scores", ("group", "score", "n", *arms), tuple(rows), note, text_columns=2)
