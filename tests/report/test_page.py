@@ -12,7 +12,7 @@ from rich.console import Console
 
 from unimm.report import page
 from unimm.report.page import print_scores, print_summary
-from unimm.report.table import duration, number
+from unimm.report.table import duration, headline, number
 from unimm.runs import record
 from unimm.runs.record import Result, ScoreRecord
 
@@ -229,3 +229,24 @@ def test_terminal_summary_shows_the_table_and_the_page(golden: dict[str, Any]) -
     text = console.export_text()
     assert "clip[red], seed 3" in text and "Report: runs/a/report.html" in text
     assert re.search(r"overall .* 0\.193 .* 553 .* 0\.022 .* 0\.922", text)
+
+
+def test_a_ceiling_of_other_scores_takes_no_column_of_its_own(golden: dict[str, Any]) -> None:
+    """Answers that are all right are the ceiling of understanding, of which real images have none."""
+    golden["ceilings"] = {"real": {"geneval/overall": 1.0}, "decoder": {"geneval/overall": 0.9}}
+    golden["ceilings"] |= {"all_right": {"understanding/above_blind": 0.6}}
+    found = headline(Result.model_validate(golden))
+    assert found.references == ("floor", "real ceiling", "decoder ceiling")
+    row = next(row for row in found.rows if row.name == "understanding/above_blind")
+    assert row.references[1:] == ("0.600", "")
+
+
+def test_the_terminal_keeps_the_names_of_scores_beside_a_long_value(golden: dict[str, Any]) -> None:
+    protocol = {"biased": True, "expected bias": 1234.5}
+    golden["scores"].append(
+        {"name": "frechet_distance", "value": 2024.0, "n": 8, "stderr": 168.0, "protocol": protocol}
+    )
+    console = Console(width=80, record=True)
+    print_summary(Result.model_validate(golden), Path("report.html"), console)
+    text = console.export_text()
+    assert re.search(r"Fréchet distance +2,024 ± 168\.0", text) and "(chance 1,234, biased)" in text

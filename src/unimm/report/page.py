@@ -198,7 +198,8 @@ def print_summary(result: Result, page: Path, console: Console | None = None) ->
             shown.add_section()
             shown.add_row(Text(group.partition(" (")[0], style="bold"))
         style = "bold" if row.overall else ""
-        shown.add_row(Text(f"  {row.label}"), row.value, row.n, *row.references, style=style)
+        value = row.value.replace(" (", "\n(")  # a narrow terminal has no room for the remark beside it
+        shown.add_row(Text(f"  {row.label}"), value, row.n, *row.references, style=style)
     console.print(shown)
     console.print(Text(f"Report: {page}"), soft_wrap=True)
 

@@ -39,8 +39,7 @@ class Table:
 
 def headline(result: Result) -> Table:
     """Every score of the run, plus what it cost, beside each floor and ceiling."""
-    columns = {"floor": _merged(result.floors)}
-    columns |= {f"{name.replace('_', ' ')} ceiling": values for name, values in result.ceilings.items()}
+    columns = {"floor": _merged(result.floors)} | _ceilings(result.ceilings)
     scores, glossary = {score.name: score for score in result.scores}, Glossary(result.words)
     rows = []
     for name in glossary.ordered({*scores, *(key for values in columns.values() for key in values)}):
@@ -58,6 +57,16 @@ def _merged(floors: dict[str, dict[str, float | None]]) -> dict[str, float | Non
     for values in floors.values():
         merged |= values
     return merged
+
+
+def _ceilings(found: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    """A column a ceiling; one of other scores altogether stands in the first column, which has room for it."""
+    columns: dict[str, dict[str, float | None]] = {}
+    for name, values in found.items():
+        own = f"{name.replace('_', ' ')} ceiling"
+        home = next((title for title, there in columns.items() if there.keys().isdisjoint(values)), own)
+        columns[home] = columns.get(home, {}) | values
+    return columns
 
 
 def _cost(result: Result, columns: int) -> list[ScoreRow]:
@@ -127,7 +136,7 @@ def chance(protocol: Mapping[str, Any]) -> float | None:
 
 def with_chance(text: str, expected: float | None, more: str = "") -> str:
     """A value and, where there is one, what chance alone gives; `more` follows in the same parentheses."""
-    remarks = [] if expected is None else [f"chance {expected:.3g}"]
+    remarks = [] if expected is None else [f"chance {expected:,.0f}" if expected >= 100 else f"chance {expected:.3g}"]
     remarks += [more] if more else []
     return f"{text} ({', '.join(remarks)})" if remarks else text
 
