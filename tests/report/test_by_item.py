@@ -82,9 +82,14 @@ def test_a_prompt_of_several_parts_counts_as_each_of_them(study: study_folder.St
 def test_a_run_that_measured_other_items_makes_a_score_by_run(tmp_path: Path) -> None:
     shutil.copytree(STUDY, tmp_path / "study", ignore=shutil.ignore_patterns("samples", "figures"))
     path = tmp_path / "study/runs/clip_fm/seed1/items.json"
-    content = json.loads(path.read_text())
-    content["scores"]["atoms/shape"][3] = None
+    content, result = json.loads(path.read_text()), json.loads(path.with_name("result.json").read_text())
+    values = content["scores"]["atoms/shape"]
+    values[3] = None
     path.write_text(json.dumps(content))
+    known = [value for value in values if value is not None]
+    score = next(score for score in result["scores"] if score["name"] == "atoms/shape")
+    score |= {"n": len(known), "value": sum(known) / len(known)}
+    path.with_name("result.json").write_text(json.dumps(result))
     study = study_folder.read(tmp_path / "study")
     assert by_item(study, "atoms/shape") is None and by_item(study, "atoms/count") is not None
     assert by_item(study, "atoms/overall") is None, "one of its parts is by run"

@@ -354,7 +354,7 @@ def test_a_run_without_items_is_taken_by_run_and_the_scope_says_why(study: Path,
     found = decided(study)[PAIR]
     assert whole[PAIR].n_items == 300 and "By run" not in whole[PAIR].scope
     assert found.n_items is None and found.outcome != "untestable"
-    assert found.scope.endswith("By run, not by prompt: no scores by prompt in items.json of vae_mse seed 1.")
+    assert found.scope.endswith("By run, not by prompt: no scores by item in items.json of vae_mse seed 1.")
 
 
 # Nothing is touched.

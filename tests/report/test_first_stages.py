@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from unimm.analysis.contrast import contrast
 from unimm.analysis.verdicts import Outcome
 from unimm.config import flatten, load
 from unimm.report.study import folder as study_folder
@@ -56,22 +57,23 @@ def test_arms_share_a_first_stage_where_its_weights_are_equal_in_every_seed(name
 
 
 def test_instruction_data_is_paired_by_seed_without_its_claims_saying_so() -> None:
-    """Welch left it open (-0.145 to 0.103); over seeds the same scores say that photo-like scenes teach better."""
+    """Over these prompts photo-like scenes teach better in every seed; over other texts of their kind it stays open."""
     study = study_folder.read(REPORTS / "instruction_data")
     found = {answer.claim.id: answer for answer in answers(study, evidence(study))}
     facts, whole = found["clean_teaches_faster"], found["clean_teaches_faster_whole_prompts"]
-    scores = [study.values(name, "atoms/overall") for name in ("instruct_clean", "instruct_photo")]
-    expected = stats.ttest_rel(*scores)
+    names = ("instruct_clean", "instruct_photo")
+    scores = {name: study.values(name, "atoms/overall") for name in names}
+    expected = stats.ttest_rel(*scores.values())
     interval = expected.confidence_interval(0.95)
-    assert (facts.verdict.low, facts.verdict.high) == pytest.approx((interval.low, interval.high))
-    assert facts.verdict.p_adjusted == pytest.approx(expected.pvalue) == pytest.approx(0.028, abs=5e-4)
+    by_run = contrast(scores, dict(zip(names, (1, -1), strict=True)), paired=True)
+    assert by_run.interval(0.05) == pytest.approx((interval.low, interval.high))
     assert (interval.low, interval.high) == pytest.approx((-0.036, -0.006), abs=5e-4)
-    assert facts.verdict.outcome == Outcome.CONTRADICTED and whole.verdict.outcome == Outcome.INCONCLUSIVE
+    assert facts.verdict.low < interval.low and interval.high < facts.verdict.high, "texts are a sample too"
     for answer in (facts, whole):
-        assert answer.sentence.endswith("Paired by seed: the arms share their first stage.")
-    assert facts.verdict.scope.startswith("3 seeds an arm on these prompts, by generation samples")
-    assert whole.verdict.scope.startswith("3 seeds an arm and 300 prompts of 150 texts, by generation samples")
-    assert (whole.verdict.n_items, whole.verdict.n_texts) == (300, 150)
+        assert answer.verdict.outcome == Outcome.INCONCLUSIVE
+        assert "Paired by seed: the arms share their first stage." in answer.sentence
+        assert answer.verdict.scope.startswith("3 seeds an arm and 300 prompts of 150 texts, by generation samples")
+        assert (answer.verdict.n_items, answer.verdict.n_texts) == (300, 150)
 
 
 STAGED = (
