@@ -29,19 +29,20 @@ def encoded(number: int, side: int = 40, kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def bomb() -> bytes:
-    """A PNG of a few hundred bytes that says it holds 50,000 x 50,000 pixels."""
+def png(side: int, depth: int, colour: int, rows: bytes, **chunks: bytes) -> bytes:
+    """A PNG put together by hand: bits a sample, colour type, filtered rows, and chunks that stand before them."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 10_000))
-        + chunk(b"IEND", b"")
-    )
+    parts = {"IHDR": struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0), **chunks}
+    parts |= {"IDAT": zlib.compress(rows), "IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name.encode(), data) for name, data in parts.items())
+
+
+def bomb() -> bytes:
+    """A PNG of a few hundred bytes that says it holds 50,000 x 50,000 pixels."""
+    return png(50_000, 8, 2, b"\0" * 10_000)
 
 
 def write_tar(path: Path, members: Mapping[str, bytes]) -> None:

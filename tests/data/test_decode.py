@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from contextlib import suppress
 
 import numpy as np
@@ -12,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimm.data.files_source import Limits, decode, read_header
+from unimm.data.decode import Limits, decode, read_header
 from unimm.data.source import Unusable
 
-from .conftest import bomb, encoded
+from .conftest import bomb, encoded, png
 
 LIMITS = Limits(32, 1_000_000)
 
@@ -56,6 +57,54 @@ def test_orientation_transparency_and_palettes_are_resolved():
     assert (decode(saved(Image.new("RGBA", (64, 64), (255, 0, 0, 0))), 64, LIMITS) == 255).all()
     palette = decode(saved(Image.new("RGB", (64, 64), (10, 200, 30)).convert("P")), 64, LIMITS)
     assert palette[1].min() > 150 > palette[0].max()
+
+
+SIDE = 32
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)])
+def test_the_colour_that_a_png_names_as_transparent_is_white(channels, depth):
+    """The left half has that colour, the right half another; by the PNG specification only equal samples are clear."""
+    top = 2**depth - 1
+    key, other = [min(top, n + 1) * (257 if depth == 16 else 1) for n in range(channels)], [0] * channels
+    bits = "".join(format(value, f"0{depth}b") for pixel in [key] * 16 + [other] * 16 for value in pixel)
+    rows = (b"\0" + int(bits, 2).to_bytes(len(bits) // 8)) * SIDE
+    data = png(SIDE, depth, 0 if channels == 1 else 2, rows, tRNS=struct.pack(f">{channels}H", *key))
+    if channels == 1 and depth == 16:
+        with pytest.raises(Unusable, match="more than 8 bits"):
+            decode(data, SIDE, LIMITS)
+        return
+    pixels = decode(data, SIDE, LIMITS)
+    assert (pixels[:, :, :14] == 255).all()
+    assert (pixels[:, :, 18:] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "webp", "animated webp", "animated png"])
+def test_every_kind_of_transparency_stands_on_white_as_pillow_shows_it(mode):
+    half = Image.new("RGB", (SIDE, SIDE), (200, 30, 30))
+    half.paste((10, 10, 10), (0, 0, 16, SIDE))
+    alpha = Image.new("L", (SIDE, SIDE), 255)
+    alpha.paste(0, (0, 0, 16, SIDE))
+    clear = half.copy()
+    clear.putalpha(alpha)
+    grey, two = half.convert("L"), half.quantize(4)
+    frames = {"save_all": True, "append_images": [clear.rotate(180)]}
+    data = {
+        "RGB": lambda: saved(half, transparency=(10, 10, 10)),
+        "L": lambda: saved(grey, transparency=10),
+        "1": lambda: saved(grey.point(lambda value: 255 * (value > 50)).convert("1"), transparency=0),
+        "P": lambda: saved(two, transparency=two.getpixel((0, 0))),
+        "LA": lambda: saved(clear.convert("LA")),
+        "RGBA": lambda: saved(clear),
+        "webp": lambda: saved(clear, "WEBP", lossless=True),
+        "animated webp": lambda: saved(clear, "WEBP", lossless=True, **frames),
+        "animated png": lambda: saved(clear, **frames),
+    }[mode]()
+    seen = Image.open(io.BytesIO(data)).convert("RGBA")
+    wanted = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    pixels = decode(data, SIDE, LIMITS)
+    assert (pixels[:, :, :16] == 255).all()
+    assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(wanted))
 
 
 @pytest.mark.parametrize(

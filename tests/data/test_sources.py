@@ -73,7 +73,7 @@ def test_a_set_in_which_nothing_can_be_used_ends_with_advice(tmp_path: Path) -> 
 
 def test_large_members_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / "x.tar", {**sample(0), **sample(1), "2.png": encoded(1), "2.txt": b"a" * (1 << 21)})
-    monkeypatch.setattr("unimm.data.files_source.IMAGE_BYTES", len(encoded(0)))
+    monkeypatch.setattr("unimm.data.decode.IMAGE_BYTES", len(encoded(0)))
     source = opened(tmp_path)
     visits = all_visits(source, 0, 3)
     reasons = {r.key[-1]: (r.reason, r.detail) for visit in visits for r in visit.refused}

@@ -15,7 +15,8 @@ import yaml
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from unimm.data.files_source import FilesSource, decode, read_header
+from unimm.data.decode import decode, read_header
+from unimm.data.files_source import FilesSource
 from unimm.data.hf_disk import SPLITS, STATE
 from unimm.data.source import Unusable
 from unimm.registry import nearest, sources

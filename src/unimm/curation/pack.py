@@ -20,7 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from unimm.data.captions import Texts
-from unimm.data.files_source import FilesSource, decode, read_header
+from unimm.data.decode import decode, read_header
+from unimm.data.files_source import FilesSource
 from unimm.data.scenes import SceneSet
 from unimm.data.source import Refused, Unusable
 from unimm.data.tar_index import FILE, TarIndex, build_index

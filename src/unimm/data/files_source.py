@@ -1,91 +1,18 @@
-"""What sources of encoded images share: settings, limits, decoding, and captions from records.
-
-A JPEG, PNG or WebP file becomes pixels within limits that hostile or damaged files cannot pass: sizes are read from its
-header and refused before anything is decompressed, and only these three formats are tried, since Pillow also knows ones
-that start other programs. The transform is BLIP3-o's: short side to the resolution (bicubic), centre crop.
-"""
+"""What sources of encoded images share: settings, and captions from records."""
 
 from __future__ import annotations
 
-import io
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
-import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from unimm.data.captions import TEXT_BYTES, Keys, Texts, read_record, texts_of
+from unimm.data.decode import TRANSFORM, Limits, decode
 from unimm.data.source import Context, IndexedSource, Latents, SourceConfig, Understanding, Unusable
-
-FORMATS = ("JPEG", "PNG", "WEBP")
-SUFFIXES = ("jpg", "jpeg", "png", "webp")
-IMAGE_BYTES = 1 << 26
-OPAQUE, TRANSPARENT = {"1", "L", "RGB", "CMYK", "YCbCr"}, {"LA", "PA", "RGBA", "RGBa", "La"}
-TRANSFORM = "short side bicubic, centre crop, v1"
-
-
-class Limits(NamedTuple):
-    """Images with a side under ``min_side`` are tiny; with more than ``max_pixels`` pixels, too large."""
-
-    min_side: int
-    max_pixels: int
-
-
-class Header(NamedTuple):
-    """What a file says of itself before it is decoded."""
-
-    format: str
-    width: int
-    height: int
-
-
-def read_header(data: bytes) -> Header:
-    """Format and size; raises `Unusable` if the bytes are none of the formats."""
-    with _open(data) as image:
-        return Header(str(image.format), *image.size)
-
-
-def decode(data: bytes, resolution: int, limits: Limits) -> UInt8[Tensor, "3 s s"]:
-    """RGB pixels; transparent ones stand on white. Raises `Unusable`."""
-    with _open(data) as image:
-        width, height = image.size
-        if width * height > limits.max_pixels:
-            raise Unusable("too_large", f"{width} x {height} pixels")
-        if min(width, height) < limits.min_side:
-            raise Unusable("tiny", f"{width} x {height} pixels")
-        try:
-            pixels = np.asarray(_rgb(image, resolution))
-        except Unusable:
-            raise
-        except Exception as error:  # Pillow raises almost anything on damaged files
-            raise Unusable("broken", f"{type(error).__name__}: {error}") from error
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
-
-
-def _open(data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise Unusable("too_large", str(error)) from error
-    except Exception as error:
-        raise Unusable("broken", f"no {', '.join(FORMATS)} file: {type(error).__name__}") from error
-
-
-def _rgb(image: Image.Image, resolution: int) -> Image.Image:
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode == "P":
-        turned = turned.convert("RGBA")
-    if turned.mode in TRANSPARENT:
-        turned = turned.convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
-    elif turned.mode not in OPAQUE:
-        raise Unusable("broken", f"pixels of kind {turned.mode}, which have more than 8 bits")
-    return ImageOps.fit(turned.convert("RGB"), (resolution, resolution), Image.Resampling.BICUBIC)
 
 
 class FilesConfig(SourceConfig):
@@ -188,9 +115,3 @@ def check_text_size(size: int) -> None:
     """Raise `Unusable` for a text of so many bytes, before it is parsed."""
     if size > TEXT_BYTES:
         raise Unusable("no_caption", f"a text of {size} bytes")
-
-
-def check_size(size: int) -> None:
-    """Raise `Unusable` for a file of so many bytes, before it is read."""
-    if size > IMAGE_BYTES:
-        raise Unusable("too_large", f"a file of {size} bytes")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unimm.data.captions import Texts, read_record
-from unimm.data.files_source import FilesSource, LocalConfig, check_size
+from unimm.data.decode import check_size
+from unimm.data.files_source import FilesSource, LocalConfig
 from unimm.data.source import Unusable
 from unimm.data.tar_index import Span, leaves_folder, read_span
 

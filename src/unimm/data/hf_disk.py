@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unimm.data.captions import Texts
-from unimm.data.files_source import FilesSource, LocalConfig, check_size
+from unimm.data.decode import check_size
+from unimm.data.files_source import FilesSource, LocalConfig
 from unimm.data.source import Unusable
 
 STATE, SPLITS = "state.json", "dataset_dict.json"

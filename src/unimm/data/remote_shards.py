@@ -22,15 +22,8 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from unimm.data.captions import Texts
-from unimm.data.files_source import (
-    IMAGE_BYTES,
-    SUFFIXES,
-    FilesConfig,
-    check_size,
-    check_text_size,
-    decode,
-    member_texts,
-)
+from unimm.data.decode import IMAGE_BYTES, SUFFIXES, check_size, decode
+from unimm.data.files_source import FilesConfig, check_text_size, member_texts
 from unimm.data.source import ATTEMPTS, Context, Refused, Source, Unusable, Visit
 from unimm.data.tar_index import leaves_folder
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from unimm.data.captions import Texts
-from unimm.data.files_source import FilesSource, LocalConfig, check_size, check_text_size, member_texts
+from unimm.data.decode import check_size
+from unimm.data.files_source import FilesSource, LocalConfig, check_text_size, member_texts
 from unimm.data.tar_index import FILE, Span, TarIndex, build_index, check_current, load_index, read_span
 
 

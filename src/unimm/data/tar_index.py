@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from unimm.data.files_source import SUFFIXES
+from unimm.data.decode import SUFFIXES
 from unimm.files import write_atomic
 
 FILE = "index.safetensors"
