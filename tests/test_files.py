@@ -34,3 +34,18 @@ def test_write_json_has_no_nan(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a.json", {"x": [float("nan"), 1.5], "y": (float("inf"),)})
     text = (tmp_path / "a.json").read_text()
     assert json.loads(text) == {"x": [None, 1.5], "y": [None]}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(mark + "näw\r\nline\u2028still\n".encode())
+    assert files.read_text(path) == "näw\nline\u2028still\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_text_of_another_encoding_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("a cat, ä cat".encode(encoding) if encoding != "utf-16-le" else "a cat".encode(encoding))
+    with pytest.raises(ValueError, match=r"a\.txt (is not UTF-8|holds NUL characters).*save it as UTF-8"):
+        files.read_text(path)

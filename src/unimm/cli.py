@@ -94,7 +94,7 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.")] = None,
 ) -> None:
-    """Score a trained run again, or a folder of PNG images that may come from anywhere.
+    """Score a trained run again, or a folder of images (PNG, JPEG, WebP) that may come from anywhere.
 
     A results file of GenEval, ours or the official evaluator's, is summed up as the official script does.
     """

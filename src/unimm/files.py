@@ -20,6 +20,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
+def read_text(path: Path) -> str:
+    """A text file of the user's: UTF-8, with or without a byte order mark; line ends are made ``\\n``.
+
+    Raises ValueError with the file's name for another encoding. UTF-16 of plain letters is valid UTF-8 with a NUL after
+    each, which no text of people holds.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}): save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(f"{path} holds NUL characters, as UTF-16 does: save it as UTF-8")
+    return text
+
+
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Replace `path` with `data` (text is UTF-8), creating its folder where needed."""
     path.parent.mkdir(parents=True, exist_ok=True)

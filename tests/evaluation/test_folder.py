@@ -16,7 +16,7 @@ from unimm.cli import app
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.base import Detector, Thresholds
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.folder import score_folder
+from unimm.evaluation.folder import read_evidence, read_reference, score_folder
 from unimm.evaluation.geneval.files import write_image_folder
 from unimm.evaluation.images import fingerprint
 from unimm.evaluation.metric import Evidence
@@ -210,7 +210,10 @@ def test_wrong_colours_alone_are_not_taken_for_inverted(folder: Path, foundation
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (Image.new("I;16", (64, 64)), "holds I;16 pixels; save it as RGB with 8 bits"),
+        (
+            Image.new("I;16", (64, 64)),
+            "pixels of kind I;16, which have .*; save it again, as RGB with 8 bits",
+        ),
         (Image.new("RGBA", (64, 64), (9, 9, 9, 0)), "has transparent pixels"),
     ],
 )
@@ -301,3 +304,81 @@ def test_two_prompts_of_one_image_have_distances_without_an_error(tmp_path: Path
     lines.write_text("\n".join(map(json.dumps, prompts[:2])))
     rows = {row.name: row for row in score_folder(tmp_path, lines, ["distance"], foundation, 1, None)}
     assert rows["frechet_distance"].value > 0 and rows["frechet_distance"].stderr is None
+
+
+ODD = "a photo of a\u2028\x85\x0csquare"
+CIRCLE = {"tag": "t", "include": [{"class": "circle", "count": 1}], "prompt": "a photo of a circle"}
+LINES = [json.dumps(clause, ensure_ascii=False) for clause in (CIRCLE, CIRCLE | {"prompt": ODD})]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("prompts.txt", f"\ufeffa photo of a circle\r\n{ODD}\n\n"),
+        ("prompts.jsonl", "\ufeff" + "\n".join(LINES)),
+    ],
+)
+def test_prompts_end_at_line_breaks_only_and_a_byte_order_mark_is_no_text(tmp_path: Path, name: str, text: str) -> None:
+    for number in range(2):
+        write_png(torch.full((3, 8, 8), 9, dtype=torch.uint8), str(tmp_path / f"{number}.png"))
+    (tmp_path / name).write_bytes(text.encode())
+    read = read_evidence(tmp_path, tmp_path / name, 1)
+    assert read.captions == ["a photo of a circle", ODD]
+    (tmp_path / name).write_bytes(text.removeprefix("\ufeff").encode("utf-16"))
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8"):
+        read_evidence(tmp_path, tmp_path / name, 1)
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, 180), (6, 90), (8, 270)])
+@pytest.mark.parametrize("official", [False, True])
+def test_pictures_are_turned_as_their_exif_entry_says(
+    tmp_path: Path, prompts: list[Metadata], foundation: Foundation, orientation: int, turn: int, official: bool
+) -> None:
+    """A stored picture turned by so much, with the entry that turns it back: what GenEval's own evaluator looks at."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    images = torch.stack([draw(metadata, 0) for metadata in prompts])
+    for number, image in enumerate(images):
+        place = tmp_path / "i" / (f"{number:05d}/samples/00000.png" if official else f"{number}.png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).rotate(turn).save(place, exif=exif)
+        if official:
+            (place.parent.parent / "metadata.jsonl").write_text(json.dumps(prompts[number]))
+    lines = tmp_path / "p.jsonl"
+    lines.write_text("\n".join(map(json.dumps, prompts)))
+    evidence = read_evidence(tmp_path / "i", lines, 1)
+    assert evidence.images is not None
+    assert torch.equal(evidence.images, images)
+    assert values(tmp_path / "i", lines, ["geneval"], foundation, 1, None)["geneval/overall"] == 1.0
+
+
+def test_a_reference_is_every_picture_that_training_reads(
+    tmp_path: Path, foundation: Foundation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suffixes of any case, folders below, and kinds that training reads; other files are none."""
+    names = ["0.jpg", "1.JPG", "2.jpeg", "3.PNG", "4.png", "5.webp", "6.WebP", "sub/7.png", "sub/8.jpg"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture = Image.new("CMYK" if name == "0.jpg" else "RGB", (8, 8), (9 + number,) * 3)
+        picture.save(tmp_path / name)
+    for name in ("notes.txt", "._4.png", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    read = read_reference(foundation, tmp_path, 8)
+    assert len(read) == len(names)
+    said = capsys.readouterr().err
+    assert f"reference: 9 pictures of {tmp_path} (1 jpeg, 3 jpg, 3 png, 2 webp)" in said
+    (tmp_path / "sub" / "9.bmp").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"9\.bmp: only jpg, jpeg, png, webp are read"):
+        read_reference(foundation, tmp_path, 8)
+
+
+def test_images_that_are_scored_may_be_of_every_kind_too(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a\nb\nc\n")
+    for number, name in enumerate(["0.JPG", "00001.webp", "2.PNG"]):
+        Image.new("RGB", (8, 8), (40 * number + 9,) * 3).save(tmp_path / name)
+    evidence = read_evidence(tmp_path, tmp_path / "p.txt", 1)
+    assert evidence.images is not None
+    assert [int(image.float().mean().round()) for image in evidence.images] == [9, 49, 89]
+    Image.new("RGB", (8, 8)).save(tmp_path / "00000.png")
+    with pytest.raises(ValueError, match="are the same image of prompt 0"):
+        read_evidence(tmp_path, tmp_path / "p.txt", 1)

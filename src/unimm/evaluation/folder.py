@@ -1,13 +1,16 @@
 """Score a folder of images that unimm did not make: ``unimm score IMAGES --prompts FILE``.
 
-Images lie flat (``00012.png`` is the image of prompt 12, ``00012_3.png`` its image 3 where there are several) or in
-GenEval's official folders (``00012/samples/00003.png``). Prompts are GenEval's metadata (``.jsonl``) or one text a line
-(``.txt``), which judges cannot use but CLIP scores can. Every prompt must have all its images.
+Images (JPEG, PNG, WebP) lie flat (``00012.png`` is the image of prompt 12, ``00012_3.png`` its image 3 where there are
+several) or in GenEval's official folders (``00012/samples/00003.png``, PNG only). Prompts are GenEval's metadata
+(``.jsonl``) or one text a line (``.txt``), which judges cannot use but CLIP scores can. Every prompt must have all its
+images.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -22,8 +25,10 @@ from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.base import Detected, Detector
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.geneval.files import load_images, read_image_folder, read_metadata
+from unimm.evaluation.images import pictures_in
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
+from unimm.files import read_text
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import World
@@ -101,7 +106,7 @@ def _read_prompts(path: Path) -> tuple[list[Metadata] | None, list[str]]:
     if path.suffix != ".txt":
         metadata = read_metadata(path)
         return metadata, [str(entry["prompt"]) for entry in metadata]
-    captions = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    captions = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not captions:
         raise ValueError(f"{path}: no prompts; write one on every line")
     return None, captions
@@ -114,7 +119,7 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
     if metadata is not None and any(path.is_dir() and path.name.isdigit() for path in folder.iterdir()):
         return [path for entry in read_image_folder(folder, metadata, per_prompt) for path in entry.paths]
     found: dict[tuple[int, int], Path] = {}
-    for path in sorted(folder.glob("*.png")):
+    for path in pictures_in(folder):
         match = re.fullmatch(r"(\d+)(?:_(\d+))?", path.stem)
         if match is None:
             raise ValueError(f"{path}: name images by prompt number, as in 00012.png or 00012_3.png")
@@ -154,15 +159,19 @@ def _check_square(evidence: Evidence, folder: Path) -> None:
 
 
 def read_reference(foundation: Foundation, folder: Path | None, side: int) -> UInt8[Tensor, "r 3 h w"]:
-    """The real images of a folder, or test scenes of the foundation's world as large as the images that are scored.
+    """The real images of a folder and of those below it, or test scenes of the foundation's world as large as the
+    images that are scored; says how many of which kind a folder has.
 
-    Raises ValueError for fewer than two.
+    Raises ValueError for fewer than two, and for a picture of a kind that is not read.
     """
     if folder is None:
         return _test_scenes(foundation.world, side)
-    files = sorted(folder.glob("*.png"))
+    files = pictures_in(folder, below=True)
     if len(files) < 2:
-        raise ValueError(f"{folder} holds {len(files)} PNG files: a reference needs many images")
+        raise ValueError(f"{folder} holds {len(files)} JPEG, PNG or WebP files: a reference needs many images")
+    kinds = Counter(path.suffix[1:].lower() for path in files)
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    tqdm.write(f"reference: {len(files)} pictures of {folder} ({counted})", file=sys.stderr)
     return _load(files, folder)
 
 

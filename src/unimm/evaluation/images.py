@@ -1,8 +1,9 @@
-"""Images for scoring: resized where a model needs its own size, and read from a folder of PNG files."""
+"""Images for scoring: which files of a folder are pictures, and the resize where a model needs its own size."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,28 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.data.cache import at_once
+from unimm.data.decode import SUFFIXES
 
 BATCH = 256
+# Pictures that other programs read: a folder with one of them would be scored in part.
+UNREAD = frozenset(
+    ("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jxl", "pgm", "pnm", "ppm", "tga", "tif", "tiff")
+)
+
+
+def pictures_in(folder: Path, below: bool = False) -> list[Path]:
+    """The JPEG, PNG and WebP files of a folder (and of those below it) by name, whatever the case of their suffix.
+
+    Hidden files are none, such as the ``._0.png`` that macOS leaves beside pictures. ValueError for a picture of a kind
+    that is not read here, since a part of a folder is another set.
+    """
+    files = folder.rglob("*") if below else folder.glob("*")
+    kinds = {path: path.suffix[1:].lower() for path in files if path.is_file() and not path.name.startswith(".")}
+    unread = sorted(path for path, kind in kinds.items() if kind in UNREAD)
+    if unread:
+        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        raise ValueError(f"{unread[0]}{more}: only {', '.join(SUFFIXES)} are read; convert it, or take it out")
+    return sorted(path for path, kind in kinds.items() if kind in SUFFIXES)
 
 
 def at_resolution(images: UInt8[Tensor, "m 3 h w"], side: int) -> UInt8[Tensor, "m 3 s s"]:

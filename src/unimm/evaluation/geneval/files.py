@@ -26,7 +26,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from unimm.files import write_atomic
+from unimm.data.decode import open_image, upright
+from unimm.data.source import Unusable
+from unimm.files import read_text, write_atomic
 from unimm.scenes.geneval_rules import Objects, compute_iou, evaluate_image, relative_position
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import COLOURS, RELATIONS
@@ -35,8 +37,6 @@ Colour = Annotated[str, Field(pattern=f"^({'|'.join(COLOURS)})$")]
 Relation = Annotated[str, Field(pattern=f"^({'|'.join(RELATIONS)})$")]
 Index = Annotated[int, Field(ge=0)]
 OFFICIAL_KEYS = ("tag", "include", "exclude", "prompt")
-OPAQUE = ("RGB", "L", "1")
-EIGHT_BIT = (*OPAQUE, "RGBA", "LA", "P")
 SHOWN = 10
 __all__ = ["compute_iou", "evaluate_image", "relative_position", "task_scores"]
 
@@ -84,7 +84,7 @@ def read_metadata(path: Path) -> list[Metadata]:
     """
     first_lines: dict[str, int] = {}
     prompts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         metadata = _parse(line, f"{path}, line {number}")
@@ -164,7 +164,7 @@ def read_image_folder(folder: Path, prompts: Sequence[Metadata], images_per_prom
 
 
 def load_images(paths: Sequence[Path]) -> UInt8[Tensor, "k 3 height width"]:
-    """The images (RGB) of one prompt.
+    """The images (RGB) of one prompt, turned as their EXIF entries say, as GenEval's own evaluator turns them.
 
     Raises ValueError when their sizes differ, or when a file cannot be shown as 8-bit RGB without loss.
     """
@@ -176,14 +176,14 @@ def load_images(paths: Sequence[Path]) -> UInt8[Tensor, "k 3 height width"]:
 
 def _rgb(path: Path) -> Image.Image:
     """The image in RGB; Pillow would cut 16-bit values off at 255, and show what lies under transparent pixels."""
-    image = Image.open(path)
-    if image.mode not in EIGHT_BIT:
-        raise ValueError(f"{path} holds {image.mode} pixels; save it as RGB with 8 bits a channel")
-    # A file without an alpha channel may still name one colour that is transparent (the tRNS chunk of PNG).
-    maybe_transparent = image.mode not in OPAQUE or "transparency" in image.info
-    if maybe_transparent and np.array(image.convert("RGBA"))[..., 3].min() < 255:
+    try:
+        with open_image(path.read_bytes()) as image:
+            shown = upright(image)
+    except Unusable as problem:
+        raise ValueError(f"{path} cannot be read: {problem}; save it again, as RGB with 8 bits a channel") from problem
+    if shown.mode == "RGBA" and np.array(shown)[..., 3].min() < 255:
         raise ValueError(f"{path} has transparent pixels; save it as RGB on the background that it belongs to")
-    return image.convert("RGB")
+    return shown.convert("RGB")
 
 
 def _png(image: UInt8[Tensor, "3 height width"]) -> bytes:
@@ -278,7 +278,7 @@ def read_results(path: Path) -> list[GenEvalResult]:
 
     Raises ValueError with file and line for a line that is no JSON object or lacks a column.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path).split("\n")
     return [_parse_result(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
 
 
