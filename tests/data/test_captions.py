@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unimm.data.captions import Keys, Texts, choose, read_record, texts_of
+from unimm.data.captions import Keys, Texts, choose, cut, read_record, texts_of
 
 KEYS = Keys("short", "long", "caption", "qa")
 
@@ -38,6 +38,22 @@ def test_strings_lists_and_questions_are_read_and_cut():
 def test_other_things_than_text_are_refused(record):
     with pytest.raises(ValueError, match=r"not text|not a"):
         texts_of(record, KEYS, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "characters"),
+    [
+        ("一张红色圆圈和两个蓝色方块的照片，" * 400, 1, 4096),
+        ("วงกลมสีแดงในภาพ" * 300, 1, 4096),
+        ("https://x.org/" + "a1b2" * 2000, 1, 4096),
+        ("a photo of a red circle and " * 400, 256, len("a photo of a red circle and " * 36 + "a photo of a")),
+    ],
+    ids=["Chinese", "Thai", "address", "English"],
+)
+def test_text_without_white_space_is_cut_by_characters(text, words, characters):
+    kept = cut(text, 256)
+    assert text.startswith(kept)
+    assert (len(kept.split()), len(kept)) == (words, characters)
 
 
 @pytest.mark.parametrize("record", [b'{"short": "a \\ud83d b"}', b'{"qa": [["what ?", "\\ud83d"]]}'])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from unimm.data.captions import Texts
 from unimm.data.hf_disk import HfDisk
 
 from .conftest import CONTEXT, encoded
@@ -45,7 +46,7 @@ def test_rows_are_samples(tmp_path: Path) -> None:
     visits = source.visits(0, 0, 7, source.image, None)
     assert [r.key for visit in visits for r in visit.refused if r.reason == "broken"][:1] == ["train/6"]
     assert {visit.texts.plain[0] for visit in visits} <= {f"caption {n}" for n in range(6)}
-    assert source.texts(2) == (("s",), (), ("caption 2",), ())
+    assert source.texts(2) == Texts(("s",), (), ("caption 2",))
     with pytest.raises(ValueError, match=r"no column of texts \(s, long, words\).*: picture, source, text, short"):
         HfDisk.build(HfDisk.Config(**settings | {"caption": "words", "short": "s"}, split="train"), CONTEXT)
     test = HfDisk.build(HfDisk.Config(**settings, split="test"), CONTEXT)

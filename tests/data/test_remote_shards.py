@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unimm.data import files_source, remote_shards
+from unimm.data import decode, remote_shards
 from unimm.data.remote_shards import RemoteShards
 from unimm.data.source import Visit
 
@@ -45,7 +45,7 @@ def test_a_member_that_is_too_large_is_refused_unread(
 ) -> None:
     pytest.importorskip("webdataset")
     monkeypatch.setattr(remote_shards, "IMAGE_BYTES", 1 << 16)
-    monkeypatch.setattr(files_source, "IMAGE_BYTES", 1 << 16)
+    monkeypatch.setattr(decode, "IMAGE_BYTES", 1 << 16)
     path, large = tmp_path / "x.tar", 1 << 27
     with tarfile.open(path, f"w:{compression}") as archive:
         for name, size in (("0.bin", large), ("1.png", large), ("1.txt", 5)):

@@ -12,10 +12,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unimm.data.captions import choose
+from unimm.data.captions import JSON_NOT_TXT, TXT_NOT_JSON, Texts, choose
 from unimm.data.folder import Folder
 from unimm.data.shards import Shards
-from unimm.data.source import ATTEMPTS, Context, IndexedSource, Visit
+from unimm.data.source import ATTEMPTS, Context, IndexedSource, Unusable, Visit
 from unimm.training.data_card import VisitLog
 
 from .conftest import CONTEXT, bomb, encoded, sample, write_tar
@@ -86,9 +86,77 @@ def test_json_records_hold_short_long_and_questions(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", sample(3, **record))
     source = opened(tmp_path, short="brief", questions="qa")
     assert source.understanding == "questions"
-    assert source.texts(0) == (("s",), ("l",), ("caption 3",), (("q", "a"),))
+    assert source.texts(0) == Texts(("s",), ("l",), ("caption 3",), (("q", "a"),), ".txt")
     assert choose(source.texts(0), False, 0, 0).text == "s"
     assert opened(tmp_path).understanding == "descriptions"
+
+
+NEW = "a red circle left of a blue square"
+
+
+@pytest.mark.parametrize(
+    ("entry", "captions", "origin"),
+    [
+        (None, (NEW,), ".txt"),
+        ("", (NEW,), ".txt"),
+        ([""], (NEW,), ".txt"),
+        ([None, " "], (NEW,), ".txt"),
+        (NEW.replace(" ", "  "), (NEW,), ".txt and .json alike"),
+        (["IMG_2231.JPG", NEW], ("IMG_2231.JPG", NEW), ".txt and .json alike"),
+        ("IMG_2231.JPG", (NEW,), TXT_NOT_JSON),
+    ],
+)
+def test_img2datasets_json_never_hides_the_caption_of_its_txt(
+    tmp_path: Path, entry: object, captions: tuple[str, ...], origin: str
+) -> None:
+    """Its tars have jpg, json and txt; sets that were captioned anew have the new caption in the .txt."""
+    record = {"caption": entry, "url": "http://x", "key": "0"}
+    members = {"0.jpg": encoded(0, kind="JPEG"), "0.json": json.dumps(record).encode(), "0.txt": NEW.encode()}
+    write_tar(tmp_path / "x.tar", members)
+    assert opened(tmp_path).texts(0) == Texts(plain=captions, origin=origin)
+
+
+def test_an_entry_that_was_named_comes_before_the_txt(tmp_path: Path) -> None:
+    write_tar(tmp_path / "x.tar", sample(0, caption="old", recaption="new") | sample(1, caption="old", recaption=""))
+    source = opened(tmp_path, caption="recaption")
+    assert source.texts(0) == Texts(plain=("new",), origin=JSON_NOT_TXT)
+    assert source.texts(1) == Texts(plain=("caption 1",), origin=".txt")
+
+
+def test_the_card_says_which_file_captions_came_from_and_how_many_differ(tmp_path: Path) -> None:
+    members: dict[str, bytes] = {}
+    for number in range(6):
+        members |= sample(number, caption=["old", f"caption {number}"][number % 2])
+    write_tar(tmp_path / "x.tar", members)
+    source, log, resumed = opened(tmp_path), VisitLog(), VisitLog()
+    visits = all_visits(source, 0, 12)
+    log.add(visits[:6], [choose(visit.texts, False, 0, visit.position) for visit in visits[:6]])
+    resumed.restore(json.loads(json.dumps(log.state())))
+    for one in (log, resumed):
+        one.add(visits[6:], [choose(visit.texts, False, 0, visit.position) for visit in visits[6:]])
+    found = log.card(source, "encode")["captions_from"]
+    assert found["visits"] == {TXT_NOT_JSON: 6, ".txt and .json alike": 6}
+    assert found["differ"] == 6
+    assert sorted(found["examples"]) == ["x.tar/0000", "x.tar/0002", "x.tar/0004"]
+    assert resumed.card(source, "encode") == log.card(source, "encode")
+
+
+@pytest.mark.parametrize(
+    ("data", "caption"),
+    [
+        (b"\xef\xbb\xbfa red circle\r\n", "a red circle"),
+        ("a red circle".encode("utf-16"), None),
+        ("a red circle".encode("utf-16-le"), None),
+        ("rött".encode("latin-1"), None),
+    ],
+)
+def test_a_txt_is_utf8_with_or_without_a_byte_order_mark(tmp_path: Path, data: bytes, caption: str | None) -> None:
+    write_tar(tmp_path / "x.tar", {"0.png": encoded(0), "0.txt": data})
+    if caption is not None:
+        assert opened(tmp_path).texts(0).captions == (caption,)
+        return
+    with pytest.raises(Unusable, match=r"utf-8|not text: a NUL character"):
+        opened(tmp_path).texts(0)
 
 
 def test_what_changes_the_images_changes_the_name(tars: Path) -> None:
@@ -122,7 +190,7 @@ def test_a_folder_yields_its_lines(tmp_path: Path) -> None:
     visits = all_visits(source, 0, 4)
     assert {visit.key for visit in visits} == {f"sub/{n}.jpg" for n in range(3)}
     assert [r.detail for visit in visits for r in visit.refused][:1] == ["no such file"]
-    assert source.texts(1) == ((), ("l",), ("c1", "d"), ())
+    assert source.texts(1) == Texts((), ("l",), ("c1", "d"))
     before = source.name
     (folder / "sub/0.jpg").write_bytes(encoded(50, 60))
     assert Folder.build(Folder.Config(path=str(folder)), CONTEXT).name != before

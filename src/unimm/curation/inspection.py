@@ -85,6 +85,7 @@ def inspect(source: FilesSource, count: int | None = None) -> dict[str, Any]:
     """Facts about ``count`` samples spread evenly over the set; each one's image is decoded as training would."""
     indices = spread(len(source), count)
     formats: Counter[str] = Counter()
+    origins: Counter[str] = Counter()
     measured: dict[str, list[int]] = defaultdict(list)
     unusable: dict[str, list[str]] = defaultdict(list)
     for index in tqdm(indices, desc="inspecting", unit="sample"):
@@ -101,6 +102,8 @@ def inspect(source: FilesSource, count: int | None = None) -> dict[str, Any]:
         measured["questions"].append(len(texts.questions))
         for kind in ("short", "long", "plain"):
             measured[f"words of {kind} captions"] += [len(text.split()) for text in getattr(texts, kind)]
+            measured[f"characters of {kind} captions"] += [len(text) for text in getattr(texts, kind)]
+        origins.update([texts.origin] if texts.origin else [])
     return {
         "name": source.name,
         "samples": len(source),
@@ -108,6 +111,7 @@ def inspect(source: FilesSource, count: int | None = None) -> dict[str, Any]:
         "inspected": len(indices),
         "usable": sum(formats.values()),
         "formats": dict(formats),
+        "captions_from": dict(origins),
         "measured": {name: _summary(values) for name, values in measured.items() if any(values)},
         "unusable": {
             reason: {"count": len(found), "examples": found[:SHOWN]} for reason, found in sorted(unusable.items())
@@ -134,6 +138,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"(n = {row['n']})"
         for name, row in facts["measured"].items()
     ]
+    shown += [f"captions   {count} from {origin}" for origin, count in sorted(facts["captions_from"].items())]
     for reason, found in facts["unusable"].items():
         shown.append(f"unusable   {found['count']} {reason}")
         shown += [f"  {example}" for example in found["examples"]]

@@ -9,15 +9,24 @@ from typing import Any, NamedTuple
 from unimm.noise import NoiseSource
 
 TEXT_BYTES = 1 << 20
+# Characters that a word may have on average: far more than any language's words, so that the bound is felt only by text
+# without white space (Chinese, Thai, addresses).
+CHARACTERS = 16
+TXT_NOT_JSON, JSON_NOT_TXT = ".txt, the .json differs", ".json, the .txt differs"
+DIFFER = (TXT_NOT_JSON, JSON_NOT_TXT)
 
 
 class Texts(NamedTuple):
-    """Short and long captions, those of unknown kind, and (question, answer) pairs."""
+    """Short and long captions, those of unknown kind, and (question, answer) pairs.
+
+    ``origin`` says, where a sample has two files of text, whose captions of unknown kind these are (`with_txt`).
+    """
 
     short: tuple[str, ...] = ()
     long: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
     questions: tuple[tuple[str, str], ...] = ()
+    origin: str = ""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -42,15 +51,33 @@ class Keys(NamedTuple):
 
 
 def texts_of(record: Mapping[str, Any], keys: Keys, words: int) -> Texts:
-    """The texts of a record, each cut after ``words`` words; ValueError where an entry is not text.
+    """The texts of a record, each cut by `cut`; ValueError where an entry is not text.
 
-    An entry is a string or a list of strings; questions are ``[question, answer]`` pairs or objects with those keys.
+    An entry is a string or a list of strings, of which nulls and blanks count as absent; questions are
+    ``[question, answer]`` pairs or objects with those keys.
     """
     short, long, plain = (_strings(record, key, words) for key in (keys.short, keys.long, keys.plain))
     questions = _listed(record, keys.questions) if keys.questions is not None else ()
     # A .txt beside a .json often repeats one of its captions.
     unknown = tuple(text for text in plain if text not in short + long)
     return Texts(short, long, unknown, tuple(_pair(entry, words) for entry in questions))
+
+
+def with_txt(texts: Texts, text: str, json_first: bool) -> Texts:
+    """Texts of a sample's .json joined with the ``text`` of its .txt, which is a caption of unknown kind.
+
+    The .txt counts where the .json has no such caption. Where they differ, the .txt counts too, unless ``json_first``:
+    sets are captioned anew by writing other .txt files, and their old alt texts stay behind in the .json.
+    """
+    if not text:
+        return texts._replace(origin=".json")
+    if text in texts.captions:
+        return texts._replace(origin=".txt and .json alike")
+    if not texts.plain:
+        return texts._replace(plain=(text,), origin=".txt")
+    if json_first:
+        return texts._replace(origin=JSON_NOT_TXT)
+    return texts._replace(plain=(text,), origin=TXT_NOT_JSON)
 
 
 def read_record(data: bytes) -> dict[str, Any]:
@@ -65,8 +92,13 @@ def read_record(data: bytes) -> dict[str, Any]:
 
 
 def cut(text: str, words: int) -> str:
-    """White space made single, and no more than ``words`` words; ValueError for text that UTF-8 cannot hold."""
-    kept = " ".join(text.split(maxsplit=words)[:words])
+    """White space made single, no more than ``words`` words, and no more characters than so many words could have.
+
+    ValueError for text that UTF-8 cannot hold, or with NUL characters, as UTF-16 read for UTF-8 has.
+    """
+    kept = " ".join(text.split(maxsplit=words)[:words])[: words * CHARACTERS].rstrip()
+    if "\0" in kept:
+        raise ValueError(f"not text: a NUL character at {kept.index(chr(0))}; texts are UTF-8")
     try:
         kept.encode()
     except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair, at which tokenizers and files fail
@@ -87,6 +119,7 @@ def choose(texts: Texts, long: bool, seed: int, position: int) -> Caption:
 def _strings(record: Mapping[str, Any], key: str, words: int) -> tuple[str, ...]:
     value = record.get(key)
     entries = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    entries = [entry for entry in entries if entry is not None]
     for entry in entries:
         if not isinstance(entry, str):
             raise ValueError(f"{key!r} holds {type(entry).__name__}, not text")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from jaxtyping import UInt8
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from unimm.data.captions import TEXT_BYTES, Keys, Texts, read_record, texts_of
+from unimm.data.captions import TEXT_BYTES, Keys, Texts, cut, read_record, texts_of, with_txt
 from unimm.data.decode import TRANSFORM, Limits, decode
 from unimm.data.source import Context, IndexedSource, Latents, SourceConfig, Understanding, Unusable
 
@@ -19,8 +19,9 @@ class FilesConfig(SourceConfig):
     """Settings of every source of encoded images.
 
     ``short``, ``long``, ``caption`` and ``questions`` name entries of a sample's record (JSON object, JSONL line,
-    table row); ``caption`` is of unknown kind. Captions are cut after ``words`` words. ``latents``: ``cache`` on disk,
-    ``encode`` at every step, or ``auto`` (see docs/data.md).
+    table row); ``caption`` is of unknown kind, and in tars comes after the sample's .txt unless it is named otherwise.
+    Captions are cut after ``words`` words, and those without white space after 16 times as many characters.
+    ``latents``: ``cache`` on disk, ``encode`` at every step, or ``auto`` (see docs/data.md).
     """
 
     min_side: PositiveInt = 32
@@ -86,29 +87,32 @@ class FilesSource(IndexedSource):
 
     def _texts(self, record: Mapping[str, Any]) -> Texts:
         """Texts of a record; raises `Unusable` where there is no caption."""
-        return usable_texts(record, self.config)
+        return _usable(lambda: texts_of(record, self.config.keys, self.config.words))
 
 
-def usable_texts(record: Mapping[str, Any], config: FilesConfig) -> Texts:
-    """Texts of a record; raises `Unusable` where there is no caption."""
+def member_texts(described: bytes, written: bytes, config: FilesConfig) -> Texts:
+    """Texts of a tar's sample, of its .json and .txt together (`with_txt`); raises `Unusable` without a caption.
+
+    An entry of the .json that was named, as in ``source.caption=recaption``, comes before the .txt.
+    """
+    json_first = config.caption != FilesConfig.model_fields["caption"].default
+
+    def read() -> Texts:
+        texts = texts_of(read_record(described), config.keys, config.words) if described else Texts()
+        return with_txt(texts, cut(written.decode("utf-8-sig"), config.words), json_first)
+
+    return _usable(read)
+
+
+def _usable(read: Callable[[], Texts]) -> Texts:
+    """What was read; raises `Unusable` where it is not text or holds no caption."""
     try:
-        texts = texts_of(record, config.keys, config.words)
+        texts = read()
     except ValueError as error:
         raise Unusable("no_caption", str(error)) from error
     if not texts.captions:
         raise Unusable("no_caption", "no text")
     return texts
-
-
-def member_texts(described: bytes, written: bytes, config: FilesConfig) -> Texts:
-    """Texts of a tar's sample: of its .json and, where that has no caption of unknown kind, of its .txt."""
-    try:
-        record = read_record(described) if described else {}
-        if written:
-            record.setdefault(config.caption, written.decode())
-    except ValueError as error:
-        raise Unusable("no_caption", str(error)) from error
-    return usable_texts(record, config)
 
 
 def check_text_size(size: int) -> None:

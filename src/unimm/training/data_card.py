@@ -20,7 +20,7 @@ import lightning as L
 import torch
 from tqdm import tqdm
 
-from unimm.data.captions import Caption, Texts
+from unimm.data.captions import DIFFER, Caption, Texts
 from unimm.data.mixture import Mixture
 from unimm.data.source import Source, Visit
 from unimm.files import write_json
@@ -30,6 +30,7 @@ from unimm.training.step_data import Cut, Seen, StepData
 
 SCHEMA_VERSION = 1
 LISTED = 10_000
+SHOWN = 10
 
 
 class VisitLog:
@@ -43,6 +44,8 @@ class VisitLog:
         self.positions = 0
         self.digest = ""
         self.captions: Counter[str] = Counter()
+        self.origins: Counter[str] = Counter()
+        self.differing: list[str] = []
         self.parts: Counter[int] = Counter()
         self.unusable: dict[str, list[str]] = {}
         self.cut: dict[str, dict[str, int]] = {}
@@ -59,6 +62,7 @@ class VisitLog:
             lines.append(f"{visit.position} {visit.key} {caption.kind}")
             self.captions[caption.kind] += 1
             self.parts[visit.part] += 1
+            self._note_origin(visit)
             for refused in visit.refused:
                 self.unusable[refused.key] = [refused.reason, refused.detail]
             if visit.refused:
@@ -68,14 +72,23 @@ class VisitLog:
         self.positions += len(lines)
         self.digest = hashlib.sha256("\n".join([self.digest, *lines]).encode()).hexdigest()
 
+    def _note_origin(self, visit: Visit) -> None:
+        origin = visit.texts.origin
+        if origin:
+            self.origins[origin] += 1
+        if origin in DIFFER and len(self.differing) < SHOWN and visit.key not in self.differing:
+            self.differing.append(visit.key)
+
     def state(self) -> dict[str, Any]:
         """Everything, as JSON could hold it."""
-        return {**vars(self), "captions": dict(self.captions), "parts": list(self.parts.items())}
+        counts = {"captions": dict(self.captions), "origins": dict(self.origins), "parts": list(self.parts.items())}
+        return {**vars(self), **counts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a `state`."""
         vars(self).update(state)
         self.captions, self.parts = Counter(state["captions"]), Counter(dict(state["parts"]))
+        self.origins = Counter(self.origins)
 
     def card(self, source: Source, latents: str) -> dict[str, Any]:
         """The content of ``data_card.json``; lists stop at 10,000 entries, counts do not."""
@@ -88,6 +101,7 @@ class VisitLog:
             "latents": latents,
             "resumes": source.resumes,
             "visits": {"positions": self.positions, "digest": self.digest, "captions": dict(self.captions)},
+            **self._caption_files(),
             "unusable": {
                 "count": len(self.unusable),
                 "by_reason": dict(reasons),
@@ -110,6 +124,14 @@ class VisitLog:
             },
         }
 
+    def _caption_files(self) -> dict[str, Any]:
+        """Of sources whose samples have two files of text: which one captions came from, and how many visits saw the
+        two differ."""
+        if not self.origins:
+            return {}
+        differ = sum(self.origins[origin] for origin in DIFFER)
+        return {"captions_from": {"visits": dict(self.origins), "differ": differ, "examples": self.differing}}
+
 
 FILE = "data_card.json"
 NOTHING = torch.empty(0)
@@ -129,7 +151,9 @@ class DataCard(StepCallback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         visits, captions, cut = self.data.seen
-        self._step.visits.extend(visit._replace(texts=Texts(), value=NOTHING) for visit in visits)
+        self._step.visits.extend(
+            visit._replace(texts=Texts(origin=visit.texts.origin), value=NOTHING) for visit in visits
+        )
         self._step.captions.extend(captions)
         self._step.cut.extend(cut)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -159,6 +183,8 @@ class DataCard(StepCallback):
         if self.visited.cut:
             cut = len(self.visited.cut)
             tqdm.write(f"{cut} samples have texts of more tokens than the backbone reads, cut at the end: {self.path}")
+        if self.visited.differing:
+            tqdm.write(f"captions in .txt and .json differ, as of {self.visited.differing[0]}: see {self.path}")
 
     @staticmethod
     def summary(path: Path) -> dict[str, Any] | None:
