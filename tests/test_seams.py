@@ -84,7 +84,7 @@ def test_latents_are_held_against_their_spec(grid: tuple[RunConfig, Arm]) -> Non
         cached_latents(wrong.Mislabelled(), scenes, CPU)
     at_every_step = Encoded(wrong.Mislabelled(), scenes, CPU)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"promises \[2, 16, 99\]"):
-        at_every_step.finish([torch.zeros(3, 64, 64, dtype=torch.uint8)] * 2)
+        at_every_step.finish([torch.zeros(3, 64, 64, dtype=torch.uint8)] * 2, ["a", "b"])
     with pytest.raises(ValueError, match=r"OffGrid.*16 tokens on a grid of 4 x 3"):
         checked_spec(wrong.OffGrid())
     check_latents(arm.encoder, checked_spec(arm.encoder), torch.zeros(2, 16, 768), 2)

@@ -7,6 +7,7 @@ computes: the numbers of a run are the same with and without.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -47,6 +48,18 @@ def check_latents(encoder: Encoder, spec: LatentSpec, latents: Tensor, images: i
         raise ValueError(
             f"{_named(encoder)}.encode gives latents of shape {list(latents.shape)} for {images} images, and its "
             f"latent_spec() promises {list(promised)} (images, tokens, channels): make the two agree"
+        )
+
+
+def check_finite(encoder: Encoder, latents: Tensor, key: Callable[[int], str]) -> None:
+    """ValueError that names the first image whose latents hold NaN or infinities; ``key`` names an image by its row."""
+    finite = latents.isfinite().flatten(1).all(dim=1)
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
+        what = "NaN" if bool(latents[row].isnan().any()) else "infinite values"
+        raise ValueError(
+            f"{_named(encoder)}.encode gives {what} for {key(row)}: its weights are damaged, or overflow at less than "
+            "float32; check the checkpoint and encoder.dtype"
         )
 
 

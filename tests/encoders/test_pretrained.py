@@ -238,6 +238,9 @@ class Data:
     def __len__(self) -> int:
         return 20
 
+    def key(self, number: int) -> str:
+        return f"image {number}"
+
     def batches(self, size: int) -> Any:
         for number in range(5):
             batch = torch.rand(4, 3, RESOLUTION, RESOLUTION, generator=torch.Generator().manual_seed(number))

@@ -1,27 +1,31 @@
 """Latents on disk: a frozen encoder computes them once, and they are kept under a hash of encoder, transform and data.
 
-A file that does not match its stored hash is refused, never silently recomputed. Images go through the network so many
-pixels at a time, whatever their side (`at_once`).
+A file that does not match its stored hash is refused, never silently recomputed. With the latents stands what the files
+held that they were made from (`unimm.data.content`): those of edited files are made anew. Images go through the network
+so many pixels at a time, whatever their side (`at_once`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from unimm.components import Encoder, LatentSpec
+from unimm.data.content import Content, check_still, joined, stamp_of, unchanged
+from unimm.data.source import IndexedSource
 from unimm.files import cache_folder
-from unimm.seam_checks import check_latents
+from unimm.seam_checks import check_finite, check_latents
 
 SIDE = 64
 
@@ -49,33 +53,67 @@ class ImageSet(Protocol):
         """All images in [0, 1], in order, ``size`` at a time; an image that is missing is NaN throughout."""
 
 
-def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Float[Tensor, "m n d"]:
-    """Latents of every image of ``data``, from the cache or computed with a progress bar; NaN for a missing image."""
+class KeptLatents(NamedTuple):
+    """Latents of all images of a set, NaN for a missing one, and what the set's files held."""
+
+    values: Float[Tensor, "m n d"]
+    content: Content
+
+
+def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> KeptLatents:
+    """From the cache or, where there are none or the files hold something else by now, computed with a progress bar."""
     spec = encoder.latent_spec()
     settings = f"{type(encoder).__name__}/{spec}/{getattr(encoder, 'config', '')}/{data.name}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:24]
     path = cache_folder() / f"latents-{key}.safetensors"
     if path.exists():
-        return _read(path)
-    encoder, size = encoder.to(device), at_once(256, data.resolution)
-    with torch.inference_mode():
-        parts = [
-            _encoded(encoder, spec, images.to(device))
-            for images in tqdm(data.batches(size), total=-(-len(data) // size), desc="encoding images", unit="batch")
-        ]
-    latents = torch.cat(parts).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"latents": latents, "digest": _digest(latents)}, temporary)
-    os.replace(temporary, path)
+        kept = _read(path)
+        content = unchanged(kept.content, data)
+        if content is not None:
+            if content != kept.content:
+                _write(path, kept._replace(content=content))
+            return kept._replace(content=content)
+        tqdm.write(f"files of {data.name} changed since their latents were cached: encoding them again")
+    latents = _computed(encoder.to(device), spec, data, device)
+    _write(path, latents)
     return latents
 
 
-def _encoded(encoder: Encoder, spec: LatentSpec, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+def _computed(encoder: Encoder, spec: LatentSpec, data: ImageSet, device: torch.device) -> KeptLatents:
+    stamp, size = stamp_of(data), at_once(256, data.resolution)
+    parts: list[Tensor] = []
+    digests: list[bytes] = []
+    with torch.inference_mode(), tqdm(total=len(data), desc="encoding images", unit="image") as bar:
+        for images, hashes in _reads(data, size):
+            keys = partial(_key, data, bar.n)
+            parts.append(_encoded(encoder, spec, images.to(device), keys))
+            digests += hashes
+            bar.update(len(images))
+    check_still(stamp, data, data.name)
+    return KeptLatents(torch.cat(parts).contiguous(), Content(stamp, joined(digests) if stamp else ""))
+
+
+def _reads(data: ImageSet, size: int) -> Iterator[tuple[Tensor, list[bytes]]]:
+    """Images with hashes of what they were made of, where they are made of files."""
+    if isinstance(data, IndexedSource) and data.stamp():
+        return data.reads(size, range(len(data)))
+    return ((images, []) for images in data.batches(size))
+
+
+def _key(data: ImageSet, begin: int, number: int) -> str:
+    """The name of image ``number`` of a batch that begins there."""
+    index = begin + number
+    return data.key(index) if isinstance(data, IndexedSource) else f"image {index} of {data.name}"
+
+
+def _encoded(
+    encoder: Encoder, spec: LatentSpec, images: Float[Tensor, "b 3 s s"], key: Callable[[int], str]
+) -> Float[Tensor, "b n d"]:
     """Latents on the CPU. Missing images are encoded as black ones: an encoder need not know what NaN is."""
     missing = images.isnan().flatten(1).any(dim=1)
     latents: Tensor = encoder.encode(images.nan_to_num())
     check_latents(encoder, spec, latents, len(images))
+    check_finite(encoder, latents, key)
     return latents.masked_fill(missing[:, None, None], torch.nan).cpu()
 
 
@@ -84,13 +122,22 @@ def _digest(latents: Tensor) -> Tensor:
     return torch.tensor(list(digest), dtype=torch.uint8)
 
 
-def _read(path: Path) -> Tensor:
+def _write(path: Path, latents: KeptLatents) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"latents": latents.values, "digest": _digest(latents.values)}, temporary, latents.content._asdict())
+    os.replace(temporary, path)
+
+
+def _read(path: Path) -> KeptLatents:
     try:
         values = load_file(path)
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(
             f"latent cache {path} is truncated ({error}); delete the file to have it recomputed"
         ) from error
     if not torch.equal(_digest(values["latents"]), values["digest"]):
         raise ValueError(f"latent cache {path} was altered (hash differs); delete the file to have it recomputed")
-    return values["latents"]
+    return KeptLatents(values["latents"], Content(**facts))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from jaxtyping import UInt8
@@ -11,8 +12,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from unimm.data.captions import TEXT_BYTES, Keys, Texts, cut, read_record, texts_of, with_txt
+from unimm.data.content import file_stamp, hash_of
 from unimm.data.decode import TRANSFORM, Limits, decode
-from unimm.data.source import Context, IndexedSource, Latents, SourceConfig, Understanding, Unusable
+from unimm.data.source import Context, IndexedSource, Latents, Read, SourceConfig, Understanding, Unusable
 
 
 class FilesConfig(SourceConfig):
@@ -58,6 +60,7 @@ class FilesSource(IndexedSource):
         self.latents = config.latents
         self.understanding: Understanding = "descriptions" if config.questions is None else "questions"
         self._resolution = resolution
+        self._stamp: str | None = None
 
     @classmethod
     def build(cls, config: Any, context: Context) -> Self:
@@ -66,11 +69,43 @@ class FilesSource(IndexedSource):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hash that changes with the content."""
+        """A hash over names and sizes, the same for a copy of the files; what they hold is looked at by `stamp`."""
+
+    @abstractmethod
+    def files(self) -> Iterable[Path]:
+        """Every file that images and texts are read from, in order; one may be missing."""
 
     @abstractmethod
     def image_bytes(self, index: int) -> bytes:
         """The encoded image; raises `Unusable` if it cannot be read or is larger than any image should be."""
+
+    def text_bytes(self, index: int) -> bytes:
+        """What the texts are made of, where the fingerprint does not hold them already."""
+        return b""
+
+    def stamp(self, again: bool = False) -> str:
+        if again or self._stamp is None:
+            self._stamp = file_stamp(self.files())
+        return self._stamp
+
+    def digest(self, index: int) -> bytes:
+        return hash_of(self._bytes(index)[0], self.text_bytes(index))
+
+    def read(self, index: int) -> Read:
+        data, usable = self._bytes(index)
+        digest = hash_of(data, self.text_bytes(index))
+        try:
+            image = decode(data, self.resolution, self.config.limits) if usable else None
+        except Unusable:
+            image = None
+        return Read(image, digest)
+
+    def _bytes(self, index: int) -> tuple[bytes, bool]:
+        """The encoded image, or what is wrong with it, and which of the two."""
+        try:
+            return self.image_bytes(index), True
+        except Unusable as problem:
+            return str(problem).encode(), False
 
     @property
     def resolution(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ class Folder(FilesSource):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    def files(self) -> Iterator[Path]:
+        for index in range(len(self)):
+            yield self._path(self._record(index))
 
     def __len__(self) -> int:
         return len(self._spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ class HfDisk(FilesSource):
     def fingerprint(self) -> str:
         # `datasets` renews the fingerprint in this file with every change, and names the Arrow files here.
         return hashlib.sha256((self._folder / STATE).read_bytes()).hexdigest()[:16]
+
+    def files(self) -> list[Path]:
+        named = json.loads((self._folder / STATE).read_text(encoding="utf-8")).get("_data_files", [])
+        return [self._folder / STATE, *(self._folder / str(entry["filename"]) for entry in named)]
+
+    def text_bytes(self, index: int) -> bytes:
+        return repr(self._records[index]).encode(errors="surrogatepass")
 
     def __len__(self) -> int:
         return len(self._images)

@@ -16,25 +16,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unimm.components import Encoder
-from unimm.data.cache import cached_latents
+from unimm.data.cache import KeptLatents, cached_latents
+from unimm.data.content import Content, stamp_of
 from unimm.data.source import THREADS, IndexedSource, Source, Visit
-from unimm.seam_checks import check_latents
+from unimm.seam_checks import check_finite, check_latents
 
 CACHE_BYTES = 1 << 31
 
 
 class SourceLatents(ABC):
-    """Two halves of getting latents: ``load`` what a sample needs, on any thread, then ``finish`` a batch."""
+    """Two halves of getting latents: ``load`` what a sample needs, on any thread, then ``finish`` a batch.
+
+    ``content`` is what the source's files held when this was made.
+    """
 
     kind: ClassVar[str]
+    content: Content
 
     @abstractmethod
     def load(self, index: int) -> Tensor:
         """The value of a visit; raises `Unusable`."""
 
     @abstractmethod
-    def finish(self, values: Sequence[Tensor]) -> Float[Tensor, "b n d"]:
-        """Latents of the values of a batch of visits."""
+    def finish(self, values: Sequence[Tensor], keys: Sequence[str]) -> Float[Tensor, "b n d"]:
+        """Latents of the values of a batch of visits; ``keys`` are the samples' names, for messages."""
 
 
 class Encoded(SourceLatents):
@@ -44,17 +49,18 @@ class Encoded(SourceLatents):
 
     def __init__(self, encoder: Encoder, source: Source, device: torch.device) -> None:
         self.encoder, self.source, self.device = encoder.to(device), source, device
-        self.spec = encoder.latent_spec()
+        self.spec, self.content = encoder.latent_spec(), Content(stamp_of(source))
 
     def load(self, index: int) -> Tensor:
         assert isinstance(self.source, IndexedSource), "other sources bring the image along"
         return self.source.image(index)
 
-    def finish(self, values: Sequence[Tensor]) -> Float[Tensor, "b n d"]:
+    def finish(self, values: Sequence[Tensor], keys: Sequence[str]) -> Float[Tensor, "b n d"]:
         # In float32 as the cache has them, whatever the precision of the training step around this.
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             latents = self.encoder.encode(torch.stack(list(values)).to(self.device).float() / 255)
         check_latents(self.encoder, self.spec, latents, len(values))
+        check_finite(self.encoder, latents, keys.__getitem__)
         return latents
 
 
@@ -63,9 +69,9 @@ class Cached(SourceLatents):
 
     kind = "cache"
 
-    def __init__(self, latents: Float[Tensor, "m n d"], source: IndexedSource) -> None:
-        self.latents, self.source = latents, source
-        self.missing = frozenset(latents[:, 0, 0].isnan().nonzero().flatten().tolist())
+    def __init__(self, kept: KeptLatents, source: IndexedSource) -> None:
+        self.latents, self.content, self.source = kept.values, kept.content, source
+        self.missing = frozenset(self.latents[:, 0, 0].isnan().nonzero().flatten().tolist())
 
     def load(self, index: int) -> Tensor:
         if index not in self.missing:
@@ -76,7 +82,7 @@ class Cached(SourceLatents):
             "delete the latent cache to have it made again"
         )
 
-    def finish(self, values: Sequence[Tensor]) -> Float[Tensor, "b n d"]:
+    def finish(self, values: Sequence[Tensor], keys: Sequence[str]) -> Float[Tensor, "b n d"]:
         return torch.stack(list(values))
 
 
@@ -130,4 +136,4 @@ class Visits:
 
     def finish(self, visits: list[Visit]) -> Tensor:
         """Latents ``[b, n, d]`` of visits."""
-        return self.latents.finish([visit.value for visit in visits])
+        return self.latents.finish([visit.value for visit in visits], [visit.key for visit in visits])

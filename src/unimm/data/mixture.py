@@ -18,7 +18,7 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.data.captions import Texts
 from unimm.data.order import permuted
-from unimm.data.source import Context, IndexedSource, Latents, SourceConfig
+from unimm.data.source import Context, IndexedSource, Latents, Read, SourceConfig
 from unimm.registry import sources
 from unimm.schema import SourceChoice
 
@@ -124,6 +124,18 @@ class Mixture(IndexedSource):
     def image(self, index: int) -> UInt8[Tensor, "3 s s"]:
         member, own = self._own(index)
         return member.image(own)
+
+    def stamp(self, again: bool = False) -> str:
+        stamps = [member.stamp(again) for member in self.members]
+        return " ".join(stamp or "-" for stamp in stamps) if any(stamps) else ""
+
+    def digest(self, index: int) -> bytes:
+        member, own = self._own(index)
+        return member.digest(own)
+
+    def read(self, index: int) -> Read:
+        member, own = self._own(index)
+        return member.read(own)
 
     def texts(self, index: int) -> Texts:
         member, own = self._own(index)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unimm.data.captions import Texts
+from unimm.data.captions import TEXT_BYTES, Texts
 from unimm.data.decode import check_size
 from unimm.data.files_source import FilesSource, LocalConfig, check_text_size, member_texts
 from unimm.data.tar_index import FILE, Span, TarIndex, build_index, check_current, load_index, read_span
@@ -28,6 +29,14 @@ class Shards(FilesSource):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    def files(self) -> list[Path]:
+        return [self._folder / shard.file for shard in self.index.shards]
+
+    def text_bytes(self, index: int) -> bytes:
+        spans = [self.index.span(index, kind) for kind in ("record", "text")]
+        # Texts beyond the limit are not used, and another size of theirs is another fingerprint.
+        return b"".join(self._read(index, span) for span in spans if span.size <= TEXT_BYTES)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -59,8 +68,11 @@ def open_index(folder: Path, file: str | None) -> TarIndex:
         raise ValueError(f"source.index: no file {path}; make it with `unimm data index {folder} --out {path}`")
     if path.is_file():
         index = load_index(path)
-        check_current(index, folder)
-        return index
+        current = check_current(index, folder)
+        if current is not index:
+            with suppress(OSError):  # where only others may write, the tars are looked at again the next time
+                current.save(path)
+        return current
     index = build_index(folder)
     try:
         index.save(path)

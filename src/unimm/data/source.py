@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -19,9 +19,11 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
+from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.data.captions import Texts
+from unimm.data.content import joined
 from unimm.data.order import permuted
 from unimm.scenes.world import World
 
@@ -60,6 +62,13 @@ class Visit(NamedTuple):
     texts: Texts
     value: Tensor
     refused: tuple[Refused, ...] = ()
+
+
+class Read(NamedTuple):
+    """A sample's image, None where it cannot be used, and a hash of the bytes that image and texts are made of."""
+
+    image: UInt8[Tensor, "3 s s"] | None
+    digest: bytes
 
 
 class Context(NamedTuple):
@@ -144,6 +153,33 @@ class IndexedSource(Source):
     def texts(self, index: int) -> Texts:
         """Captions and questions; raises `Unusable` where there is no caption."""
 
+    def stamp(self, again: bool = False) -> str:
+        """A quick look at the files (`unimm.data.content`), as they were opened or, ``again``, as they are now; empty
+        for a source whose name says all."""
+        return ""
+
+    def digest(self, index: int) -> bytes:
+        """A hash of the bytes that the sample's image and texts are made of; empty where the name says all."""
+        return b""
+
+    def read(self, index: int) -> Read:
+        """The image, and the hash of the very bytes that it was decoded from."""
+        try:
+            return Read(self.image(index), b"")
+        except Unusable:
+            return Read(None, b"")
+
+    def content(self) -> str:
+        """The digest of all samples, in order; empty where the name says all."""
+        return self.content_of(range(len(self)))
+
+    def content_of(self, indices: Sequence[int]) -> str:
+        """The digest of some samples, in this order."""
+        if not self.stamp():
+            return ""
+        with ThreadPoolExecutor(THREADS) as pool:
+            return joined(tqdm(pool.map(self.digest, indices), total=len(indices), desc="reading files again"))
+
     def part(self, index: int) -> int:
         """Which part of a mixture the sample belongs to."""
         return 0
@@ -184,15 +220,17 @@ class IndexedSource(Source):
 
     def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
         """All images in [0, 1], in the order of their indices; one that cannot be used is all NaN."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            for begin in range(0, len(self), size):
-                yield torch.stack(list(pool.map(self._image_or_nan, range(begin, min(begin + size, len(self))))))
+        return (images for images, _ in self.reads(size, range(len(self))))
 
-    def _image_or_nan(self, index: int) -> Float[Tensor, "3 s s"]:
-        try:
-            return self.image(index).float() / 255
-        except Unusable:
-            return torch.full((3, self.resolution, self.resolution), torch.nan)
+    def reads(self, size: int, indices: Sequence[int]) -> Iterator[tuple[Float[Tensor, "b 3 s s"], list[bytes]]]:
+        """Images of ``indices``, ``size`` at a time, with the hashes of what they were made of."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for begin in range(0, len(indices), size):
+                found = list(pool.map(self.read, indices[begin : begin + size]))
+                yield torch.stack([self._or_nan(read.image) for read in found]), [read.digest for read in found]
+
+    def _or_nan(self, image: UInt8[Tensor, "3 s s"] | None) -> Float[Tensor, "3 s s"]:
+        return torch.full((3, self.resolution, self.resolution), torch.nan) if image is None else image.float() / 255
 
     @property
     @abstractmethod

@@ -1,8 +1,9 @@
 """The offset index of WebDataset tars: where in which tar each sample's image, caption and record lie.
 
 With it a local set of tars is read by random access. The index is one safetensors file; it is valid as long as the
-tars have the names and sizes it was made from. Nothing is ever unpacked to disk; tars whose members would leave a
-folder if they were (absolute names, "..", links) are refused all the same, since other tools do unpack them.
+tars have the names and sizes it was made from; one that was written since is looked at again. Nothing is ever unpacked
+to disk; tars whose members would leave a folder if they were (absolute names, "..", links) are refused all the same,
+since other tools do unpack them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -57,7 +58,8 @@ class TarIndex:
     """Samples in the order of shards and of their members.
 
     ``shard`` int32 ``[n]``; ``spans`` int64 ``[n, 3, 2]``: (offset, size) of image, text and record; keys as joined
-    UTF-8 with the end of each.
+    UTF-8 with the end of each. ``modified``: when each tar was last written, in nanoseconds; an index of earlier
+    versions does not say, and has when itself was ``made``.
     """
 
     shards: tuple[Shard, ...]
@@ -65,6 +67,8 @@ class TarIndex:
     spans: NDArray[np.int64]
     key_bytes: NDArray[np.uint8]
     key_ends: NDArray[np.int64]
+    modified: tuple[int, ...] = ()
+    made: int = 0
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -103,7 +107,10 @@ class TarIndex:
             "key_bytes": self.key_bytes,
             "key_ends": self.key_ends,
         }
-        write_atomic(path, save(arrays, {"version": VERSION, "shards": json.dumps(self.shards)}))
+        facts = {"shards": self.shards, "modified": self.modified}
+        write_atomic(
+            path, save(arrays, {"version": VERSION, **{key: json.dumps(value) for key, value in facts.items()}})
+        )
 
 
 def load_index(path: Path) -> TarIndex:
@@ -118,40 +125,74 @@ def load_index(path: Path) -> TarIndex:
         raise ValueError(f"index {path} is damaged ({error}); run `unimm data index {path.parent}` again") from error
     if metadata.get("version") != VERSION:
         raise ValueError(f"index {path} has another version; run `unimm data index {path.parent}` again")
-    return TarIndex(tuple(Shard(*shard) for shard in json.loads(metadata["shards"])), **arrays)
+    shards = tuple(Shard(*shard) for shard in json.loads(metadata["shards"]))
+    modified = tuple(json.loads(metadata.get("modified", "[]")))
+    return TarIndex(shards, **arrays, modified=modified, made=path.stat().st_mtime_ns)
 
 
-def tars_in(folder: Path) -> dict[str, int]:
-    """Tars in the folder and below by name, with their sizes."""
+class Tar(NamedTuple):
+    """A tar as it lies there: size in bytes, and when it was last written, in nanoseconds."""
+
+    size: int
+    modified: int
+
+
+def tars_in(folder: Path) -> dict[str, Tar]:
+    """Tars in the folder and below by name."""
     found = sorted(folder.rglob("*.tar"))
     if not found:
         raise ValueError(f"{folder}: no .tar file there" if folder.is_dir() else f"{folder}: no such folder")
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+    looked = {path.relative_to(folder).as_posix(): path.stat() for path in found}
+    return {name: Tar(one.st_size, one.st_mtime_ns) for name, one in looked.items()}
 
 
-def check_current(index: TarIndex, folder: Path) -> None:
-    """ValueError if the tars are not those that were indexed."""
+def check_current(index: TarIndex, folder: Path) -> TarIndex:
+    """The index with the times of the tars as they are; ValueError if they are not those that were indexed.
+
+    A tar that was written since, to the same size, is scanned again: a copy has every sample in its place.
+    """
     indexed, present = {shard.file: shard.size for shard in index.shards}, tars_in(folder)
-    changed = sorted(name for name in indexed | present if indexed.get(name) != present.get(name))
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise ValueError(
-            f"{folder}: {changed[0]}{more} changed, came or went since the index was made; "
-            f"run `unimm data index {folder}` again"
-        )
+    sizes = {name: tar.size for name, tar in present.items()}
+    changed = sorted(name for name in indexed | sizes if indexed.get(name) != sizes.get(name))
+    if not changed:
+        times = tuple(present[shard.file].modified for shard in index.shards)
+        if times == index.modified:
+            return index
+        changed = _moved(index, folder, times)
+        if not changed:
+            return replace(index, modified=times)
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    raise ValueError(
+        f"{folder}: {changed[0]}{more} changed, came or went since the index was made; "
+        f"run `unimm data index {folder}` again"
+    )
+
+
+def _moved(index: TarIndex, folder: Path, times: tuple[int, ...]) -> list[str]:
+    """Tars that were written since, of which a sample lies elsewhere now."""
+    known = index.modified or tuple(min(time, index.made) for time in times)
+    written = [old != new for old, new in zip(known, times, strict=True)]
+    return [
+        scan.shard.file
+        for scan, look in zip(_scans_of(index), written, strict=True)
+        if look and not _same(scan, _scan(folder, scan.shard.file, scan.shard.size))
+    ]
 
 
 def build_index(folder: Path, known: TarIndex | None = None) -> TarIndex:
-    """Index every tar in the folder; shards that ``known`` has under the same name and size are not read again.
+    """Index every tar in the folder; those that ``known`` has under the same name, size and time are not read again.
 
     Raises:
         ValueError: a tar is compressed, truncated or unsafe, or none holds a sample; names it and the member.
     """
-    reused = _by_shard(known) if known is not None else {}
+    reused, present = {}, tars_in(folder)
+    if known is not None and known.modified:
+        pairs = zip(_scans_of(known), known.modified, strict=True)
+        reused = {(scan.shard.file, Tar(scan.shard.size, modified)): scan for scan, modified in pairs}
     scans = []
-    for file, size in tqdm(tars_in(folder).items(), desc="indexing", unit="shard"):
-        scans.append(reused.get((file, size)) or _scan(folder, file, size))
-    index = _joined(scans)
+    for file, tar in tqdm(present.items(), desc="indexing", unit="shard"):
+        scans.append(reused.get((file, tar)) or _scan(folder, file, tar.size))
+    index = replace(_joined(scans), modified=tuple(tar.modified for tar in present.values()))
     if not len(index):
         left_out = ", ".join(f"{count} with {reason}" for reason, count in index.left_out.items())
         raise ValueError(f"{folder}: no sample has an image and a caption ({left_out or 'the tars are empty'})")
@@ -248,14 +289,16 @@ def leaves_folder(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name) is not None
 
 
-def _by_shard(index: TarIndex) -> dict[tuple[str, int], _Scan]:
+def _same(one: _Scan, other: _Scan) -> bool:
+    return one.keys == other.keys and np.array_equal(one.spans, other.spans)
+
+
+def _scans_of(index: TarIndex) -> Iterator[_Scan]:
     ends = np.cumsum([shard.samples for shard in index.shards])
-    scans = {}
     for shard, end in zip(index.shards, ends.tolist(), strict=True):
         rows = range(end - shard.samples, end)
         keys = [index.key(i).removeprefix(f"{shard.file}/").encode() for i in rows]
-        scans[shard.file, shard.size] = _Scan(shard, index.spans[rows.start : rows.stop], keys)
-    return scans
+        yield _Scan(shard, index.spans[rows.start : rows.stop], keys)
 
 
 def _joined(scans: list[_Scan]) -> TarIndex:

@@ -16,10 +16,13 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -27,9 +30,11 @@ from tqdm import tqdm
 from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, LatentSpec
 from unimm.data.cache import at_once
-from unimm.data.source import IndexedSource, Source, Unusable
+from unimm.data.content import Content, OfFiles, check_still, stamp_of, unchanged
+from unimm.data.source import IndexedSource, Source
 from unimm.files import cache_folder
 from unimm.foundation.folder import Foundation
+from unimm.seam_checks import check_finite
 
 BATCH = 64
 CALIBRATION_IMAGES = 20_000
@@ -86,7 +91,10 @@ class Images(Protocol):
     resolution: int
 
     def batches(self, size: int) -> Iterable[Tensor]:
-        """All images, ``size`` at a time."""
+        """All images, ``size`` at a time; one that cannot be used is NaN throughout."""
+
+    def key(self, number: int) -> str:
+        """The name of an image by its place."""
 
 
 class CalibratedEncoder(Encoder):
@@ -149,21 +157,47 @@ def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
         return
     key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}".encode()).hexdigest()[:24]
     path = cache_folder() / f"statistics-{key}.safetensors"
-    if not path.exists():
-        _measure(encoder.to(device), data, device, path)
+    encoder.statistics = _kept(path, data)
+    if encoder.statistics is None:
+        stamp = stamp_of(data)
+        found = _measured(encoder.to(device), data, device)
+        content = Content(stamp, data.content() if stamp and isinstance(data, OfFiles) else "")
+        check_still(stamp, data, data.name)
         encoder.cpu()
+        _write(path, found, content)
+        encoder.statistics = found.cpu()
+
+
+def _kept(path: Path, data: Images) -> Statistics | None:
+    """Statistics that were measured before; None where there are none, or the files hold something else by now."""
+    if not path.exists():
+        return None
     values = load_file(path)
-    encoder.statistics = Statistics(values["mean"], values["std"])
+    with safe_open(path, "pt") as file:
+        kept = Content(**(file.metadata() or {}))
+    content, found = unchanged(kept, data), Statistics(values["mean"], values["std"])
+    if content is not None and content != kept:
+        _write(path, found, content)
+    return found if content is not None else None
 
 
-def _measure(encoder: CalibratedEncoder, data: Images, device: torch.device, path: Any) -> None:
+def _write(path: Path, found: Statistics, content: Content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"mean": found.mean, "std": found.std}, temporary, content._asdict())
+    os.replace(temporary, path)
+
+
+def _measured(encoder: CalibratedEncoder, data: Images, device: torch.device) -> Statistics:
     def raw() -> Iterator[Tensor]:
-        with torch.inference_mode():
-            for images in tqdm(
-                data.batches(at_once(BATCH, data.resolution)), desc="latent statistics", unit="batch", leave=False
-            ):
-                there = images[~images.isnan().flatten(1).any(dim=1)]
-                yield encoder.features(there.to(device)).cpu()
+        with torch.inference_mode(), tqdm(desc="latent statistics", unit="image", leave=False) as bar:
+            for images in data.batches(at_once(BATCH, data.resolution)):
+                there = (~images.isnan().flatten(1).any(dim=1)).nonzero().flatten()
+                if len(there):
+                    features = encoder.features(images[there].to(device))
+                    check_finite(encoder, features, partial(_key, data, bar.n + there))
+                    yield features.cpu()
+                bar.update(len(images))
 
     found = measure(raw)
     if not bool((found.std > 0).all()):
@@ -172,10 +206,11 @@ def _measure(encoder: CalibratedEncoder, data: Images, device: torch.device, pat
             f"{constant} of {encoder.channels} channels of {type(encoder).__name__} are the same in every training "
             "image, so they cannot be standardised: set encoder.standardise=false, or train on more varied images"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"mean": found.mean, "std": found.std}, temporary)
-    os.replace(temporary, path)
+    return found
+
+
+def _key(data: Images, numbers: Tensor, row: int) -> str:
+    return data.key(int(numbers[row]))
 
 
 def blank_on_meta(encoder: CalibratedEncoder) -> CalibratedEncoder:
@@ -194,16 +229,20 @@ class CalibrationImages:
         self.name = f"{source.name}/{len(self.indices)} of order 0"
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Images in [0, 1], ``size`` at a time; those that cannot be used are left out."""
-        for begin in range(0, len(self.indices), size):
-            images = []
-            for index in self.indices[begin : begin + size]:
-                try:
-                    images.append(self.source.image(index).float() / 255)
-                except Unusable:
-                    continue
-            if images:
-                yield torch.stack(images)
+        """Images in [0, 1], ``size`` at a time; one that cannot be used is NaN throughout."""
+        return (images for images, _ in self.source.reads(size, self.indices))
+
+    def key(self, number: int) -> str:
+        """The name of the sample in this place of the order."""
+        return self.source.key(self.indices[number])
+
+    def stamp(self, again: bool = False) -> str:
+        """Of the source's files."""
+        return self.source.stamp(again)
+
+    def content(self) -> str:
+        """The digest of the samples, in their order."""
+        return self.source.content_of(self.indices)
 
 
 def calibration_images(source: Source, encoder: CalibratedEncoder) -> CalibrationImages:

@@ -30,7 +30,7 @@ def understanding_images(run: Run) -> tuple[SceneSet, Tensor]:
     foundation = run.arm.foundation
     data = SceneSet(foundation.world, "test", run.config.evaluation.questions, foundation.resolution, seed=1)
     eyes = run.arm.backbone.image_encoder(foundation, run.arm.encoder)
-    return data, cached_latents(eyes, data, run.device)
+    return data, cached_latents(eyes, data, run.device).values
 
 
 def understanding_probe(run: Run) -> tuple[Any, Tensor]:

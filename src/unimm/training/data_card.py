@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from unimm.data.captions import DIFFER, Caption, Texts
+from unimm.data.content import Content
 from unimm.data.mixture import Mixture
 from unimm.data.source import Source, Visit
 from unimm.files import write_json
@@ -143,6 +144,7 @@ class DataCard(StepCallback):
     def __init__(self, path: Path, data: StepData, world: Ranks = ALONE) -> None:
         self.path, self.data, self.world = path, data, world
         self.visited = VisitLog()
+        self.content = data.visits.latents.content
         self.waited = 0.0
         self._step = Seen([], [], [])
         self._noted: list[Seen] = []
@@ -177,7 +179,8 @@ class DataCard(StepCallback):
         if not self.world.first:
             return
         visits = self.data.visits
-        write_json(self.path, self.visited.card(visits.source, visits.latents.kind))
+        content = {"content": self.content._asdict()} if self.content.stamp else {}
+        write_json(self.path, self.visited.card(visits.source, visits.latents.kind) | content)
         if self.visited.unusable:
             tqdm.write(f"{len(self.visited.unusable)} samples could not be used and were replaced: see {self.path}")
         if self.visited.cut:
@@ -204,11 +207,13 @@ class DataCard(StepCallback):
         self.collect()
         source = self.data.visits.source
         state = {"log": self.visited.state(), "journal": source.journal(), "waited": self.seconds_waited}
-        return {**state, "source": part_names(source), "passes": self.data.passes.state()}
+        of_run = {"content": tuple(self.content), "passes": self.data.passes.state()}
+        return {**state, "source": part_names(source), **of_run}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "source" in state_dict:  # checkpoints of earlier versions name no source
             check_unchanged(state_dict["source"], part_names(self.data.visits.source))
+            check_content(Content(*state_dict.get("content", self.content)), self.content, self.data.visits.source)
         self.visited.restore(state_dict["log"])
         self.data.passes.restore(state_dict.get("passes", {}))  # as for those of versions that did not count them
         self.data.visits.source.restore(state_dict["journal"])
@@ -231,6 +236,26 @@ def check_unchanged(before: Sequence[str], now: Sequence[str]) -> None:
                 f"the data changed since the run began: was {was}, is {present}; "
                 "bring it back, or start again with --overwrite"
             )
+
+
+def check_content(before: Content, now: Content, source: Source) -> None:
+    """ValueError where files of the same names and sizes were written since the run began.
+
+    Of cached latents it is known what every sample was made of. A run that encodes at every step has not read its set,
+    and knows its files by size and time alone.
+    """
+    if before.stamp == now.stamp or (before.digest and before.digest == now.digest):
+        return
+    if before.digest and now.digest:
+        raise ValueError(
+            f"{source.name}: samples hold other bytes than when the run began; bring them back, or start again with "
+            "--overwrite"
+        )
+    raise ValueError(
+        f"{source.name}: files were written since the run began, and a run that encodes at every step knows them by "
+        "size and time alone; if they were only copied, copy them with their times (cp -p, rsync -a), else start again "
+        "with --overwrite"
+    )
 
 
 def _content(name: str) -> str:

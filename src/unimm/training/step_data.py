@@ -246,7 +246,7 @@ def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: t
     world, resolution = arm.foundation.world, arm.foundation.resolution
     data = training_scenes(world, config.data.train_scenes, resolution)
     rows = understanding_rows(arm.backbone, data, image_tokens)
-    about_scenes = SceneQuestions(seed, rows, cached_latents(eyes, data, device))
+    about_scenes = SceneQuestions(seed, rows, cached_latents(eyes, data, device).values)
     if source.understanding == "scenes":
         return about_scenes
     described = latents_of(eyes, source, total // DESCRIBED, device)
