@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,22 +12,41 @@ import torch
 
 from unimm.backbones.causal_lm import Row
 from unimm.backbones.wording import generation_ids
+from unimm.components import Encoder
 from unimm.curation.pack import pack, scene_samples
+from unimm.data.cache import cached_latents
 from unimm.data.captions import Texts
+from unimm.data.latents import Cached, Encoded, SourceLatents
 from unimm.data.mixture import Mixture
 from unimm.data.shards import Shards
-from unimm.data.source import Context, Source, Visit
+from unimm.data.source import Context, IndexedSource, Source, Visit
 from unimm.data.tar_index import FILE, build_index
+from unimm.foundation.folder import Foundation
 from unimm.pretraining.tokenizer import build_tokenizer
+from unimm.registry import encoders
 from unimm.scenes.world import world
 from unimm.training.data_card import DataCard, VisitLog
 from unimm.training.passes import PassLog
 from unimm.training.step_data import StepData, wording
 
+CPU = torch.device("cpu")
 
-def card_of(source: Source) -> DataCard:
-    data: Any = SimpleNamespace(visits=SimpleNamespace(source=source, waited=0.0), passes=PassLog())
+def pixels() -> Encoder:
+    cls: Any = encoders.get("pixels")
+    encoder: Encoder = cls.build(cls.Config(patch=8, standardise=False), Foundation("scenes-nano", 32))
+    return encoder
+
+
+def card_of(source: Source, latents: SourceLatents | None = None) -> DataCard:
+    """Of a run that encodes at every step, unless ``latents`` are cached."""
+    latents = latents or Encoded(pixels(), source, CPU)
+    visits = SimpleNamespace(source=source, latents=latents, waited=0.0)
+    data: Any = SimpleNamespace(visits=visits, passes=PassLog())
     return DataCard(Path("unused"), data)
+
+
+def cached(source: IndexedSource) -> DataCard:
+    return card_of(source, Cached(cached_latents(pixels(), source, CPU), source))
 
 
 def shards(folder: Path) -> Shards:
@@ -143,3 +163,48 @@ def test_the_passes_so_far_are_in_the_checkpoint(tars: Path) -> None:
     del state["passes"]
     old.load_state_dict(state)
     assert old.data.passes.passes == []
+
+
+def written(folder: Path, old: bytes, new: bytes) -> None:
+    """Bytes of the first tar replaced in place, by as many."""
+    path = folder / "00000.tar"
+    assert old in path.read_bytes() and len(old) == len(new)
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+
+@pytest.mark.parametrize("what", ["image", "caption"])
+def test_a_run_with_cached_latents_knows_every_byte_of_its_samples(
+    tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    state = cached(shards(tars)).state_dict()
+    written(tars, b"", b"")
+    cached(shards(tars)).load_state_dict(state)  # written again, or copied: the same bytes
+    source = shards(tars)
+    old = source.image_bytes(0)[60:80] if what == "image" else source.text_bytes(0)[-8:]
+    written(tars, old, bytes(byte ^ 1 for byte in old))
+    with pytest.raises(ValueError, match=r"samples hold other bytes than when the run began.*--overwrite"):
+        cached(shards(tars)).load_state_dict(state)
+
+
+def test_a_run_that_encodes_at_every_step_knows_its_files_by_size_and_time(tars: Path) -> None:
+    state = card_of(shards(tars)).state_dict()
+    card_of(shards(tars)).load_state_dict(state)
+    copy = Path(shutil.copytree(tars, tars.with_name("copy"), copy_function=shutil.copy2))
+    card_of(shards(copy)).load_state_dict(state)
+    written(tars, b"", b"")
+    with pytest.raises(ValueError, match=r"files were written since the run began.*cp -p.*--overwrite"):
+        card_of(shards(tars)).load_state_dict(state)
+
+
+def test_checkpoints_of_earlier_versions_know_names_and_sizes_only(tars: Path) -> None:
+    state = card_of(shards(tars)).state_dict()
+    del state["content"]
+    written(tars, b"", b"")
+    card_of(shards(tars)).load_state_dict(state)
+
+
+def test_a_state_fits_a_checkpoint_that_is_read_without_pickle(tars: Path, tmp_path: Path) -> None:
+    state = card_of(shards(tars)).state_dict()
+    torch.save(state, tmp_path / "x")
+    card_of(shards(tars)).load_state_dict(torch.load(tmp_path / "x", weights_only=True))
