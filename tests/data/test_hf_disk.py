@@ -57,3 +57,16 @@ def test_rows_are_samples(tmp_path: Path) -> None:
             HfDisk.build(HfDisk.Config(**settings, split=split), CONTEXT)
     with pytest.raises(ValueError, match=r"source\.image is one of: picture"):
         HfDisk.build(HfDisk.Config(path=str(tmp_path / "d"), split="train"), CONTEXT)
+
+
+@pytest.mark.parametrize("kind", ["list of images", "numbers"])
+def test_a_column_of_other_things_than_one_image_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    image = {"bytes": encoded(0), "path": None}
+    value, feature = ([image, image], datasets.Sequence(datasets.Image())) if "list" in kind else (3, None)
+    rows = datasets.Dataset.from_dict({"image": [value], "caption": ["a"]})
+    if feature is not None:
+        rows = rows.cast_column("image", feature)
+    rows.save_to_disk(str(tmp_path / "d"))
+    with pytest.raises(ValueError, match=r"column 'image' holds .*, not one image a row: name another"):
+        HfDisk.build(HfDisk.Config(path=str(tmp_path / "d")), CONTEXT)

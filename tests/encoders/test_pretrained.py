@@ -16,10 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unimm.components import parameter_count
-from unimm.encoders.calibrated import CalibratedEncoder, Statistics, calibrate, measure
+from unimm.data.cache import cached_latents
+from unimm.data.latents import Encoded
+from unimm.data.scenes import Scenes
+from unimm.data.source import Context
+from unimm.encoders.calibrated import CalibratedEncoder, CalibrationImages, Statistics, calibrate, measure
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.registry import encoders
+from unimm.scenes.world import world
 
 Checkpoint = Callable[[str], Path]
 RESOLUTION = 32
@@ -200,6 +205,25 @@ def test_rae_agrees_with_diffusers(checkpoint: Checkpoint) -> None:
     torch.testing.assert_close(decoded, model.decode(latents).sample.clamp(0, 1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("side", [256, 512])
+@torch.no_grad()
+def test_images_come_to_an_rae_antialiased(checkpoint: Checkpoint, side: int) -> None:
+    """Stripes of one pixel are grey at a fraction of their side; sampled without a filter they stay stripes."""
+    from diffusers import AutoencoderRAE
+
+    stripes = torch.zeros(1, 3, side, side)
+    stripes[..., ::2] = 1
+    encoder = build(checkpoint("autoencoder_rae"), "autoencoder_rae")
+    grey = encoder.encode(torch.full((1, 3, 56, 56), 0.5))
+    far = float((encoder.encode(stripes) - grey).norm())
+    model = AutoencoderRAE.from_pretrained(checkpoint("autoencoder_rae")).eval()
+    shrunk = F.interpolate(stripes, size=(56, 56), mode="bicubic", antialias=True).clamp(0, 1)
+    expected = model.encode(shrunk).latent.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(encoder.encode(stripes), expected, atol=1e-5, rtol=1e-5)
+    by_itself = float((model.encode(stripes).latent.flatten(2).transpose(1, 2) - grey).norm())
+    assert far < 0.1 * by_itself
+
+
 def test_rae_of_an_old_diffusers_is_a_clear_error(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     from unimm.encoders.autoencoder import RAECore
 
@@ -373,6 +397,38 @@ def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
 def test_a_tower_without_decoder_says_how_to_get_one(checkpoint: Checkpoint) -> None:
     with pytest.raises(ValueError, match="unimm decoder train"):
         build(checkpoint("siglip"), "transformers_vision").decoder(Foundation("scenes-nano", 64), 1)
+
+
+@pytest.mark.parametrize("damage", ["nan", "inf", "one channel"])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_latents_that_are_no_numbers_are_named_with_their_image(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, standardise: bool
+) -> None:
+    """When statistics are measured, latents cached, and a step encodes."""
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "vae"
+    shutil.copytree(checkpoint("autoencoder_kl"), folder)
+    weights = load_file(folder / "diffusion_pytorch_model.safetensors")
+    if damage == "nan":
+        weights["encoder.conv_out.bias"][0] = torch.nan
+    elif damage == "inf":
+        weights["encoder.conv_in.weight"].mul_(3e38)
+    else:
+        weights["quant_conv.bias"][0] = torch.inf
+    save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    encoder = build(folder, "autoencoder_kl", standardise=standardise)
+    said = r"AutoencoderKL\.encode gives (NaN|infinite values) for {}: its weights are damaged"
+    source = Scenes.build(Scenes.Config(resolution=RESOLUTION), Context(world("scenes-nano"), RESOLUTION, 4))
+    cpu = torch.device("cpu")
+    if standardise:
+        images = CalibrationImages(source)
+        with pytest.raises(ValueError, match=said.format(images.key(0))):
+            calibrate(encoder, images, cpu)
+        return
+    with pytest.raises(ValueError, match=said.format(source.key(0))):
+        cached_latents(encoder, source, cpu)
+    with pytest.raises(ValueError, match=said.format("it")):
+        Encoded(encoder, source, cpu).finish([source.image(0)], ["it"])
 
 
 def test_the_fingerprint_follows_weights_and_preprocessing_not_the_place(

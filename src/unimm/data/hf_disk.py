@@ -33,7 +33,7 @@ class HfDisk(FilesSource):
             raise ValueError(
                 f"{self._folder} has no column {config.image!r}; source.image is one of: {', '.join(rows.column_names)}"
             )
-        self._images = _undecoded(rows.select_columns([config.image]), config.image)
+        self._images = _undecoded(rows.select_columns([config.image]), config.image, self._folder)
         # No other column: `datasets` would decode any images in them, without our limits.
         texts = [name for name in (config.short, config.long, config.caption, config.questions) if name is not None]
         found = [name for name in dict.fromkeys(texts) if name in rows.column_names]
@@ -98,8 +98,15 @@ def load(folder: Path) -> Any:
     return datasets.load_from_disk(str(folder))
 
 
-def _undecoded(rows: Any, column: str) -> Any:
-    """The column as encoded bytes, so that our own decoder with its limits reads them."""
+def _undecoded(rows: Any, column: str, folder: Path) -> Any:
+    """The column as encoded bytes, so that our own decoder with its limits reads them; ValueError for another kind."""
     import datasets
 
-    return rows.cast_column(column, datasets.Image(decode=False))
+    kind = rows.features[column]
+    try:
+        return rows.cast_column(column, datasets.Image(decode=False))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"{folder}: column {column!r} holds {kind}, not one image a row: name another with source.image, or keep "
+            "one image a row and save the dataset again"
+        ) from error

@@ -47,6 +47,8 @@ class Core(nn.Module):
     """A `diffusers` autoencoder between images in [0, 1] and scaled latents ``[B, C, h, w]``, in float32 outside."""
 
     library_class: ClassVar[str]
+    # What is done to images before they are encoded, where that is not all in the checkpoint's files.
+    preprocessing: ClassVar[dict[str, str]] = {}
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -56,6 +58,10 @@ class Core(nn.Module):
     @abstractmethod
     def factor(self) -> int:
         """Pixels a side of one latent position."""
+
+    def taken(self, side: int) -> int:
+        """Side at which images of a side are encoded."""
+        return side
 
     def drawn(self, side: int) -> int:
         """Side of what `decode` gives back of images of a side."""
@@ -120,7 +126,7 @@ class Autoencoder(OutlinedEncoder):
                 folder, torch_dtype=DTYPES[config.dtype], output_loading_info=True, low_cpu_mem_usage=False
             )
         check_complete(folder, name, report)
-        own = config.model_dump(exclude={"pretrained", "subfolder", "standardise"})
+        own = config.model_dump(exclude={"pretrained", "subfolder", "standardise"}) | cls.core_class.preprocessing
         return cls(
             config,
             cls.core_class(model),
@@ -160,7 +166,7 @@ class Autoencoder(OutlinedEncoder):
         return settings, library
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
-        shown = resized(images, self.config.resolution or images.shape[-1])
+        shown = resized(images, self.core.taken(self.config.resolution or images.shape[-1]))
         return patchify(self.core.encode(shown), self.config.patch)
 
     def decoder(self, foundation: Foundation, steps: int) -> Decoder:
@@ -224,14 +230,19 @@ class TinyCore(Core):
 class RAECore(Core):
     """Representation autoencoder: a frozen vision tower with a trained decoder (arXiv 2510.11690).
 
-    It normalises images in [0, 1] and its latents by itself, and decodes to [0, 1].
+    It normalises images in [0, 1] and its latents by itself, and decodes to [0, 1]. It would also resize images, but
+    without antialiasing (its authors go from 256 to 224 pixels only): they come to it at its side.
     """
 
     library_class = "AutoencoderRAE"
+    preprocessing: ClassVar[dict[str, str]] = {"resize": "bicubic, antialiased"}
 
     @property
     def factor(self) -> int:
         return int(self.model.config.encoder_patch_size)
+
+    def taken(self, side: int) -> int:
+        return int(self.model.encoder_input_size)
 
     def drawn(self, side: int) -> int:
         return int(self.model.decoder_image_size)
@@ -285,7 +296,7 @@ class AutoencoderRAE(Autoencoder):
 
         @property
         def resolution(self) -> None:
-            """The model resizes by itself."""
+            """Images come to the model at its own side."""
             return None
 
     @classmethod

@@ -5,13 +5,16 @@ only where they work at another, decoders return images of that side: whatever t
 one size. A decoder that draws larger pictures has them shrunk; one that draws smaller ones is refused, because enlarged
 pictures would be held against real ones, and the target blamed for what its decoder cannot show.
 
-A vision tower's own files say its side, mean, standard deviation and interpolation. Images come square and in [0, 1],
+A vision tower's own files say its side, mean, standard deviation and interpolation, and whether pixels are rescaled and
+normalised at all. With x a byte, r the rescale factor, m and s mean and deviation, the library's processors compute
+``(r x - m) / s``; here images are x / 255, so that m and s are divided by 255 r. Images come square and in [0, 1],
 and are resized to the tower's side in one step: a checkpoint that resizes to 256 and then crops 224 would lose the
 border of every target, so only the size after the crop counts.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +25,7 @@ from torch import Tensor
 
 from unimm.checkpoints import read_config
 
+CHANNELS, LEVELS = 3, 255.0
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 FIX = "mean and deviation would be guesses: save the processor beside the model (processor.save_pretrained)"
@@ -74,13 +78,40 @@ def of_transformers(folder: Path, side: int | None) -> Preprocessing:
     """
     content = processor_settings(folder)
     interpolation = RESAMPLING.get(content.get("resample", 3))
-    if interpolation is None or "image_mean" not in content or "image_std" not in content:
+    if interpolation is None:
         raise ValueError(
-            f"{folder / PREPROCESSOR}: needs image_mean, image_std and resample 2 (bilinear) or 3 (bicubic); "
-            f"resample is {content.get('resample')}"
+            f"{folder / PREPROCESSOR}: resample is {content.get('resample')}, but has to be 2 (bilinear) or 3 (bicubic)"
         )
-    side = side or _side(folder, content)
-    return Preprocessing(side, tuple(content["image_mean"]), tuple(content["image_std"]), interpolation)
+    mean, std = (0.0,) * CHANNELS, (1.0,) * CHANNELS
+    if content.get("do_normalize", True):
+        mean, std = (_channels(folder, content, key) for key in ("image_mean", "image_std"))
+    scale = _scale(folder, content)
+    mean, std = (tuple(value / scale for value in values) for values in (mean, std))
+    return Preprocessing(side or _side(folder, content), mean, std, interpolation)
+
+
+def _channels(folder: Path, content: dict[str, Any], key: str) -> tuple[float, ...]:
+    """One number a channel; a single one stands for all."""
+    value = content.get(key)
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if len(values) not in (1, CHANNELS) or not all(isinstance(one, int | float) for one in values):
+        raise ValueError(
+            f"{folder / PREPROCESSOR}: {key} is {value}, but do_normalize needs a number or {CHANNELS} of them: {FIX}"
+        )
+    if key == "image_std" and not all(values):
+        raise ValueError(f"{folder / PREPROCESSOR}: image_std is {value}, and nothing can be divided by 0")
+    return values * CHANNELS if len(values) == 1 else values
+
+
+def _scale(folder: Path, content: dict[str, Any]) -> float:
+    """The processor's pixels over those in [0, 1]: 1 for the usual factor of 1/255."""
+    if not content.get("do_rescale", True):
+        return LEVELS
+    factor = content.get("rescale_factor", 1 / LEVELS)
+    if not isinstance(factor, int | float) or not factor:
+        raise ValueError(f"{folder / PREPROCESSOR}: rescale_factor is {factor}, but do_rescale needs a number")
+    scale = LEVELS * factor
+    return 1.0 if math.isclose(scale, 1, rel_tol=1e-6) else scale
 
 
 def processor_settings(folder: Path) -> dict[str, Any]:

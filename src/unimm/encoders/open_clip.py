@@ -97,8 +97,14 @@ def _preprocessing(folder: Path, visual: Any) -> Preprocessing:
             f"{folder / CONFIG}: preprocess_cfg.interpolation is {stated['interpolation']!r}; a target needs one fixed "
             "interpolation: bicubic or bilinear"
         )
-    side = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
-    return Preprocessing(int(side), tuple(stated["mean"]), tuple(stated["std"]), stated["interpolation"])
+    size = visual.image_size
+    sides = {int(size)} if isinstance(size, int) else {int(side) for side in size}
+    if len(sides) > 1:
+        raise ValueError(
+            f"{folder / CONFIG}: the tower takes images of {' x '.join(map(str, size))} pixels, and a target's are "
+            f"square: set encoder.resolution={min(sides)}, with its positions interpolated, or choose another tower"
+        )
+    return Preprocessing(sides.pop(), tuple(stated["mean"]), tuple(stated["std"]), stated["interpolation"])
 
 
 def _grid_and_channels(config: VisionTower.Config, visual: Any, side: int) -> tuple[int, int]:
@@ -109,5 +115,7 @@ def _grid_and_channels(config: VisionTower.Config, visual: Any, side: int) -> tu
     pixels = torch.empty(1, 3, side, side, device="meta", dtype=DTYPES["float32"])
     blocks = outline.float().forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
     check_layer(config.layer, len(blocks), config.pretrained)
-    _, channels, own, _ = blocks[config.layer].shape
+    _, channels, own, columns = blocks[config.layer].shape
+    if own != columns:
+        raise ValueError(f"{config.pretrained} has {own} x {columns} patches for a square image: choose another tower")
     return own, channels

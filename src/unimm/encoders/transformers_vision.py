@@ -37,6 +37,8 @@ class Family:
     """How one model family is called: its library class, and how many tokens stand before the patches."""
 
     model_class: ClassVar[str]
+    # Whether the library refuses images of another side than the tower's, unless positions are to be interpolated.
+    fixed_side: ClassVar[bool] = True
 
     @staticmethod
     def prefix(config: Any) -> int:
@@ -70,6 +72,7 @@ class DinoFamily(Family):
     """A class token, registers where the model has them, then patches; positions are always interpolated."""
 
     model_class = "Dinov2Model"
+    fixed_side = False
 
     @staticmethod
     def prefix(config: Any) -> int:
@@ -90,6 +93,7 @@ class NaflexFamily(Family):
     """SigLIP 2 NaFlex: images come as a list of flattened patches (channels last) with the shape of their grid."""
 
     model_class = "Siglip2VisionModel"
+    fixed_side = False
 
     @staticmethod
     def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ class TransformersVision(VisionTower):
     def build(cls, config: VisionTower.Config, foundation: Foundation) -> TransformersVision:
         folder = checkpoint_folder(config.pretrained)
         family, settings = _family(folder)
-        preprocessing = _preprocessing(folder, settings, config.resolution)
+        preprocessing = _preprocessing(folder, family, settings, config.resolution)
         content = read_config(folder, CONFIG, FIX)
         files = weight_files(folder, STEMS)
         with reading(folder, family.model_class):
@@ -155,7 +159,7 @@ class TransformersVision(VisionTower):
         family, settings = _family(folder)
         with torch.device("meta"):
             model = _library_class(family)(settings).to(DTYPES[config.dtype])
-        encoder = cls(config, family, model, _preprocessing(folder, settings, config.resolution), "meta")
+        encoder = cls(config, family, model, _preprocessing(folder, family, settings, config.resolution), "meta")
         blank_on_meta(encoder)
         return encoder
 
@@ -191,7 +195,19 @@ def _family(folder: Path) -> tuple[type[Family], Any]:
     return FAMILIES[kind], getattr(settings, "vision_config", settings)
 
 
-def _preprocessing(folder: Path, settings: Any, resolution: int | None) -> Preprocessing:
+def _preprocessing(folder: Path, family: type[Family], settings: Any, resolution: int | None) -> Preprocessing:
+    """The processor's, at ``resolution`` or its own side; ValueError for a side that the tower does not take."""
+    square = {"image_size": getattr(settings, "image_size", None), "patch_size": settings.patch_size}
+    for key, value in square.items():
+        if isinstance(value, list | tuple) and len(set(value)) > 1:
+            raise ValueError(f"{folder / CONFIG}: {key} is {list(value)}; a target needs a tower of square images")
     if resolution is not None:
         check_side(resolution, int(settings.patch_size), f"the tower in {folder}", "encoder.resolution")
-    return of_transformers(folder, resolution)
+    found, own = of_transformers(folder, resolution), square["image_size"]
+    own = own[0] if isinstance(own, list | tuple) else own
+    if resolution is None and family.fixed_side and found.side != own:
+        raise ValueError(
+            f"the processor in {folder} makes images of {found.side} pixels, but the tower takes {own}: set "
+            f"encoder.resolution={own} or, with its positions interpolated, encoder.resolution={found.side}"
+        )
+    return found
