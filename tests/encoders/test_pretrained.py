@@ -417,7 +417,7 @@ def test_latents_that_are_no_numbers_are_named_with_their_image(
         weights["quant_conv.bias"][0] = torch.inf
     save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     encoder = build(folder, "autoencoder_kl", standardise=standardise)
-    said = r"AutoencoderKL\.encode gives (NaN|infinite values) for {}: its weights are damaged"
+    said = r"AutoencoderKL\.encode gives (NaN|infinite values) for sample {}: its weights are damaged"
     source = Scenes.build(Scenes.Config(resolution=RESOLUTION), Context(world("scenes-nano"), RESOLUTION, 4))
     cpu = torch.device("cpu")
     if standardise:
