@@ -58,8 +58,8 @@ def check_finite(encoder: Encoder, latents: Tensor, key: Callable[[int], str]) -
         row = int((~finite).nonzero()[0])
         what = "NaN" if bool(latents[row].isnan().any()) else "infinite values"
         raise ValueError(
-            f"{_named(encoder)}.encode gives {what} for sample {key(row)}: its weights are damaged, or overflow at less than "
-            "float32; check the checkpoint and encoder.dtype"
+            f"{_named(encoder)}.encode gives {what} for sample {key(row)}: its weights are damaged, or overflow at "
+            "less than float32; check the checkpoint and encoder.dtype"
         )
 
 

@@ -74,18 +74,20 @@ def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Ke
                 _write(path, kept._replace(content=content))
             return kept._replace(content=content)
         tqdm.write(f"files of {data.name} changed since their latents were cached: encoding them again")
-    latents = _computed(encoder.to(device), spec, data, device)
+    latents = compute_latents(encoder.to(device), data, device)
     _write(path, latents)
     return latents
 
 
-def _computed(encoder: Encoder, spec: LatentSpec, data: ImageSet, device: torch.device) -> KeptLatents:
-    stamp, size = stamp_of(data), at_once(256, data.resolution)
+def compute_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> KeptLatents:
+    """By an encoder that is on the device; ValueError for latents that are no numbers, and for files that are written
+    meanwhile."""
+    spec, stamp, size = encoder.latent_spec(), stamp_of(data), at_once(256, data.resolution)
     parts: list[Tensor] = []
     digests: list[bytes] = []
     with torch.inference_mode(), tqdm(total=len(data), desc="encoding images", unit="image") as bar:
         for images, hashes in _reads(data, size):
-            keys = partial(_key, data, bar.n)
+            keys = partial(_key, data, int(bar.n))
             parts.append(_encoded(encoder, spec, images.to(device), keys))
             digests += hashes
             bar.update(len(images))

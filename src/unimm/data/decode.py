@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from unimm.data.source import Unusable
@@ -98,7 +99,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 def _match_key_to_pixels(image: Image.Image) -> None:
     """Give the transparent colour of a PNG the depth that its pixels will have once they are read."""
-    raw = str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+    tiles = image.tile if isinstance(image, PngImageFile) else []
+    raw = str(tiles[0].args) if tiles else ""
     key = image.info.get("transparency")
     if raw in STRETCHED and isinstance(key, int):
         image.info["transparency"] = key * STRETCHED[raw]
