@@ -31,6 +31,7 @@ from unimm.training.step_data import StepData, wording
 
 CPU = torch.device("cpu")
 
+
 def pixels() -> Encoder:
     cls: Any = encoders.get("pixels")
     encoder: Encoder = cls.build(cls.Config(patch=8, standardise=False), Foundation("scenes-nano", 32))
