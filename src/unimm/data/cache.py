@@ -8,7 +8,6 @@ so many pixels at a time, whatever their side (`at_once`).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from unimm.components import Encoder, LatentSpec
 from unimm.data.content import Content, check_still, joined, stamp_of, unchanged
 from unimm.data.source import IndexedSource
-from unimm.files import cache_folder
+from unimm.files import cache_folder, written
 from unimm.seam_checks import check_finite, check_latents
 
 SIDE = 64
@@ -125,10 +124,8 @@ def _digest(latents: Tensor) -> Tensor:
 
 
 def _write(path: Path, latents: KeptLatents) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"latents": latents.values, "digest": _digest(latents.values)}, temporary, latents.content._asdict())
-    os.replace(temporary, path)
+    with written(path, shared=True) as temporary:
+        save_file({"latents": latents.values, "digest": _digest(latents.values)}, temporary, latents.content._asdict())
 
 
 def _read(path: Path) -> KeptLatents:

@@ -13,7 +13,6 @@ on the same latents.
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -22,7 +21,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -32,7 +31,7 @@ from unimm.components import Encoder, LatentSpec
 from unimm.data.cache import at_once
 from unimm.data.content import Content, OfFiles, check_still, stamp_of, unchanged
 from unimm.data.source import IndexedSource, Source
-from unimm.files import cache_folder
+from unimm.files import cache_folder, written
 from unimm.foundation.folder import Foundation
 from unimm.seam_checks import check_finite
 
@@ -172,20 +171,27 @@ def _kept(path: Path, data: Images) -> Statistics | None:
     """Statistics that were measured before; None where there are none, or the files hold something else by now."""
     if not path.exists():
         return None
-    values = load_file(path)
-    with safe_open(path, "pt") as file:
-        kept = Content(**(file.metadata() or {}))
+    values, kept = _read(path)
     content, found = unchanged(kept, data), Statistics(values["mean"], values["std"])
     if content is not None and content != kept:
         _write(path, found, content)
     return found if content is not None else None
 
 
+def _read(path: Path) -> tuple[dict[str, Tensor], Content]:
+    try:
+        values = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated ({error}); delete the file to have it measured again") from error
+    if not {"mean", "std"} <= set(values):
+        raise ValueError(f"{path} holds no mean and std; delete the file to have them measured again")
+    with safe_open(path, "pt") as file:
+        return values, Content(**(file.metadata() or {}))
+
+
 def _write(path: Path, found: Statistics, content: Content) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"mean": found.mean, "std": found.std}, temporary, content._asdict())
-    os.replace(temporary, path)
+    with written(path, shared=True) as temporary:
+        save_file({"mean": found.mean, "std": found.std}, temporary, content._asdict())
 
 
 def _measured(encoder: CalibratedEncoder, data: Images, device: torch.device) -> Statistics:

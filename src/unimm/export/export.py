@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from unimm.export.parts import CARD, write_manifest, write_parts
-from unimm.files import write_atomic
+from unimm.files import as_readable_as, write_atomic
 from unimm.report.rendering import PlainTable, environment, markdown
 from unimm.report.table import headline
 from unimm.runs.record import CONFIG, RESULT
@@ -110,17 +110,10 @@ def export_run(run_dir: Path, folder: Path) -> Path:
             shutil.copyfile(run_dir / name, unfinished / name)
         write_atomic(unfinished / CARD, model_card(run))
         write_manifest(unfinished)
-        _as_readable_as(unfinished / CARD, unfinished)
+        as_readable_as(unfinished / CARD, unfinished)
         if folder.exists():
             folder.rmdir()
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder / CARD
-
-
-def _as_readable_as(example: Path, folder: Path) -> None:
-    """Give every file the mode of ``example``: the libraries write weights that only their owner can read."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(example.stat().st_mode)

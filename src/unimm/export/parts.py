@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
-from unimm.files import write_json
+from unimm.files import write_json, written
 from unimm.pipeline import Pipeline
 from unimm.registry import backbones, decoders, heads, objectives
 from unimm.schema import RunConfig
@@ -105,7 +105,8 @@ def _write_weights(module: nn.Module, folder: Path, leave_out: str | None = None
     folder.mkdir()
     state = module.state_dict()
     kept = {name: value.contiguous().cpu() for name, value in state.items() if not name.startswith(leave_out or "\0")}
-    save_file(kept, folder / WEIGHTS)
+    with written(folder / WEIGHTS) as temporary:
+        save_file(kept, temporary)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from unimm.encoders.calibrated import Statistics, measure
 from unimm.encoders.clip import load_clip, pooled_features
 from unimm.encoders.token_decoder import build_decoder_head
 from unimm.encoders.vae import VaeCore, patchify
+from unimm.files import write_atomic, written
 from unimm.foundation.card import built, is_there, write_card
 from unimm.foundation.folder import load_weights
 from unimm.pretraining.recipes import TrainingCost
@@ -54,9 +55,10 @@ def save_state(
     """Weights (float16: half the size, exact to 3 digits), configuration and cost of one part."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in tensors.items()}
-    save_file(state, folder / weights)
-    (folder / config_name).write_text(json.dumps(config, indent=1) + "\n")
-    (folder / "cost.json").write_text(json.dumps(cost._asdict(), indent=1) + "\n")
+    with written(folder / weights) as temporary:
+        save_file(state, temporary)
+    write_atomic(folder / config_name, json.dumps(config, indent=1) + "\n")
+    write_atomic(folder / "cost.json", json.dumps(cost._asdict(), indent=1) + "\n")
 
 
 def build_vae(size: Sizes, out: Path, device: torch.device) -> None:
@@ -108,7 +110,8 @@ def encode_all(name: str, size: Sizes, folder: Path, device: torch.device) -> Te
     path = folder / name / "statistics.safetensors"
     if not path.exists():
         found = measure(lambda: torch.split(latents, 1024))
-        save_file({"mean": found.mean, "std": found.std}, path)
+        with written(path) as temporary:
+            save_file({"mean": found.mean, "std": found.std}, temporary)
     values = load_file(path)
     return Statistics(values["mean"], values["std"]).standardise(latents.clone())
 

@@ -7,7 +7,6 @@ snapshots in ``averages/``. They hold what the run itself trained, so the weight
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from unimm.encoders.token_decoder import DiffusionDecoder
 from unimm.encoders.vae import VaeDecoder
 from unimm.evaluation.metric import Metric
 from unimm.evaluation.suite import build_metrics
-from unimm.files import AVERAGES, START, WEIGHTS, replace
+from unimm.files import AVERAGES, START, WEIGHTS, written
 from unimm.noise import NoiseSource
 from unimm.runs.record import CONFIG, RESULT, Result
 from unimm.schema import RunConfig
@@ -222,6 +221,6 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 def hand_over(earlier: Path, later: Path) -> None:
     """Let the run in folder ``later`` start from the averaged final weights of the finished one in ``earlier``."""
     weights = read_weights(earlier / START) if (earlier / START).exists() else {}
-    temporary = later / f".{START}.{os.getpid()}.tmp"
-    save_file(weights | read_weights(earlier / WEIGHTS), temporary)
-    replace(temporary, later / START)
+    weights |= read_weights(earlier / WEIGHTS)
+    with written(later / START) as temporary:
+        save_file(weights, temporary)

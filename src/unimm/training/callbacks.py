@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.devices import peak_memory
-from unimm.files import replace, write_atomic
+from unimm.files import append, read_text, write_atomic, written
 from unimm.training.averaging import Averaging
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, not_finite
@@ -71,10 +72,8 @@ class MovingAverage(StepCallback):
         """Write the average as safetensors, atomically; all ranks have to call it."""
         average = {k: whole(v).contiguous().cpu() for k, v in self.average.items()}
         if self.writes:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            save_file(average, temporary)
-            replace(temporary, path)
+            with written(path) as temporary:
+                save_file(average, temporary)
 
     def state_dict(self) -> dict[str, Any]:
         return {"average": {k: whole(v) for k, v in self.average.items()}}
@@ -95,7 +94,7 @@ class JsonLines(StepCallback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.writes and self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= trainer.global_step]
+            kept = [line for line in read_text(self.path).splitlines() if _step_of(line) <= trainer.global_step]
             write_atomic(self.path, "".join(f"{line}\n" for line in kept))
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
@@ -122,8 +121,7 @@ class JsonLines(StepCallback):
         if self.writes and (step % self.every == 0 or step == trainer.max_steps):
             samples = step * self.batch_size
             row = {"step": step, "samples": samples, "seconds": round(self.seconds, 3), **pl_module.latest}
-            with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append(self.path, json.dumps(row) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "waited": self.waited, "peak_memory": self.peak_memory}
@@ -156,10 +154,9 @@ class Checkpoint(StepCallback):
 
     def write(self, trainer: L.Trainer) -> None:
         """Save the whole training state."""
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary, weights_only=False)
-        if trainer.is_global_zero:
-            replace(temporary, self.path)
+        # Only the first rank writes; all of them gather what is split over them.
+        with written(self.path) if trainer.is_global_zero else nullcontext(self.path) as path:
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 class ExpectedTime(StepCallback):

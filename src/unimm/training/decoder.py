@@ -22,19 +22,19 @@ from torch import Tensor
 
 from unimm.arm import foundation_of, open_source
 from unimm.components import Encoder
-from unimm.config_errors import ConfigError
 from unimm.data.latents import Visits, latents_of
 from unimm.data.source import Source
 from unimm.devices import pick_device
 from unimm.encoders.calibrated import CalibratedEncoder, Statistics, calibrate, calibration_images
 from unimm.encoders.token_decoder import CONFIG, STATISTICS, WEIGHTS, build_network
-from unimm.files import write_json
+from unimm.files import write_json, written
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 from unimm.pretraining.recipes import TrainingCost, fit
 from unimm.registry import encoders
 from unimm.schema import Choice, EncoderChoice, HeadChoice, RunConfig, Strict
+from unimm.strict_yaml import ConfigError, setting
 
 CHOICES = {"latents": {"name": "vae"}, "network": {"name": "dit"}}
 
@@ -72,9 +72,11 @@ class DecoderRecipe(Strict):
 def read_recipe(overrides: Sequence[str]) -> DecoderRecipe:
     """The recipe with ``key=value`` overrides; `ConfigError` names the key that is wrong."""
     try:
-        merged = OmegaConf.merge(CHOICES, OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.create(CHOICES)
+        for key, value in map(setting, overrides):
+            OmegaConf.update(merged, key, value, force_add=True)
         given = cast("dict[str, Any]", OmegaConf.to_container(merged, resolve=True))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(f"decoder: {error}") from error
     try:
         return DecoderRecipe.model_validate(given)
@@ -167,13 +169,16 @@ def _write(
     found: dict[str, Statistics | None],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, out / WEIGHTS)
+    state = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    with written(out / WEIGHTS) as temporary:
+        save_file(state, temporary)
     statistics = {
         f"{part}.{kind}": getattr(values, kind).cpu()
         for part, values in found.items()
         if values is not None
         for kind in ("mean", "std")
     }
-    save_file(statistics, out / STATISTICS)
+    with written(out / STATISTICS) as temporary:
+        save_file(statistics, temporary)
     write_json(out / "cost.json", cost._asdict())
     write_json(out / CONFIG, settings)

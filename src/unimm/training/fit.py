@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -69,7 +70,7 @@ def train(
     if 0 < found < world.ranks:
         raise ValueError(f"{checkpoint} is not seen by every rank: choose an --out on a file system that nodes share")
     resume = bool(found)
-    start = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]) if resume else 0
+    start = int(read_checkpoint(checkpoint)["global_step"]) if resume else 0
     callbacks = [
         TQDMProgressBar(refresh_rate=20),
         FiniteLoss(world),
@@ -119,9 +120,26 @@ def gathered(module: ArmModule, state: dict[str, Tensor], config: RunConfig, arm
     return again
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The training state in ``last.ckpt``.
+
+    Raises:
+        ValueError: the file is empty, cut short or no checkpoint of a run. unimm replaces it whole, so a copy that
+            stopped or a damaged disk did it.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of bytes that are no pickle the unpickler may raise anything, down to EOFError
+        why = "is cut short or no checkpoint" if path.stat().st_size else "is empty"
+        raise ValueError(f"{path} {why}: copy it again, or delete it and --resume trains from the beginning") from error
+    if not isinstance(state, dict) or not {"global_step", "callbacks", "state_dict"} <= state.keys():
+        raise ValueError(f"{path} is no checkpoint of a run: delete it and --resume trains from the beginning")
+    return state
+
+
 def _restore(checkpoint: Path, *callbacks: L.Callback) -> None:
     """Give callbacks the state that they had when training ended."""
-    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    states = read_checkpoint(checkpoint)["callbacks"]
     for callback in callbacks:
         if callback.state_key in states:
             callback.load_state_dict(states[callback.state_key])
