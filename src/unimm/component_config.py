@@ -6,4 +6,4 @@ from pydantic import BaseModel, ConfigDict
 class ComponentConfig(BaseModel):
     """Settings of one component; a component nests its own as `class Config(ComponentConfig)`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

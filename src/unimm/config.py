@@ -13,11 +13,13 @@ the same one. A value that differs is a difference, and a stored key that nothin
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,14 +28,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from unimm.config_errors import ConfigError, explain_composition, explain_validation, read_yaml
+from unimm.config_errors import explain_composition, explain_validation
+from unimm.config_parents import check_parents
 from unimm.schema import COMPONENTS, Choice, RunConfig
+from unimm.strict_yaml import LEADING_ZERO, ConfigError, check_plain, dump_yaml, leading_zero, read_yaml
 
 __all__ = ["Choice", "ConfigError", "RunConfig", "dump", "load", "read"]
 
 PACKAGED = Path(__file__).parent / "configs"
 FILE_GROUPS = ("profile", "settings")
 _PRIMARY = "unimm_arm"
+SHOWN = 200  # characters of an override in a message
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> RunConfig:
@@ -42,7 +47,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[
     arm = read_yaml(path)
     _refuse_lists(path, arm)
     folders = [path.resolve().parent, *(Path(folder).resolve() for folder in config_dirs), PACKAGED]
-    arm, translated = _apply_choices(path, arm, overrides)
+    check_parents(path, arm, folders)
+    arm, translated = _apply_choices(path, arm, overrides, folders)
     composed = _compose(path, arm, translated, folders)
     return _validate(path, _with_component_defaults(path, composed))
 
@@ -54,10 +60,12 @@ def read(path: str | Path) -> RunConfig:
 
 def dump(config: RunConfig) -> str:
     """The resolved configuration as YAML, which `read` and `unimm run` accept."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    return dump_yaml(config.model_dump(mode="json"))
 
 
-def _apply_choices(path: Path, arm: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def _apply_choices(
+    path: Path, arm: dict[str, Any], overrides: Sequence[str], folders: Sequence[Path]
+) -> tuple[dict[str, Any], list[str]]:
     """Drop the arm's keys for components that the overrides replace, and translate overrides for Hydra."""
     choices: list[str] = []
     values: list[str] = []
@@ -72,6 +80,8 @@ def _apply_choices(path: Path, arm: dict[str, Any], overrides: Sequence[str]) ->
                 arm = {entry: content for entry, content in arm.items() if entry != component}
             choices.append(f'++{component}.name="{value}"')
         elif key in FILE_GROUPS and "defaults" in arm:
+            if not isinstance(value, str):
+                raise ConfigError(f"{path}: {text}: give {key} a name, one of: {', '.join(_options(key, folders))}")
             values.append(text.lstrip("+"))
         else:
             values.append("++" + text.lstrip("+"))
@@ -86,17 +96,47 @@ def _refuse_lists(path: Path, arm: Mapping[str, Any]) -> None:
 
 def _parse(path: Path, text: str) -> tuple[str, Any]:
     try:
+        check_plain(text)
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise ConfigError(f"{path}: cannot read {text!r}; write key=value") from error
+        raise ConfigError(f"{path}: cannot read {_shortened(text)!r}; {_as_written(text)}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, hundreds of brackets
+        raise ConfigError(f"{path}: cannot read {_shortened(text)!r}: {error}") from error
     key = override.key_or_group
+    if not key:
+        raise ConfigError(f"{path}: cannot read {_shortened(text)!r}; write key=value")
     if override.is_delete():
         raise ConfigError(f"{path}: {text}: settings cannot be deleted; set a value instead")
     if override.is_sweep_override():
         raise ConfigError(f"{path}: {text}: one value per key; a comma or a range makes a sweep, which is a study")
     if key.startswith("hydra"):
         raise ConfigError(f"{path}: {text}: hydra's own settings are not used here")
+    _refuse_leading_zeros(path, text, override._value)
     return key, override.value()
+
+
+def _as_written(text: str) -> str:
+    """How to write an override that the grammar refuses: quoted, where that helps."""
+    key, equals, value = text.partition("=")
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", value)
+    quoted = f'{key}="{escaped}"'
+    with suppress(HydraException, ValueError, RecursionError):
+        if equals and value and OverridesParser.create().parse_override(quoted).value() == value:
+            return f"its value has characters that have to be quoted, twice for a shell: {shlex.quote(quoted)}"
+    return "write key=value"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _refuse_leading_zeros(path: Path, text: str, value: Any) -> None:
+    """Refuse what `strict_yaml` refuses in a file; a text that was quoted is of another class until it is used."""
+    if isinstance(value, str) and LEADING_ZERO.fullmatch(value):
+        raise ConfigError(f"{path}: {text}: {leading_zero(value)}")
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for part in parts:
+        _refuse_leading_zeros(path, text, part)
 
 
 def _name_in(arm: Mapping[str, Any], component: str) -> str | None:
@@ -126,13 +166,13 @@ def _compose(path: Path, arm: dict[str, Any], overrides: list[str], folders: lis
     for component, registry in COMPONENTS.items():
         for name in registry.names():
             store.store(group=component, name=name, node={"name": name})
-    store.store(name=_PRIMARY, node=OmegaConf.create(arm))
     search = ", ".join(_quote(f"file://{folder}") for folder in folders[1:])
     try:
+        store.store(name=_PRIMARY, node=OmegaConf.create(arm))
         with initialize_config_dir(str(folders[0]), version_base="1.3"):
             composed = compose(_PRIMARY, overrides=[*overrides, f"hydra.searchpath=[{search}]"])
         return cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: of a defaults list's words
         options = {group: _options(group, folders) for group in FILE_GROUPS}
         options |= {component: registry.names() for component, registry in COMPONENTS.items()}
         raise ConfigError(explain_composition(path, error, options)) from error
@@ -149,11 +189,8 @@ def _quote(text: str) -> str:
 def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, Any]:
     """Put `component_defaults: {encoder: {clip: {...}}}` under the explicit keys of the chosen components."""
     defaults = composed.pop("component_defaults", None) or {}
+    _check_defaults(path, defaults)
     for component, by_name in defaults.items():
-        if component not in COMPONENTS:
-            raise ConfigError(f"{path}: component_defaults.{component}: choices: {', '.join(COMPONENTS)}")
-        for name in by_name:
-            _check_name(path, component, name)
         stages = composed.get("stages")
         owners = [composed, *(stages.values() if isinstance(stages, dict) else ())]
         for owner in [owner for owner in owners if isinstance(owner, dict)]:
@@ -163,6 +200,19 @@ def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, 
             if isinstance(explicit, Mapping):
                 owner[component] = {**_inherited(component, by_name, explicit.get("name")), **explicit}
     return composed
+
+
+def _check_defaults(path: Path, defaults: Any) -> None:
+    """ConfigError unless they are settings of known names of known components."""
+    if not isinstance(defaults, Mapping):
+        raise ConfigError(f"{path}: component_defaults: expected `encoder: {{clip: {{key: value}}}}`")
+    for component, by_name in defaults.items():
+        if component not in COMPONENTS:
+            raise ConfigError(f"{path}: component_defaults.{component}: choices: {', '.join(COMPONENTS)}")
+        if not isinstance(by_name, Mapping) or not all(isinstance(own, Mapping) for own in by_name.values()):
+            raise ConfigError(f"{path}: component_defaults.{component}: expected `NAME: {{key: value}}`")
+        for name in by_name:
+            _check_name(path, component, name)
 
 
 def _inherited(component: str, by_name: Mapping[str, Any], name: Any) -> dict[str, Any]:

@@ -50,9 +50,9 @@ COMPONENTS: dict[str, Registry[Any]] = {
 
 
 class Strict(BaseModel):
-    """Frozen, and strict about unknown keys."""
+    """Frozen, and strict about unknown keys and numbers that are none: JSON has no infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Choice(Strict):
@@ -221,6 +221,14 @@ class EvaluationConfig(Strict):
     questions: PositiveInt = 300
     reference_scenes: PositiveInt = 1000
     metrics: tuple[MetricChoice, ...] = DEFAULT_METRICS
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _a_list(cls, chosen: Any) -> Any:
+        if not isinstance(chosen, list | tuple):
+            shown = chosen if isinstance(chosen, str) else "NAME"
+            raise ValueError(f"give a list, as in [{shown}] or [{shown}, {{name: clip_score, distractors: 4}}]")
+        return chosen
 
     @field_validator("metrics")
     @classmethod

@@ -14,9 +14,9 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from unimm.components import Mix
 from unimm.config import dump, load
-from unimm.config_errors import ConfigError
 from unimm.runs import stages
 from unimm.runs.outcome import prepare
+from unimm.strict_yaml import ConfigError
 from unimm.training.callbacks import StepCallback, StopOnSignals
 from unimm.training.distributed import ALONE, Ranks, join, launcher, ranks_a_node
 from unimm.training.step_data import Share, shares

@@ -30,8 +30,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from unimm.analysis.power import Room
-from unimm.config_errors import read_yaml
 from unimm.registry import nearest
+from unimm.strict_yaml import read_yaml
 
 Budget = Literal["generation_samples", "flops"]
 Reference = tuple[str, str, str]

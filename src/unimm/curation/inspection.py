@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from unimm.data.files_source import FilesSource
 from unimm.data.hf_disk import SPLITS, STATE
 from unimm.data.source import Unusable
 from unimm.registry import nearest, sources
+from unimm.strict_yaml import setting
 
 TRACES = {
     "shards": ("**/*.tar",),
@@ -62,16 +62,7 @@ def _explained(error: ValidationError, kind: str, known: list[str]) -> str:
 
 
 def _values(settings: Sequence[str]) -> dict[str, Any]:
-    values = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"cannot read {setting!r}; write key=value")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"cannot read {setting!r}; write key=value") from error
-    return values
+    return dict(map(setting, settings))
 
 
 def spread(size: int, count: int | None) -> list[int]:

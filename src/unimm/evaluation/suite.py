@@ -67,7 +67,10 @@ def score_all(metrics: Sequence[Metric], evidence: Evidence) -> list[Score]:
 
 def choose(text: str) -> Detector:
     """The detector with its weights loaded; ValueError says what is wrong with the string or the weights."""
-    name, *settings = shlex.split(text) or [""]
+    try:
+        name, *settings = shlex.split(text) or [""]
+    except ValueError as error:
+        raise ValueError(f"detector {text!r}: {error}; close the quotation") from error
     chosen = detectors.get(name)
     try:
         config = chosen.Config.model_validate(_nested(settings, name))

@@ -10,7 +10,6 @@ from typing import Any
 
 from unimm.arm import understanding_samples
 from unimm.config import ConfigError, current, differing, dump, shown
-from unimm.config_errors import read_yaml
 from unimm.devices import device_name
 from unimm.files import write_atomic
 from unimm.runs.record import CONFIG, IMAGES, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items, LatentShape
@@ -18,6 +17,7 @@ from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
 from unimm.schema import RunConfig
+from unimm.strict_yaml import read_yaml
 
 GRID_IMAGES = 36
 

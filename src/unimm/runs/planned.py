@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from unimm.config import ABSENT, ConfigDifference, current, differing, shown
-from unimm.config_errors import ConfigError
 from unimm.runs.record import PLAN, RESULT
+from unimm.strict_yaml import ConfigError
 
 PLAN_VERSION = 1
 NOT_HASHED = ("created", "hash")

@@ -15,10 +15,10 @@ from typing import Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
-from unimm.config_errors import read_yaml
 from unimm.registry import nearest
 from unimm.runs.planned import PlannedArm, config_hash
 from unimm.schema import INSTEAD, LEFT_OUT
+from unimm.strict_yaml import read_yaml
 from unimm.study.foundations import foundations_of
 from unimm.study.plan import KIND, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values
 from unimm.study.processes import StudyError

@@ -53,9 +53,9 @@ from pydantic import (
     model_validator,
 )
 
-from unimm.config_errors import read_yaml
 from unimm.registry import nearest
 from unimm.schema import INSTEAD, Strict
+from unimm.strict_yaml import read_yaml
 from unimm.study.processes import StudyError
 
 Scalar = str | bool | int | float

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from unimm.config import ABSENT, current, differing
-from unimm.config_errors import ConfigError
 from unimm.report.study.folder import StudyPlanRecord
 from unimm.runs.record import PLAN
+from unimm.strict_yaml import ConfigError
 
 # Dotted keys of a resolved configuration that change no step of training, sections as a whole. How many samples a stage
 # takes says when training ends, not how it goes.

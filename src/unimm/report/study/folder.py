@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from unimm.analysis.claims import Claims
-from unimm.config_errors import ConfigError
 from unimm.evaluation.words import Glossary, Words
 from unimm.report.study.soundness import copies, damage
 from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder
 from unimm.runs.samples import GRID, Sample
+from unimm.strict_yaml import ConfigError
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
