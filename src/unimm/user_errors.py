@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,13 @@ from pathlib import Path
 
 import typer
 
+MISTAKE, MACHINE = 2, 1
+# What another attempt may not meet again: no room, a network disk that hangs, too many files or processes.
+TRANSIENT = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "ETIMEDOUT", "EINTR")
+    if hasattr(errno, name)
+)
 PACKAGE = Path(__file__).parent
 
 
@@ -18,14 +26,17 @@ class Interrupted(Exception):
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn mistakes of the user into one message on stderr and exit code 2; bugs keep their traceback."""
+    """Turn mistakes of the user into one message on stderr and exit code 2; bugs keep their traceback.
+
+    What the machine lacks for now, such as room on its disk, ends with exit code 1: a study tries such a run again.
+    """
     try:
         yield
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not _raised_here(error):
             raise
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(MACHINE if isinstance(error, OSError) and error.errno in TRANSIENT else MISTAKE) from error
 
 
 def _raised_here(error: ValueError) -> bool:

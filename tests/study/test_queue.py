@@ -15,10 +15,10 @@ from unimm.files import write_atomic, write_json
 from unimm.report.study import folder
 from unimm.runs.planned import PlannedArm, config_hash
 from unimm.runs.record import FAILED
-from unimm.study import collect, launch, queue
-from unimm.study.layout import PlannedRun, lock_file, log_file, unit_folder
+from unimm.study import collect, database, launch
+from unimm.study.layout import ATTEMPTS, PlannedRun, failures, lock_file, log_file, unit_folder
 from unimm.study.plan import StudyPlan
-from unimm.study.processes import Lock, is_held
+from unimm.study.processes import Children, Lock, is_held
 from unimm.study.queue import QueueStep, RunQueue, State
 from unimm.study.status import describe, read_states
 
@@ -220,8 +220,8 @@ def test_a_run_that_somebody_holds_is_left_alone(tmp_path, make_plan) -> None:
 
 
 def test_a_trial_of_a_dead_worker_goes_stale_and_an_empty_one_is_pruned(tmp_path, make_plan, monkeypatch) -> None:
-    monkeypatch.setattr(queue, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(queue, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(database, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(database, "GRACE_SECONDS", 1)
     work = RunQueue(tmp_path, make_plan(tmp_path, {"a": 0}, seeds=1), None)
     work.study.optimize(work._objective(pytest.fail), n_trials=1)
     work._offer()
@@ -231,3 +231,20 @@ def test_a_trial_of_a_dead_worker_goes_stale_and_an_empty_one_is_pruned(tmp_path
     work._offer()
     assert [trial.state.name for trial in work.study.get_trials()] == ["PRUNED", "FAIL", "WAITING"]
     assert work.study.get_trials()[-1].user_attrs == {"run": "a/seed0", "attempt": 1}
+
+
+def test_a_run_that_says_it_cannot_be_made_is_tried_once_until_somebody_starts_again(tmp_path, make_plan) -> None:
+    plan, run = make_plan(tmp_path, {"a": 0}, seeds=1), PlannedRun("a", 0)
+    work, tried = RunQueue(tmp_path, plan, None), []
+
+    def execute(unit, attempt, lock) -> None:
+        tried.append(attempt)
+        raise Children().failed(2, log_file(tmp_path, unit))
+
+    log_file(tmp_path, run).parent.mkdir()
+    assert [work.work_one(execute), work.work_one(execute)] == [QueueStep.WORKED, QueueStep.FINISHED]
+    assert (tried, work.states()) == ([1], {run: State.FAILED})
+    assert failures(tmp_path, run) == ATTEMPTS
+    assert "another attempt would repeat" in log_file(tmp_path, run).read_text()
+    work.restart()
+    assert work.states() == {run: State.WAITING}

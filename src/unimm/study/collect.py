@@ -8,10 +8,9 @@ from typing import Any
 from unimm.files import write_atomic, write_json
 from unimm.runs.record import CONFIG, FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, TRIAL
 from unimm.runs.samples import GRID
-from unimm.study.layout import PlannedTrial, Unit, failures, lock_file, log_file, unit_folder
+from unimm.study.layout import ATTEMPTS, PlannedTrial, Unit, failures, lock_file, log_file, unit_folder
 from unimm.study.plan import Plan, TuningPlan, has_plan
 from unimm.study.processes import Lock, StudyError
-from unimm.study.queue import ATTEMPTS
 from unimm.study.status import last_lines
 
 # Last comes the file that makes a run count as done.

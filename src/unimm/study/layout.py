@@ -14,6 +14,8 @@ from unimm.runs.record import FAILED
 
 STUDIES = Path("experiments/runs/studies")
 REPORTS = Path("reports")
+ATTEMPTS = 3
+REFUSED = "exit code 2, a mistake that another attempt would repeat"
 FORGIVEN = "--- given new attempts\n"
 
 
@@ -74,7 +76,11 @@ def lock_file(folder: Path, unit: Unit) -> Path:
 
 
 def failures(folder: Path, unit: Unit) -> int:
-    """How often a unit has failed by itself since its log says that it was given new attempts."""
+    """How often a unit has failed by itself since its log says that it was given new attempts.
+
+    A mistake that another attempt would repeat counts as all of them.
+    """
     log = log_file(folder, unit)
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return sum(line.startswith(FAILED) for line in text.rpartition(FORGIVEN)[2].splitlines())
+    ends = [line for line in text.rpartition(FORGIVEN)[2].splitlines() if line.startswith(FAILED)]
+    return ATTEMPTS if any(end.endswith(REFUSED) for end in ends) else len(ends)

@@ -18,7 +18,9 @@ from types import FrameType
 from typing import Self
 
 from unimm.runs.record import FAILED
+from unimm.study.layout import REFUSED
 from unimm.study.tether import tethered
+from unimm.user_errors import MISTAKE
 
 LAUNCHERS = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID")
 
@@ -29,6 +31,10 @@ class StudyError(ValueError):
 
 class Crashed(Exception):
     """The run failed by itself; it counts as an attempt."""
+
+
+class Refused(Crashed):
+    """The run says that it cannot be made as it was planned: another attempt would end alike."""
 
 
 class Stopped(Exception):
@@ -45,7 +51,7 @@ class Lock:
     def acquire(self, *, wait: bool) -> bool:
         """Take the lock; without `wait`, False if another process holds it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -129,7 +135,9 @@ class Children:
         if self.stopping:
             return Stopped()
         reason = f"exit code {code}" if code else "exit code 0, but no result of the planned configuration"
+        if code == MISTAKE:
+            reason = REFUSED
         with log.open("ab") as stream:
             # A child that is killed leaves half a progress bar, and the mark has to begin a line.
             stream.write(f"\n{FAILED}{reason}\n".encode())
-        return Crashed(reason)
+        return Refused(reason) if code == MISTAKE else Crashed(reason)

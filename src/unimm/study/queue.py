@@ -4,8 +4,8 @@ The run folders are the truth. A claim happens under the gate, a lock of the stu
 the plan that waits, take its trial, lock the run, open the gate. So runs come in the plan's order whatever was
 interrupted, the queue never holds a run twice, and a trial that is RUNNING while nobody holds its run's lock was left
 by a worker that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow
-on purpose, because one that is too quick fails live trials (optuna#4234). A crash is tried again twice; a stop costs
-no attempt.
+on purpose, because one that is too quick fails live trials (optuna#4234). A crash is tried again twice, but for one
+that says that it would be repeated (exit code 2); a stop costs no attempt.
 """
 
 from __future__ import annotations
@@ -15,22 +15,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from unimm.study.layout import PlannedRun, Unit, lock_file
+from unimm.study.database import database_url, open_storage, using
+from unimm.study.layout import ATTEMPTS, PlannedRun, Unit, lock_file
 from unimm.study.plan import StudyPlan
-from unimm.study.processes import Crashed, Lock, Stopped, StudyError, is_held
+from unimm.study.processes import Crashed, Lock, Refused, Stopped, is_held
 
-ATTEMPTS = 3
-HEARTBEAT_SECONDS = 60
-GRACE_SECONDS = 300
-SQLITE_WAIT_SECONDS = 60
-
+DATABASE = "queue.db"
 Execute = Callable[[Unit, int, int], None]
 
 
@@ -78,18 +73,20 @@ class RunQueue(Queue):
         self.folder, self.plan = folder, plan
         self.gate = Lock(folder / "locks" / "queue.lock")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with self.gate:  # two workers that create the tables at once fail
+        self.url = database_url(folder / DATABASE, storage)
+        with using(self.url), self.gate:  # two workers that create the tables at once fail
             # The time of planning tells apart studies of one name that share a database.
-            name, database = f"{plan.name} {plan.created}", open_storage(folder / "queue.db", storage)
+            name, database = f"{plan.name} {plan.created}", open_storage(folder / DATABASE, storage)
             self.study = optuna.create_study(study_name=name, storage=database, load_if_exists=True)
 
     def states(self) -> dict[Unit, State]:
         """Every planned run's state."""
-        return {run: self._state(run, trials) for run, trials in self._trials().items()}
+        with using(self.url):
+            return {run: self._state(run, trials) for run, trials in self._trials().items()}
 
     def restart(self) -> None:
         """Give runs that were given up new attempts."""
-        with self.gate:
+        with using(self.url), self.gate:
             for run, trials in self._trials().items():
                 if self._state(run, trials) is State.FAILED:
                     forgiven = {"run": str(run), "attempt": 1}
@@ -97,7 +94,7 @@ class RunQueue(Queue):
 
     def work_one(self, execute: Execute) -> QueueStep:
         """Claim one run and execute it."""
-        with self.gate:
+        with using(self.url), self.gate:
             states = self._offer()
             if State.WAITING in states.values():
                 self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
@@ -118,8 +115,10 @@ class RunQueue(Queue):
                 assert lock.descriptor is not None
                 if not self.plan.is_done(self.folder, run):
                     execute(run, int(trial.user_attrs["attempt"]), lock.descriptor)
-            except Crashed:
+            except Crashed as crash:
                 trial.set_user_attr("crashed", True)
+                if isinstance(crash, Refused):
+                    trial.set_user_attr("refused", True)
                 raise
             finally:
                 lock.release()
@@ -147,8 +146,7 @@ class RunQueue(Queue):
             return State.RUNNING
         if self.plan.is_done(self.folder, run):
             return State.DONE
-        given_up = bool(trials) and _crashed(trials[-1]) and trials[-1].user_attrs["attempt"] >= ATTEMPTS
-        return State.FAILED if given_up else State.WAITING
+        return State.FAILED if trials and _given_up(trials[-1]) else State.WAITING
 
     def _trials(self) -> dict[Unit, list[FrozenTrial]]:
         """Trials of every planned run, oldest first; the run's id is an attribute, because parameters cannot grow."""
@@ -159,18 +157,10 @@ class RunQueue(Queue):
         return found
 
 
+def _given_up(trial: FrozenTrial) -> bool:
+    """Whether no attempt follows a run's last trial."""
+    return _crashed(trial) and ("refused" in trial.user_attrs or trial.user_attrs["attempt"] >= ATTEMPTS)
+
+
 def _crashed(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.FAIL and "crashed" in trial.user_attrs
-
-
-def open_storage(file: Path, storage: str | None, heartbeat: bool = True) -> RDBStorage:
-    """The database at the URL `storage`, or SQLite in `file`; StudyError if its driver is missing."""
-    url = storage or f"sqlite:///{file.resolve()}"
-    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}} if url.startswith("sqlite") else {}
-    beat, grace = (HEARTBEAT_SECONDS, GRACE_SECONDS) if heartbeat else (None, None)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=grace)
-    except ImportError as error:
-        raise StudyError(f"no driver for {url.partition(':')[0]}: pip install 'unimm[postgres]'") from error

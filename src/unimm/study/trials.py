@@ -21,12 +21,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from unimm.files import write_json
 from unimm.runs.record import TrialSettings
-from unimm.study.layout import FORGIVEN, PlannedTrial, Unit, failures, lock_file, log_file, settings_file
+from unimm.study.database import database_url, open_storage, using
+from unimm.study.layout import ATTEMPTS, FORGIVEN, PlannedTrial, Unit, failures, lock_file, log_file, settings_file
 from unimm.study.plan import TuningPlan
 from unimm.study.processes import Crashed, Lock, Stopped, is_held
-from unimm.study.queue import ATTEMPTS, Execute, Queue, QueueStep, State, open_storage
+from unimm.study.queue import Execute, Queue, QueueStep, State
 
 DIGITS = 4
+DATABASE = "tuning.db"
 NUMBER = "number"
 
 
@@ -37,8 +39,9 @@ class TrialQueue(Queue):
         self.folder, self.plan = folder, plan
         self.gate = Lock(folder / "locks" / "tuning.lock")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with self.gate:
-            database = open_storage(folder / "tuning.db", storage, heartbeat=False)  # locks say what runs
+        self.url = database_url(folder / DATABASE, storage)
+        with using(self.url), self.gate:
+            database = open_storage(folder / DATABASE, storage, heartbeat=False)  # locks say what runs
             self.studies = {
                 arm: optuna.create_study(
                     study_name=f"{plan.name} {plan.created} {arm}",
@@ -63,7 +66,7 @@ class TrialQueue(Queue):
 
     def work_one(self, execute: Execute) -> QueueStep:
         """Claim one trial and execute it."""
-        with self.gate:
+        with using(self.url), self.gate:
             states = self._tell()
             trial = next((trial for trial, state in states.items() if state is State.WAITING), None)
             if trial is None:
