@@ -11,13 +11,16 @@ import torch
 import wrong_components as wrong
 
 from unimm.arm import Arm, assemble
+from unimm.backbones.pretrained import ModelOutline
 from unimm.config import ConfigError, load
 from unimm.data.cache import cached_latents
 from unimm.data.latents import Encoded
 from unimm.data.scenes import training_scenes
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
+from unimm.planning.outline import outline
 from unimm.registry import backbones, heads, objectives, strategies
+from unimm.runs import stages
 from unimm.schema import RunConfig
 from unimm.seam_checks import check_backbone, check_images, check_latents, check_loss, checked_spec
 from unimm.training.module import ArmModule
@@ -112,3 +115,34 @@ def test_decoded_images_have_to_lie_between_0_and_1(grid: tuple[RunConfig, Arm])
         check_images(arm.decoder, torch.zeros(2, 64, 64, 3), 2)
     with pytest.raises(ValueError, match=r"decode gives values that are no numbers \(NaN\)"):
         check_images(arm.decoder, torch.full((2, 3, 64, 64), float("nan")), 2)
+
+
+def test_a_head_has_to_predict_latents_and_not_what_a_loss_spreads_over_them(tmp_path: Path) -> None:
+    config = load(ARM, ["profile=tiny", "head=wrong_components:Spreading"])
+    message = r"Spreading predicts a tensor of shape \[1, 1, \d+\] for latents of \[1, 16, \d+\]"
+    with pytest.raises(ValueError, match=message):
+        stages.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "found before the folder is claimed"
+
+
+def test_a_sampler_has_to_give_latents() -> None:
+    arm = assemble(load(ARM, ["profile=tiny", "objective=wrong_components:SamplesFlat"]))
+    with pytest.raises(ValueError, match=r"SamplesFlat\.sample gives latents of shape \[2, 16\] for 2 prompts"):
+        arm.pipeline()(["a red circle", "a blue square"], ["0", "1"], NoiseSource(0, "test"))
+
+
+def test_a_strategy_has_to_start_where_a_foundation_has_a_backbone() -> None:
+    with pytest.raises(ValueError, match=r"StartsElsewhere\.start is 'reasoning': it has to be one of language"):
+        assemble(load(ARM, ["profile=tiny", "strategy=wrong_components:StartsElsewhere"]))
+
+
+def test_a_plan_counts_the_queries_of_a_backbone_whose_settings_do_not_name_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = load(ARM, ["profile=tiny", "backbone=wrong_components:FixedQueries"])
+    assert outline(config).queries == 5
+    monkeypatch.setattr(
+        wrong.FixedQueries, "on_meta", lambda config: ModelOutline(torch.nn.Linear(1, 1), 8), raising=False
+    )
+    with pytest.raises(ValueError, match=r"FixedQueries has on_meta, and its Config no `queries`"):
+        outline(config)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unimm.backbones.causal_lm import CausalLM
 from unimm.component_config import ComponentConfig
-from unimm.components import Backbone, Decoder, Encoder, Hidden, Inputs, LatentSpec, Mix, Objective, Strategy
+from unimm.components import Backbone, Decoder, Encoder, Head, Hidden, Inputs, LatentSpec, Mix, Objective, Strategy
 from unimm.encoders.vae import patchify, unpatchify
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
@@ -66,6 +67,19 @@ class Wordless(Backbone):
         return Hidden(None, None)
 
 
+class FixedQueries(CausalLM):
+    """A good backbone, whose number of queries is no setting."""
+
+    class Config(ComponentConfig):
+        """Nothing to set."""
+
+    @classmethod
+    def build(cls, config: Any, foundation: Any, encoder: Encoder, start: str, seed: int) -> FixedQueries:
+        built = super().build(CausalLM.Config(queries=5), foundation, encoder, start, seed)
+        assert isinstance(built, FixedQueries)
+        return built
+
+
 class Scaled(Decoder):
     """Images between 0 and ``top``."""
 
@@ -75,6 +89,35 @@ class Scaled(Decoder):
 
     def decode(self, latents: Tensor, noise: NoiseSource, keys: Sequence[str]) -> Tensor:
         return unpatchify(latents, self.patch).sigmoid() * self.top
+
+
+class Spreading(Head):
+    """Predicts one token, which a loss would compare with every token."""
+
+    Config = Nothing
+
+    def __init__(self, config: Any, channels: int, grid: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width, channels)
+
+    def forward(self, noisy: Tensor, time: Tensor, conditions: Tensor) -> Tensor:
+        out: Tensor = self.out(conditions.mean(dim=1, keepdim=True))
+        return out
+
+
+class SamplesFlat(FlowMatching):
+    """Samples latents without their channels."""
+
+    def sample(self, *args: Any) -> Tensor:
+        return super().sample(*args).mean(dim=2)
+
+
+class StartsElsewhere(Sequential):
+    """Starts from a stage that no foundation has."""
+
+    @property
+    def start(self) -> str:
+        return "reasoning"
 
 
 class Grid(Encoder):

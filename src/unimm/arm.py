@@ -18,7 +18,7 @@ from unimm.pipeline import BATCH, Pipeline
 from unimm.pretraining.build import obtain
 from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
 from unimm.schema import RunConfig
-from unimm.seam_checks import check_backbone, checked_spec
+from unimm.seam_checks import check_backbone, check_start, checked_spec
 
 
 @dataclass
@@ -91,6 +91,7 @@ def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
 
 def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, strategy: Strategy) -> Backbone:
     """The backbone from which the strategy starts."""
+    check_start(strategy)
     cls = _class(backbones, config.backbone.name)
     backbone: Backbone = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
     check_backbone(backbone)

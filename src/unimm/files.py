@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 # What training leaves in a run's folder; `unimm.runs.record` names what comes after it.
 METRICS, WEIGHTS, AVERAGES = "metrics.jsonl", "weights.safetensors", "averages"
 CHECKPOINT, START = "last.ckpt", "start.safetensors"
+EXPORTED = "model_index.json"  # in the folder of an exported model
 
 
 def cache_folder() -> Path:
@@ -117,10 +118,15 @@ def read_text(path: Path, mend: str = "save it as UTF-8") -> str:
 
 def read_json(path: Path, mend: str) -> Any:
     """What a JSON file holds; ValueError names one that was cut short or is none, with `mend`, what to do."""
+    return parse_json(read_text(path, mend), str(path), mend)
+
+
+def parse_json(text: str, where: str, mend: str) -> Any:
+    """The value of JSON text; ValueError says ``where`` it is none, and `mend`, what to do."""
     try:
-        return json.loads(read_text(path, mend))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is cut short or no JSON ({error}): {mend}") from error
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is cut short or no JSON ({error}): {mend}") from error
 
 
 def read_object(path: Path, mend: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from unimm.backbones.literal import dropped
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.noise import NoiseSource
-from unimm.seam_checks import check_images
+from unimm.seam_checks import check_images, check_sampled
 
 BATCH = 64
 SHOWN = 40  # characters of a prompt in a message
@@ -76,6 +76,7 @@ class Pipeline:
         conditions = conditions_of(self.backbone, rows)
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
+        check_sampled(self.objective, latents, shape, len(rows))
         parts = [slice(begin, begin + self.decoded_at_once) for begin in range(0, len(latents), self.decoded_at_once)]
         return torch.cat([self._decoded(latents[part], decoder_keys[part], noise) for part in parts])
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from unimm.components import Backbone, Decoder, Encoder, LatentSpec, Objective
+from unimm.components import Backbone, Decoder, Encoder, Head, LatentSpec, Objective, Strategy
 
 # Rounding of coarse types, of which [0, 1] is made by adding and halving.
 ROUNDING = 1e-2
+STARTS = ("language", "understanding")
 
 
 def check_backbone(backbone: Backbone) -> None:
@@ -69,6 +70,30 @@ def check_loss(objective: Objective, loss: Tensor) -> None:
         shape = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
         raise ValueError(
             f"{_named(objective)}.loss gives {shape}: it has to be a scalar tensor, the mean over the batch (.mean())"
+        )
+
+
+def check_start(strategy: Strategy) -> None:
+    """ValueError for a start that no foundation has a backbone of."""
+    if strategy.start not in STARTS:
+        raise ValueError(f"{_named(strategy)}.start is {strategy.start!r}: it has to be one of {', '.join(STARTS)}")
+
+
+def check_prediction(head: Head, predicted: Tensor, noisy: Tensor) -> None:
+    """ValueError where a head's prediction has not the shape of its latents: a loss would spread one over the other."""
+    if predicted.shape != noisy.shape:
+        raise ValueError(
+            f"{_named(head)} predicts a tensor of shape {list(predicted.shape)} for latents of {list(noisy.shape)}: it "
+            "has to predict one of the latents' shape (images, tokens, channels)"
+        )
+
+
+def check_sampled(objective: Objective, latents: Tensor, shape: tuple[int, int], count: int) -> None:
+    """ValueError where what an objective sampled for so many prompts has not the latents' ``shape``."""
+    if latents.shape != (count, *shape):
+        raise ValueError(
+            f"{_named(objective)}.sample gives latents of shape {list(latents.shape)} for {count} prompts: it has to "
+            f"be {[count, *shape]} (prompts, tokens, channels)"
         )
 
 

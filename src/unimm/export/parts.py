@@ -18,7 +18,6 @@ may hold nothing that the index does not list: the loaders of `transformers` rea
 from __future__ import annotations
 
 import hashlib
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
-from unimm.files import write_json, written
+from unimm.files import EXPORTED, read_object, write_json, written
 from unimm.pipeline import Pipeline
 from unimm.registry import backbones, decoders, heads, objectives
 from unimm.schema import RunConfig
 
 SETTINGS, WEIGHTS = "config.json", "model.safetensors"
 SCHEDULER = "scheduler_config.json"
-INDEX, CARD = "model_index.json", "README.md"
+INDEX, CARD = EXPORTED, "README.md"
 CLASS, FORMAT = "UnimmPipeline", 1
 
 
@@ -110,7 +109,7 @@ def _write_weights(module: nn.Module, folder: Path, leave_out: str | None = None
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return read_object(path, "copy the model again")
 
 
 def write_manifest(folder: Path) -> None:
@@ -144,14 +143,15 @@ def verify_manifest(folder: Path) -> None:
 def _read(folder: Path) -> dict[str, Any]:
     if not (folder / INDEX).is_file():
         raise ValueError(f"{folder} holds no exported model: it has no {INDEX}; make one with `unimm export RUN DIR`")
-    try:
-        facts: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / INDEX} is truncated or altered ({error}): copy the model again") from error
+    facts = read_object(folder / INDEX, "copy the model again")
     if facts.get("_class_name") != CLASS:
         raise ValueError(f"{folder} holds a {facts.get('_class_name')}, not a {CLASS}: load it with its own library")
+    if not isinstance(facts.get("format"), int) or not isinstance(facts.get("files"), dict):
+        raise ValueError(f"{folder / INDEX} is truncated or altered (it lists no files): copy the model again")
     if not 1 <= facts["format"] <= FORMAT:
-        raise ValueError(f"{folder} was exported by unimm {facts['_unimm_version']}: install that version or a newer")
+        raise ValueError(
+            f"{folder} was exported by unimm {facts.get('_unimm_version')}: install that version or a newer"
+        )
     return facts
 
 

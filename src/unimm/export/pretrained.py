@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from PIL import Image
@@ -19,6 +19,8 @@ from unimm.components import Objective
 from unimm.export.parts import read_parts, verify_manifest
 from unimm.export.sample import draw, picture, product
 from unimm.pipeline import Pipeline
+
+T = TypeVar("T", int, float)
 
 
 class PipelineOutput(NamedTuple):
@@ -61,12 +63,15 @@ class UnimmPipeline:
         self,
         prompt: str | Sequence[str],
         *,
-        num_images: int = 1,
+        num_images: int | None = None,
         seed: int | None = None,
         generator: torch.Generator | None = None,
         guidance: float | None = None,
         steps: int | None = None,
         batch_size: int = 1,
+        num_images_per_prompt: int | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
     ) -> PipelineOutput:
         """Images of one prompt or of several.
 
@@ -78,10 +83,17 @@ class UnimmPipeline:
             guidance: Overrides the objective's guidance, where it has one.
             steps: Overrides the objective's number of sampler steps, where it has one.
             batch_size: Images drawn at once. More than 1 is faster and rounds differently.
+            num_images_per_prompt, guidance_scale, num_inference_steps: What `diffusers` calls ``num_images``,
+                ``guidance`` and ``steps``.
 
         Raises:
-            ValueError: both ``seed`` and ``generator``, or a setting that the model's objective does not read.
+            ValueError: a setting under both of its names,
+                both ``seed`` and ``generator``, or a setting that the model's objective does not read.
         """
+        num_images = _either("num_images", num_images, "num_images_per_prompt", num_images_per_prompt)
+        guidance = _either("guidance", guidance, "guidance_scale", guidance_scale)
+        steps = _either("steps", steps, "num_inference_steps", num_inference_steps)
+        num_images = 1 if num_images is None else num_images
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts or num_images < 1 or batch_size < 1:
             raise ValueError("give at least one prompt, num_images of 1 or more and batch_size of 1 or more")
@@ -108,6 +120,13 @@ class UnimmPipeline:
         changed: Objective = type(objective)(config)
         parts = self.parts
         return Pipeline(parts.backbone, parts.head, changed, parts.decoder, parts.spec, parts.decoded_at_once)
+
+
+def _either(name: str, value: T | None, other: str, same: T | None) -> T | None:
+    """A setting that has two names."""
+    if value is not None and same is not None:
+        raise ValueError(f"{name} and {other} are the same setting: give one of them")
+    return same if value is None else value
 
 
 def _first_seed(seed: int | None, generator: torch.Generator | None) -> int:

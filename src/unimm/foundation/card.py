@@ -7,14 +7,14 @@ refused by name. A part's fingerprint is the hash of its files' hashes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unimm.files import cache_folder, write_json
+from unimm.files import cache_folder, read_object, write_json
 
 CARD = "card.json"
+MEND = "reinstall unimm or rebuild the foundation"
 
 
 def sha256(path: Path) -> str:
@@ -32,7 +32,9 @@ def verify(folder: Path) -> dict[str, Any]:
     """The card, after every file's hash was checked; ValueError names the first file that is missing or differs."""
     if not (folder / CARD).exists():
         raise ValueError(f"{folder} holds no foundation: {CARD} is missing; build one with `unimm foundation build`")
-    card: dict[str, Any] = json.loads((folder / CARD).read_text())
+    card = read_object(folder / CARD, MEND)
+    if not isinstance(card.get("files"), dict):
+        raise ValueError(f"{folder / CARD} lists no files: {MEND}")
     for name, expected in card["files"].items():
         path = folder / name
         if not path.exists():
@@ -84,5 +86,5 @@ def fingerprints(name: str) -> dict[str, str]:
     """Part -> hash of the foundation of that name, as its card has it; empty if there is none here."""
     if not is_there(name):
         return {}
-    card = json.loads((find(name) / CARD).read_text())
+    card = read_object(find(name) / CARD, MEND)
     return {part: fingerprint(card, part) for part in card["costs"]}

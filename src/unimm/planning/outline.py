@@ -22,6 +22,7 @@ from unimm.planning.devices import assumed_prompt
 from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
 from unimm.scenes.stream import scene_sample
 from unimm.schema import RunConfig
+from unimm.seam_checks import check_backbone
 
 SCENES = 200
 
@@ -31,7 +32,8 @@ class Outline:
     """What a plan needs to know of an arm.
 
     ``width`` is H of the conditions, ``resolution`` the data's side in pixels, ``prompt`` the tokens of an average
-    prompt with its template, ``understanding_samples`` how many questions the whole run asks.
+    prompt with its template, ``understanding_samples`` how many questions the whole run asks,
+    ``queries`` how many query tokens follow a prompt.
     """
 
     config: RunConfig
@@ -44,16 +46,12 @@ class Outline:
     resolution: int
     prompt: int
     understanding_samples: int
+    queries: int
 
     @cached_property
     def spec(self) -> LatentSpec:
         """Shape of the target latents."""
         return self.encoder.latent_spec()
-
-    @property
-    def queries(self) -> int:
-        """How many query tokens follow a prompt."""
-        return int(self.config.backbone.config.model_dump()["queries"])
 
 
 def outline(config: RunConfig) -> Outline:
@@ -74,9 +72,12 @@ def outline(config: RunConfig) -> Outline:
     if outlined is None:
         build = _class(backbones, config.backbone.name).build
         backbone: Backbone = build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
+        check_backbone(backbone)
         model, width, prompt = backbone.language_model(), backbone.width, _scene_prompt(config, foundation)
+        queries = len(backbone.queries)
     else:
         model, width, prompt = outlined.model, outlined.width, assumed_prompt(config)
+        queries = _queries(config)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     spec = encoder.latent_spec()
     with torch.device("meta"):
@@ -92,7 +93,19 @@ def outline(config: RunConfig) -> Outline:
         resolution=foundation.resolution,
         prompt=prompt,
         understanding_samples=understanding_samples(mix, foundation),
+        queries=queries,
     )
+
+
+def _queries(config: RunConfig) -> int:
+    """How many queries a backbone has that is not built; its Config has to say it."""
+    settings = config.backbone.config.model_dump()
+    if "queries" not in settings:
+        raise ValueError(
+            f"backbone={config.backbone.name} has on_meta, and its Config no `queries`: name the number of queries so, "
+            "for a plan that builds no weights"
+        )
+    return int(settings["queries"])
 
 
 def _scene_prompt(config: RunConfig, foundation: Foundation) -> int:

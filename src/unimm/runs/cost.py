@@ -18,7 +18,6 @@ are run on shapes alone: an autoencoder's activations at four times 1,024 pixels
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +32,7 @@ from unimm.arm import Arm
 from unimm.backbones.causal_lm import Row, summed_loss
 from unimm.data.scenes import SceneSet
 from unimm.encoders.calibrated import OutlinedEncoder
+from unimm.files import parse_json, read_text
 from unimm.flops import count_flops
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
@@ -76,7 +76,7 @@ def _bounds(low: float, high: float, cost: Callable[[float], float]) -> Bounds:
 
 def _clock(log: Path) -> Callable[[float], float]:
     """Training seconds by samples, linear between the log's rows."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = [parse_json(line, str(log), "delete its last line") for line in read_text(log).splitlines()]
     samples, seconds = ([0.0, *(row[key] for row in rows)] for key in ("samples", "seconds"))
     return lambda count: float(np.interp(count, samples, seconds))
 

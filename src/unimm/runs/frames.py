@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
+from unimm.files import EXPORTED
 from unimm.runs.reading import as_read, read_items
-from unimm.runs.record import IMAGES, ITEMS, RESULT, Items, Result
+from unimm.runs.record import IMAGES, ITEMS, RESULT, Items, Result, read_record
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -55,23 +55,16 @@ def _runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
     found = False
     for place, below, files in os.walk(folder):
         below.sort()
-        if RESULT in files:
+        if EXPORTED in files:  # an export holds the result of the run that it was made from
+            below.clear()
+        elif RESULT in files:
             below.clear()
             found = True
             path = Path(place)
-            yield path.relative_to(folder).as_posix(), path, _read(path)
+            result = as_read(read_record(path / RESULT, Result), read_items(path))
+            yield path.relative_to(folder).as_posix(), path, result
     if not found:
         raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
-
-
-def _read(run_dir: Path) -> Result:
-    path = run_dir / RESULT
-    try:
-        result = Result.model_validate_json(path.read_text(encoding="utf-8"))
-        path = run_dir / ITEMS
-        return as_read(result, read_items(run_dir))
-    except ValidationError as error:
-        raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
 
 
 def _row(result: Result, name: str) -> dict[str, Any]:
@@ -92,10 +85,7 @@ def _row(result: Result, name: str) -> dict[str, Any]:
 
 
 def _items(path: Path, run: dict[str, Any]) -> pd.DataFrame:
-    try:
-        items = Items.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
+    items = read_record(path, Items)
     rows = [
         (score, number, *_prompt(items, score, number), value)
         for score, values in items.scores.items()

@@ -7,6 +7,7 @@ ranks train, the first one alone writes files, and scores when the others have l
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from unimm.components import parameter_count
 from unimm.files import METRICS
 from unimm.runs.cost import completed, efficiency, resolution_scaling
-from unimm.runs.outcome import counts, describe, prepare, save_grid, save_items
+from unimm.runs.outcome import claim, counts, describe, save_grid, save_items
 from unimm.runs.record import Data, Efficiency, Invariants, Parameters, Result, Speed, write_result
 from unimm.runs.run import Run
 from unimm.runs.scoring import learning_curve, score_run
@@ -25,7 +26,7 @@ from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.callbacks import JsonLines
 from unimm.training.data_card import DataCard
-from unimm.training.distributed import join
+from unimm.training.distributed import Ranks, join
 from unimm.training.fit import train
 
 LIBRARIES = ("torch", "lightning", "transformers", "diffusers", "unimm")
@@ -48,11 +49,18 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
     started, clock = datetime.now(UTC), time.monotonic()
     this = Run(config, out)
     world = join(this.device)
-    arm, source = world.in_turns(lambda: this.arm), this.source
-    with world.together():
-        if world.first:
-            this.check()
-            prepare(config, out, resume, overwrite)
+    world.in_turns(lambda: (this.arm, this.source))
+    with ExitStack() as claimed:
+        with world.together():
+            if world.first:
+                this.check()
+                claimed.enter_context(claim(config, out, resume, overwrite))
+        return _claimed(this, world, started, clock)
+
+
+def _claimed(this: Run, world: Ranks, started: datetime, clock: float) -> Result:
+    """Train and score in the claimed folder; ``clock`` is when the run began."""
+    config, arm, source, out = this.config, this.arm, this.source, this.folder
     this.start()
     with world.together():
         before = before_training(this) if world.first else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,23 @@ def save_items(scored: Scored, out: Path) -> None:
 
 
 EXECUTION = frozenset({"training.gradient_accumulation_steps", "training.distributed"})
+
+
+@contextmanager
+def claim(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+    """`prepare` the folder for the block; a start that fails before it left anything of use takes its claim back.
+
+    Otherwise the next start, with the mistake mended, would be refused for the configuration of the failed one.
+    """
+    fresh = overwrite or not (out / CONFIG).exists()
+    prepare(config, out, resume, overwrite)
+    try:
+        yield
+    except BaseException:
+        if fresh and out.is_dir() and {path.name for path in out.iterdir()} <= {CONFIG}:
+            (out / CONFIG).unlink(missing_ok=True)
+            out.rmdir()
+        raise
 
 
 def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None:

@@ -98,8 +98,9 @@ class PlannedResult:
             ConfigError: the present schema cannot read one of the configurations; names the key.
         """
         config = record["config"]
-        if (record["arm"], record["seed"]) != (self.name, self.seed):
-            return f"{RESULT} is of {record['arm']} seed {record['seed']}"
+        named = record.get("arm"), record.get("seed")
+        if named != (self.name, self.seed):
+            return f"{RESULT} is of {named[0]} seed {named[1]}"
         if config.get("seed") != self.seed:
             return f"its configuration has seed {config.get('seed')}"
         if not self.arm.means(config, source):
@@ -109,7 +110,7 @@ class PlannedResult:
             ]
             more = [f"{len(changes) - NAMED} more keys"] if len(changes) > NAMED else []
             return f"not the planned configuration: {', '.join([*changes[:NAMED], *more])}"
-        others = [part for part, value in self.parts.items() if record["hashes"].get(part) != value]
+        others = [part for part, value in self.parts.items() if record.get("hashes", {}).get(part) != value]
         if others:
             return f"made on another foundation than the planned one: {', '.join(others)} have other hashes"
         return None

@@ -44,9 +44,9 @@ def read(run_dir: Path) -> RunFolder:
 
 
 def read_items(run_dir: Path) -> Items | None:
-    """Its `items.json`, or None if it has none, as older runs; pydantic's ValidationError for one that is malformed."""
+    """Its `items.json`, or None if it has none, as older runs; ValueError for one that is malformed."""
     path = run_dir / ITEMS
-    return Items.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return record.read_record(path, Items) if path.is_file() else None
 
 
 def as_read(result: Result, items: Items | None) -> Result:

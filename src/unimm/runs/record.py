@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_serializer, field_validator
 
 from unimm.evaluation.words import Words
-from unimm.files import METRICS, write_json
+from unimm.files import METRICS, read_text, write_json
 from unimm.runs.samples import GRID, Sample, read_image
 
 SCHEMA_VERSION = 1
@@ -26,7 +26,8 @@ PLAN = "plan.json"  # in the folder of a study or a tuning, above its runs
 FAILED = "--- failed: "  # begins the line of a log that says how a run ended without a result
 
 IMAGES = "image"  # what most scores' items are
-
+MEND = "copy it again, or run the arm again with --overwrite"
+Record = TypeVar("Record")
 NamedScores = dict[str, float | None]
 
 
@@ -327,16 +328,33 @@ class RunFolder:
 
 def read(run_dir: Path) -> RunFolder:
     """Read the run in `run_dir`; ValueError says which file is missing or malformed."""
+    missing = next((name for name in (RESULT, METRICS, GRID, CONFIG) if not (run_dir / name).is_file()), None)
+    if missing:
+        raise ValueError(f"{run_dir} is not a finished run: it has no {missing}. Finish it with `unimm run` first.")
+    return RunFolder(
+        path=run_dir,
+        result=read_record(run_dir / RESULT, Result),
+        steps=read_steps(run_dir / METRICS),
+        samples=tuple(read_record(run_dir / GRID, list[Sample])),
+        config=read_text(run_dir / CONFIG),
+    )
+
+
+def read_record(path: Path, kind: type[Record], mend: str = MEND) -> Record:
+    """A JSON file of a run as the type that docs/result.md gives it.
+
+    Raises:
+        ValueError: the file is cut short, no JSON, or of another form; names it and the first problem.
+    """
+    text = read_text(path, mend)
     try:
-        return RunFolder(
-            path=run_dir,
-            result=Result.model_validate_json(_text(run_dir, RESULT)),
-            steps=_steps(_text(run_dir, METRICS)),
-            samples=tuple(TypeAdapter(list[Sample]).validate_json(_text(run_dir, GRID))),
-            config=_text(run_dir, CONFIG),
-        )
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"{run_dir}: a file does not follow docs/result.md: {error}") from error
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        problem = f"{place}: {first['msg']}{more}".removeprefix(": ")
+        raise ValueError(f"{path} does not follow docs/result.md ({problem}): {mend}") from error
 
 
 def write_result(result: Result, run_dir: Path) -> None:
@@ -349,23 +367,20 @@ def plain(value: Mapping[str, Any]) -> dict[str, JsonValue]:
     return json.loads(json.dumps(value))  # type: ignore[no-any-return]
 
 
-def _text(run_dir: Path, name: str) -> str:
-    path = run_dir / name
-    if not path.is_file():
-        raise ValueError(f"{run_dir} is not a finished run: it has no {name}. Finish it with `unimm run` first.")
-    return path.read_text(encoding="utf-8")
+def read_steps(path: Path) -> tuple[Step, ...]:
+    """The training log in step order; where a resumed run repeats a step, the later line counts.
 
-
-def _steps(text: str) -> tuple[Step, ...]:
-    """The training log in step order; where a resumed run repeats a step, the later line counts."""
+    Raises:
+        ValueError: a line is no row of a log; names it.
+    """
     steps: dict[int, Step] = {}
-    for count, line in enumerate(text.splitlines(), start=1):
+    for count, line in enumerate(read_text(path, MEND).splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            step = Step.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"metrics.jsonl, line {count}, is not JSON: delete that line") from error
+            step = Step.model_validate_json(line)
+        except ValidationError as error:
+            raise ValueError(f"{path}, line {count}, is not JSON or no row of a log: delete that line") from error
         steps[step.step] = step
     return tuple(steps[key] for key in sorted(steps))
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,9 +26,9 @@ from unimm.evaluation.metric import Metric
 from unimm.evaluation.suite import build_metrics
 from unimm.files import AVERAGES, START, WEIGHTS, written
 from unimm.noise import NoiseSource
-from unimm.runs.record import CONFIG, RESULT, Result
+from unimm.runs.record import CONFIG, RESULT, Result, read_record
 from unimm.schema import RunConfig
-from unimm.seam_checks import check_images
+from unimm.seam_checks import check_images, check_prediction
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
 OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
@@ -57,11 +56,16 @@ class Run:
         config = read_config(folder / CONFIG)
         if config.stages:
             return cls.finished(folder / list(config.stages)[-1], device)
-        for name in (RESULT, WEIGHTS):
-            if not (folder / name).is_file():
-                raise ValueError(
-                    f"{folder} is unfinished: it has no {name}; continue it with `unimm run ARM.yaml --resume`"
-                )
+        if not (folder / RESULT).is_file():
+            raise ValueError(
+                f"{folder} is unfinished: it has no {RESULT}; continue it with `unimm run ARM.yaml --out {folder} "
+                "--resume`, and then do this"
+            )
+        if not (folder / WEIGHTS).is_file():
+            raise ValueError(
+                f"{folder} is finished, and its weights are not there: it has no {WEIGHTS}, which nobody commits; give "
+                "the folder that trained it, or run the arm again"
+            )
         run = cls(config, folder, device)
         run.result  # noqa: B018  a record that cannot be read is found before weights are loaded
         return run
@@ -79,11 +83,7 @@ class Run:
     @cached_property
     def result(self) -> Result:
         """``result.json`` as it was when first asked for; ValueError where it does not follow docs/result.md."""
-        path = self.folder / RESULT
-        try:
-            return Result.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise ValueError(f"{path} does not follow docs/result.md: {error}") from error
+        return read_record(self.folder / RESULT, Result)
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -91,15 +91,17 @@ class Run:
         return build_metrics(self.config.evaluation.metrics, self.arm.foundation)
 
     def check(self) -> None:
-        """ValueError for metrics that cannot be built and for a decoder whose images cannot be scored.
+        """ValueError for metrics that cannot be built, a head that predicts no latents, a decoder whose images cannot
+        be scored.
 
-        Both are needed after training only: a mistake in either would cost the whole of it. One latent of zeros, which
-        is the mean of standardised ones, is decoded.
+        Metrics and decoder are needed after training only: a mistake in either would cost the whole of it. One latent
+        of zeros, which is the mean of standardised ones, is predicted and decoded.
         """
         arm, resolution = self.arm, self.arm.foundation.resolution
         self.metrics  # noqa: B018  built here, so that one that cannot be is found now
         spec, decoder = arm.encoder.latent_spec(), arm.decoder.to(self.device)
         latents = torch.zeros(1, spec.tokens, spec.channels, device=self.device)
+        self._check_head(latents.cpu())
         with torch.inference_mode():  # around this alone: an arm that was assembled in it could never train
             images = decoder.decode(latents, NoiseSource(0, "check"), ["0"])
         decoder.cpu()
@@ -110,6 +112,16 @@ class Run:
                 f"side, and the run's have {resolution}: it has to return images of foundation.resolution "
                 "(docs/checkpoints.md)"
             )
+
+    def _check_head(self, latents: Tensor) -> None:
+        """Without gradients, but not in inference mode: what a head keeps from its first call is trained with."""
+        head, queries = self.arm.head, self.arm.backbone.queries
+        training = head.training
+        conditions = latents.new_zeros(len(latents), len(queries), self.arm.backbone.width)
+        with torch.no_grad():
+            predicted = head.eval()(latents, latents.new_zeros(len(latents)), conditions)
+        head.train(training)
+        check_prediction(head, predicted, latents)
 
     @property
     def mix(self) -> Mix:

@@ -13,13 +13,14 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from unimm.config import read
-from unimm.files import METRICS, write_atomic
+from unimm.files import METRICS, parse_json, read_text, write_atomic
 from unimm.runs import job
 from unimm.runs.cost import reached
-from unimm.runs.outcome import prepare
+from unimm.runs.outcome import claim
 from unimm.runs.record import (
     CONFIG,
     ITEMS,
@@ -31,9 +32,10 @@ from unimm.runs.record import (
     Result,
     Speed,
     StageRecord,
+    read_record,
     write_result,
 )
-from unimm.runs.run import hand_over
+from unimm.runs.run import Run, hand_over
 from unimm.schema import RunConfig
 from unimm.training.distributed import ranks_started
 
@@ -74,40 +76,44 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
         return job.run(config, out, resume, overwrite)
     if ranks_started() > 1:
         raise ValueError("an arm with stages trains on one device: several ranks share a run without stages")
-    prepare(config, out, resume, overwrite)
-    earlier: Path | None = None
-    for name, settings in stage_configs(config).items():
-        folder = out / name
-        if not (folder / RESULT).exists():
-            _claim(settings, folder)
-            if earlier is not None:
-                hand_over(earlier, folder)
-            job.run(settings, folder, resume=True)
-        earlier = folder
-    return join(config, out)
+    with claim(config, out, resume, overwrite):
+        earlier: Path | None = None
+        for name, settings in stage_configs(config).items():
+            folder = out / name
+            if not (folder / RESULT).exists():
+                with _claim(settings, folder):
+                    if earlier is not None:
+                        hand_over(earlier, folder)
+                    job.run(settings, folder, resume=True)
+            earlier = folder
+        return join(config, out)
 
 
 def score(run_dir: Path) -> Result:
     """Score a finished run again, every stage of it, from its saved weights under the same protocol."""
+    if not (run_dir / CONFIG).is_file():
+        return job.score(run_dir)  # which says what the folder is not
     config = read(run_dir / CONFIG)
     if not config.stages:
         return job.score(run_dir)
+    for name in config.stages:
+        Run.finished(run_dir / name)  # all of them, before the first one is scored
     for name in config.stages:
         job.score(run_dir / name)
     return join(config, run_dir)
 
 
-def _claim(config: RunConfig, folder: Path) -> None:
+def _claim(config: RunConfig, folder: Path) -> AbstractContextManager[None]:
     """Make the stage's folder, also where a kill left one half-made."""
     if folder.exists() and not (folder / CONFIG).exists():
         shutil.rmtree(folder)
-    prepare(config, folder, resume=True, overwrite=False)
+    return claim(config, folder, resume=True, overwrite=False)
 
 
 def join(config: RunConfig, out: Path) -> Result:
     """Write the arm's own files from its stages' and return what ``result.json`` holds, which comes last."""
     folders = [out / name for name in config.stages]
-    stages = [Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8")) for folder in folders]
+    stages = [read_record(folder / RESULT, Result) for folder in folders]
     shutil.copytree(folders[-1] / "samples", out / "samples", dirs_exist_ok=True)
     write_atomic(out / ITEMS, (folders[-1] / ITEMS).read_bytes())
     write_atomic(out / METRICS, _log([folder / METRICS for folder in folders], stages))
@@ -216,8 +222,8 @@ def _log(files: Sequence[Path], stages: Sequence[Result]) -> str:
     """The training logs of all stages as one."""
     lines, seconds = [], 0.0
     for file, stage, (steps, samples) in zip(files, stages, _before(stages), strict=True):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
+            row = parse_json(line, f"{file}, line {number}", "delete that line")
             row["step"] += steps
             row["samples"] += samples
             row["seconds"] = round(row["seconds"] + seconds, 3)

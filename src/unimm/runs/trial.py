@@ -23,7 +23,7 @@ from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
 from unimm.runs.choice import SamplingValues, best_of, choose
-from unimm.runs.outcome import prepare
+from unimm.runs.outcome import claim
 from unimm.runs.record import TRIAL, TrialRecord, TrialSettings
 from unimm.runs.run import Run
 from unimm.scenes.prompts import prompt_set
@@ -57,8 +57,14 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
     clock = time.monotonic()
     config = RunConfig.model_validate(settings.config)
     run = Run(config, out)
-    arm, source = run.arm, run.source
-    prepare(config, out, resume=True, overwrite=False)
+    assert run.arm and run.source, "built before the folder is claimed"
+    with claim(config, out, resume=True, overwrite=False):
+        return _claimed(settings, run, clock)
+
+
+def _claimed(settings: TrialSettings, run: Run, clock: float) -> TrialRecord:
+    """Train and choose in the claimed folder; ``clock`` is when the trial began."""
+    config, arm, source, out = run.config, run.arm, run.source, run.folder
     offered = [{key: value} for key in (DECAY, LENGTH) for value in settings.by_sampling.get(key, ())]
     kinds = [_averaging(config, option) for option in offered]
     averages = {kind: AnotherAverage(kind, out / f"{AVERAGES}-{kind}", config.training.steps) for kind in kinds}

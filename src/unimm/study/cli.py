@@ -121,11 +121,11 @@ def trial(
 ) -> None:
     """Make one trial of a tuning; its workers start this."""
     with user_errors():
-        from unimm.runs.record import TrialSettings
+        from unimm.runs.record import TrialSettings, read_record
         from unimm.runs.trial import run_trial
         from unimm.user_errors import Interrupted
 
-        told = TrialSettings.model_validate_json(settings.read_text(encoding="utf-8"))
+        told = read_record(settings, TrialSettings, "delete it, and the tuning asks for the same settings again")
         try:
             run_trial(told, out)
         except Interrupted as stop:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from unimm.config import differing, flatten, shown
+from unimm.files import read_object
 from unimm.runs.planned import NOT_HASHED, PLAN_VERSION, PlannedArm, PlannedResult, plan_hash, why_no_frozen_plan
-from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord
+from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord, read_record
 from unimm.schema import INSTEAD
 from unimm.study.layout import PlannedRun, PlannedTrial, Unit, unit_folder
 from unimm.study.processes import StudyError
 
 SCHEMA_VERSION = PLAN_VERSION
 KIND = "tuning"
+AGAIN = "copy it again, or delete it and the study makes it again"
+RESTORE = "restore it from where it was committed"
 SearchedSettings = dict[str, Any]
 
 
@@ -132,9 +135,11 @@ class StudyPlan(Plan):
         path = unit_folder(folder, unit) / RESULT
         if not path.is_file():
             return False
+        record = read_object(path, AGAIN)
+        if not isinstance(record.get("config"), dict):
+            raise StudyError(f"{path} holds no config: {AGAIN}")
         arm = self.arms[unit.arm]
-        planned = PlannedResult(unit.arm, unit.number, arm, self.parts_of(arm))
-        return planned.why_another(json.loads(path.read_text(encoding="utf-8")), path) is None
+        return PlannedResult(unit.arm, unit.number, arm, self.parts_of(arm)).why_another(record, path) is None
 
     def parts_of(self, arm: PlannedArm) -> dict[str, str]:
         """Hashes of the parts of an arm's foundation; none in a plan that an earlier unimm wrote."""
@@ -214,7 +219,7 @@ class TuningPlan(Plan):
         path = unit_folder(folder, trial) / TRIAL
         if not path.is_file():
             return None
-        record = TrialRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        record = read_record(path, TrialRecord, AGAIN)
         return record if record.settings.plan == self.hash else None
 
     def is_done(self, folder: Path, unit: Unit) -> bool:
@@ -261,12 +266,15 @@ def read_plan(folder: Path) -> StudyPlan | TuningPlan:
 
 
 def _content(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    return content
+    return read_object(folder / PLAN, RESTORE)
 
 
 def _checked(kind: type[Kind], folder: Path) -> Kind:
     content, path = _content(folder), folder / PLAN
+    known = {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}
+    if not known <= content.keys() or not isinstance(content["schema_version"], int):
+        lacks = ", ".join(sorted(known - content.keys())) or "a number of its version"
+        raise StudyError(f"{path} lacks {lacks}, so it is no plan: {RESTORE}")
     if problem := why_no_frozen_plan(content, path, kind.advice):
         raise StudyError(problem)
     arms = {name: PlannedArm(**arm) for name, arm in content["arms"].items()}

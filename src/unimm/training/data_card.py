@@ -9,7 +9,6 @@ which texts the backbone read in part, because they have more tokens than it tak
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, zip_longest
@@ -24,7 +23,7 @@ from unimm.data.captions import DIFFER, Caption, Texts
 from unimm.data.content import Content
 from unimm.data.mixture import Mixture
 from unimm.data.source import Source, Visit
-from unimm.files import write_json
+from unimm.files import read_object, write_json
 from unimm.training.callbacks import StepCallback
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.step_data import Cut, Seen, StepData
@@ -194,7 +193,7 @@ class DataCard(StepCallback):
         """The ``data`` of result.json: a card without its lists; None for a run that ended before there were cards."""
         if not path.exists():
             return None
-        card = json.loads(path.read_text())
+        card = read_object(path, "restore it, or run the arm again with --overwrite")
         counts = {"unusable": card["unusable"]["count"], "replaced": card["replaced"]["count"]}
         return {**{key: card[key] for key in ("source", "latents", "resumes")}, **card["visits"], **counts}
 

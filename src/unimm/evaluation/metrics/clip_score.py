@@ -234,6 +234,10 @@ class ClipScore(Metric):
         """R-precision, where there are prompts enough for the distractors and all are told apart."""
         distinct = list(dict.fromkeys(texts))
         if len(distinct) <= self.config.distractors:
+            tqdm.write(
+                f"clip_score: no R-precision: {self.config.distractors} distractors need more than {len(distinct)} "
+                "distinct prompts; set distractors lower, or give more prompts"
+            )
             return []
         rows = found.texts[[texts.index(text) for text in distinct]]
         # Prompts that are cut to the same tokens differ by rounding alone, if two batches embedded them.

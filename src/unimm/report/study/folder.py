@@ -4,7 +4,6 @@ A plan whose hash does not hold is refused. A run that is not the planned one, w
 of another counts as missing: no table, figure or verdict sees it, and the page says why.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,14 +13,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from unimm.analysis.claims import Claims
 from unimm.evaluation.words import Glossary, Words
+from unimm.files import read_object, read_text
 from unimm.report.study.soundness import copies, damage
 from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
-from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder
+from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder, read_record
 from unimm.runs.samples import GRID, Sample
 from unimm.strict_yaml import ConfigError
 
@@ -193,16 +193,14 @@ def _pooled(runs: Mapping[int, StudyRun]) -> dict[int, StudyRun]:
 
 def is_tuning(folder: Path) -> bool:
     """Whether the plan in a folder is a tuning's; ValueError where it is no plan at all."""
-    try:
-        return json.loads((folder / PLAN).read_text(encoding="utf-8")).get("kind") == "tuning"  # type: ignore[no-any-return]
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise ValueError(f"{folder / PLAN} is not a plan that this unimm reads: {error}") from error
+    return read_object(folder / PLAN, "restore the plan").get("kind") == "tuning"
 
 
 def _why_missing(run_dir: Path, log: Path) -> str:
     """A failed run's log ends with the reason, which whoever started it wrote there; collected, it is `failed.json`."""
     if (run_dir / GIVEN_UP).is_file():
-        return f"failed: {json.loads((run_dir / GIVEN_UP).read_text(encoding='utf-8'))['reason']}"
+        note = read_object(run_dir / GIVEN_UP, "delete it: it only says why a run failed")
+        return f"failed: {note.get('reason', 'why is not said')}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if lines and lines[-1].startswith(FAILED):
         return f"failed: {lines[-1].removeprefix(FAILED)}"
@@ -213,8 +211,9 @@ def _plan(folder: Path) -> StudyPlanRecord:
     path = folder / PLAN
     if not path.is_file():
         raise ValueError(f"{folder} is no study: it has no {PLAN}. Start one with `unimm study run STUDY.yaml`.")
+    text = read_text(path, "restore it from the study")
     try:
-        plan = StudyPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = StudyPlanRecord.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(f"{path} is not a plan that this unimm reads; restore it from the study: {error}") from error
     check_frozen(path, "restore it, and amend the study file instead")
@@ -223,20 +222,17 @@ def _plan(folder: Path) -> StudyPlanRecord:
 
 def check_frozen(path: Path, advice: str) -> None:
     """ValueError unless the plan in `path` is as it was frozen."""
-    if problem := why_no_frozen_plan(json.loads(path.read_text(encoding="utf-8")), path, advice):
+    if problem := why_no_frozen_plan(read_object(path, advice), path, advice):
         raise ValueError(problem)
 
 
 def _run(run_dir: Path) -> StudyRun:
-    try:
-        result = Result.model_validate_json((run_dir / RESULT).read_text(encoding="utf-8"))
-        samples = _optional(run_dir / GRID, TypeAdapter(tuple[Sample, ...]))
-        items = _optional(run_dir / ITEMS, TypeAdapter(Items))
-    except ValidationError as error:
-        raise ValueError(f"{run_dir}: a file does not follow docs/result.md; run it again: {error}") from error
+    result = read_record(run_dir / RESULT, Result)
+    samples = _optional(run_dir / GRID, tuple[Sample, ...])
+    items = _optional(run_dir / ITEMS, Items)
     return StudyRun(RunFolder(run_dir, as_read(result, items), steps=(), samples=samples or (), config=""), items)
 
 
-def _optional(path: Path, adapter: TypeAdapter[T]) -> T | None:
+def _optional(path: Path, kind: type[T]) -> T | None:
     """What a file holds, or None if a run has none (older runs have no items)."""
-    return adapter.validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_record(path, kind) if path.is_file() else None

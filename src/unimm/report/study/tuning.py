@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from unimm.config import flatten
 from unimm.evaluation.words import Glossary
-from unimm.files import write_atomic
+from unimm.files import read_text, write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
 from unimm.report.study.folder import PlanRecord, check_frozen
 from unimm.report.study.page import write_figures, write_tables
 from unimm.report.study.style import Picture, legend, looks, new_figure, picture, plain
 from unimm.report.study.told_apart import FIRST_OF_EQUALS, gain, remark, told_apart
 from unimm.report.table import duration, number
-from unimm.runs.record import GIVEN_UP, PLAN, TRIAL, TrialRecord
+from unimm.runs.record import GIVEN_UP, PLAN, TRIAL, TrialRecord, read_record
 from unimm.schema import INSTEAD
 
 TUNED = "tuned.yaml"
@@ -139,7 +139,7 @@ def read(folder: Path) -> TuningOutcome:
     if not path.is_file():
         raise ValueError(f"{folder} is no tuning: it has no {PLAN}. Start one with `unimm study tune TUNING.yaml`.")
     try:
-        plan = TuningPlanRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = TuningPlanRecord.model_validate_json(read_text(path, "restore it"))
     except ValidationError as error:
         raise ValueError(f"{path} is not a tuning's plan that this unimm reads: {error}") from error
     check_frozen(path, "restore it")
@@ -151,7 +151,7 @@ def _trials(folder: Path, plan: TuningPlanRecord) -> ArmTrials:
     for trial in range(plan.trials):
         path = folder / f"trial{trial}" / TRIAL
         if path.is_file():
-            record = TrialRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            record = read_record(path, TrialRecord)
             if record.settings.plan == plan.hash:
                 records[trial] = record
         elif path.with_name(GIVEN_UP).is_file():
