@@ -70,12 +70,7 @@ def phase(process: Process) -> str:
     if process.kind != "child" or "--out" not in process.command:
         return "-"
     out = Path(process.command[process.command.index("--out") + 1])
-    marks = (
-        (RESULT, "result written"),
-        (WEIGHTS, "scoring"),
-        (CHECKPOINT, "training"),
-        (CONFIG, "before a checkpoint"),
-    )
+    marks = {RESULT: "result written", WEIGHTS: "scoring", CHECKPOINT: "training", CONFIG: "before a checkpoint"}
     return next((name for file, name in marks.items() if (out / file).exists()), "before its folder")
 
 
@@ -136,15 +131,19 @@ def start(file: Path, study: Path) -> subprocess.Popen[bytes]:
 
 
 def run_study(file: Path, study: Path, kills: int, moments: random.Random, mean: float) -> Watch:
-    """Run a study to its end, with at most so many kills, each ``mean`` seconds after there was a victim, on average."""
+    """Run a study to its end, with at most so many kills, each ``mean`` seconds, on average, after a victim lives."""
     watch = Watch(study)
     while True:
         launcher, before = start(file, study), watch.kills.total()
-        while launcher.poll() is None and watch.kills.total() < kills:
-            watch.kill(moments, mean, launcher)
-        while launcher.poll() is None:
-            watch.look()
-            time.sleep(WAIT)
+        try:
+            while launcher.poll() is None and watch.kills.total() < kills:
+                watch.kill(moments, mean, launcher)
+            while launcher.poll() is None:
+                watch.look()
+                time.sleep(WAIT)
+        finally:
+            launcher.terminate()  # where the sweep itself is stopped; workers and children stop with it
+            launcher.wait()
         left_alone = watch.kills.total() == before  # else a run may have spent its attempts on kills
         if (launcher.returncode == 0 or left_alone) and not list(processes(study)):
             return watch

@@ -61,12 +61,15 @@ def test_missing_runs_and_doubled_ones_are_seen(sweep: ModuleType, tmp_path: Pat
         watch = sweep.Watch(tmp_path)
         assert {process.pid for process in watch.look()} == {process.pid for process in both}
         assert watch.doubled == {str(out)}
+        assert {sweep.phase(process) for process in watch.look()} == {"before its folder"}
+        out.mkdir(parents=True)
+        (out / "last.ckpt").touch()
+        assert {sweep.phase(process) for process in watch.look()} == {"training"}
     finally:
         for process in both:
             process.kill()
             process.wait()
     watch = sweep.Watch(tmp_path)
-    out.mkdir(parents=True)
     for text in ("1", "2"):
         assert not watch.doubled
         (out / "result.json").write_text(text)
