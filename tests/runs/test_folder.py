@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from unimm.config import dump, load
-from unimm.runs.outcome import prepare
+from unimm.runs.outcome import claim, prepare
 
 ARM = Path(__file__).parents[2] / "ablations" / "vae_mse.yaml"
 
@@ -52,3 +52,23 @@ def test_another_run_is_refused_by_name(tmp_path: Path, config: Any, training: A
     assert (tmp_path / "run/config.yaml").read_text() == before
     prepare(config, tmp_path / "run", resume=False, overwrite=True)
     assert (tmp_path / "run/config.yaml").read_text() == dump(config)
+
+
+def test_a_start_that_fails_takes_its_claim_back_unless_it_left_something(tmp_path: Path, config: Any) -> None:
+    out, mended = tmp_path / "run", config.model_copy(update={"seed": 5})
+
+    def fail(settings: Any, *leaves: str, resume: bool = False) -> None:
+        with pytest.raises(RuntimeError, match="no memory"), claim(settings, out, resume, overwrite=False):
+            for name in leaves:
+                (out / name).touch()
+            raise RuntimeError("no memory")
+
+    fail(config)
+    assert not out.exists()
+    fail(mended)  # the mended configuration is not refused for the failed one
+    fail(config, "metrics.jsonl")
+    assert (out / "config.yaml").is_file(), "what a start left belongs to its configuration"
+    with pytest.raises(FileExistsError, match="another configuration"), claim(mended, out, True, overwrite=False):
+        pass
+    fail(config, resume=True)
+    assert (out / "config.yaml").is_file()

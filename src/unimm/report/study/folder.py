@@ -193,7 +193,10 @@ def _pooled(runs: Mapping[int, StudyRun]) -> dict[int, StudyRun]:
 
 def is_tuning(folder: Path) -> bool:
     """Whether the plan in a folder is a tuning's; ValueError where it is no plan at all."""
-    return read_object(folder / PLAN, "restore the plan").get("kind") == "tuning"
+    try:
+        return bool(read_object(folder / PLAN, "restore it").get("kind") == "tuning")
+    except ValueError as error:
+        raise ValueError(f"{folder / PLAN} is not a plan that this unimm reads: {error}") from error
 
 
 def _why_missing(run_dir: Path, log: Path) -> str:
