@@ -57,11 +57,15 @@ def test_another_run_is_refused_by_name(tmp_path: Path, config: Any, training: A
 def test_a_start_that_fails_takes_its_claim_back_unless_it_left_something(tmp_path: Path, config: Any) -> None:
     out, mended = tmp_path / "run", config.model_copy(update={"seed": 5})
 
-    def fail(settings: Any, *leaves: str, resume: bool = False) -> None:
-        with pytest.raises(RuntimeError, match="no memory"), claim(settings, out, resume, overwrite=False):
+    def start(settings: Any, leaves: tuple[str, ...], resume: bool) -> None:
+        with claim(settings, out, resume, overwrite=False):
             for name in leaves:
                 (out / name).touch()
             raise RuntimeError("no memory")
+
+    def fail(settings: Any, *leaves: str, resume: bool = False) -> None:
+        with pytest.raises(RuntimeError, match="no memory"):
+            start(settings, leaves, resume)
 
     fail(config)
     assert not out.exists()
