@@ -145,6 +145,7 @@ CONFIG = [
         "arm.yaml: defaults: expected a list of names and `group: name`, as in [base, _self_]",
         "Write a list.",
     ),
+    check("settings of Hydra's own", HEAD + "name: x\nhydra:\n", "arm.yaml: hydra: hydra's own settings are not used here; take them out", "Take them out."),
     check(
         "a word in a parent's file that is read in two ways",
         "defaults: [parent, _self_]\nname: x\n",

@@ -16,7 +16,9 @@ from unimm.strict_yaml import ConfigError, read_yaml
 
 
 def check_defaults_list(path: Path, content: Mapping[str, Any]) -> None:
-    """ConfigError for a defaults list that is none, or has an entry that is no name."""
+    """ConfigError for a defaults list that is none, or has an entry that is no name; and for what Hydra alone reads."""
+    if "hydra" in content:
+        raise ConfigError(f"{path}: hydra: hydra's own settings are not used here; take them out")
     entries = content.get("defaults", [])
     if not isinstance(entries, list) or not all(isinstance(entry, str | Mapping) for entry in entries):
         raise ConfigError(f"{path}: defaults: expected a list of names and `group: name`, as in [base, _self_]")
