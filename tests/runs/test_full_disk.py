@@ -123,7 +123,9 @@ def test_a_disk_that_grows_again_and_again_ends_in_the_same_run(
 ) -> None:
     monkeypatch.setenv("UNIMM_CACHE", str(small_disk / "cache"))
     out, named = small_disk / "run", []
-    for size in (64, 128, 192, 448, 1024, 1792, 2560, 3584, 5120, 8192, 16384, 65536):
+    needed = sum(path.stat().st_size for path in left(whole.parent)) // 1024
+    for share in (0.002, 0.01, 0.1, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0, 1.05, 1.2, 3.0):  # a checkpoint stands twice
+        size = int(share * needed) + 64
         subprocess.run(["mount", "-o", f"remount,size={size}k", small_disk], check=True)
         code, lines = invoke(out, "--resume")
         if code == 0:
