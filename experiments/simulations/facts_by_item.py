@@ -1,6 +1,6 @@
 """How often the two-way interval of a mean of overlapping parts misses: `atoms/overall` of two equal arms.
 
-    python experiments/simulate_atoms.py
+    python experiments/simulations/facts_by_item.py
 
 300 prompts in six tasks; a prompt has an object, a shape and a count fact, those of two tasks a colour, those of one a
 relation, and the score is the mean of the five kinds' means (`unimm.report.study.by_item`). Facts are 0, 1/2 or 1 over
