@@ -176,12 +176,12 @@ def result(
             for k, v in scores.items()
         ],
         "floors": {
-            "shuffled_prompts": {"geneval/overall": 0.04, "atoms/overall": 0.33},
+            "shuffled_prompts": {**each_task(0.04), "atoms/overall": 0.33},
             "blind": {"understanding/overall": 0.4},
         },
         "ceilings": {
-            "real": {"geneval/overall": 1.0, "atoms/overall": 1.0},
-            "decoder": {"geneval/overall": 0.93, "atoms/overall": 0.97, "frechet_distance": 0.1},
+            "real": {**each_task(1.0), "atoms/overall": 1.0},
+            "decoder": {**each_task(0.93), "atoms/overall": 0.97, "frechet_distance": 0.1},
         },
         "counts": {
             "generation_samples": SAMPLES,
@@ -211,6 +211,11 @@ def result(
         "config": {**config(arm, *ARMS[arm]), "seed": seed},
         "curve": curve,
     }
+
+
+def each_task(value: float) -> dict[str, float]:
+    """A floor or ceiling that is the same in every task."""
+    return dict.fromkeys(("geneval/overall", *(f"geneval/{task}" for task in TASKS)), value)
 
 
 def count(name: str, images: int) -> int:

@@ -357,6 +357,135 @@ def test_a_run_without_items_is_taken_by_run_and_the_scope_says_why(study: Path,
     assert found.scope.endswith("By run, not by prompt: no scores by item in items.json of vae_mse seed 1.")
 
 
+# What the files say twice.
+
+
+def floor(value: float) -> Edit:
+    return lambda c: c["floors"]["shuffled_prompts"].update({"geneval/overall": value})
+
+
+def each_point(change: Callable[[dict[str, Any]], object]) -> Edit:
+    return lambda c: [change(point) for point in c["curve"]]
+
+
+def put_before(name: str, value: float) -> Edit:
+    return lambda c: c["scores"].insert(0, {**score(c, name), "value": value})
+
+
+def put_value(name: str, value: float) -> Edit:
+    return lambda c: score(c, name).update(value=value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (put_before("frechet_distance", 1.0), "it has frechet_distance 2 times"),
+        (put_before("geneval/overall", 0.9), "it has geneval/overall 2 times"),
+        (put_value("atoms/overall", 0.9), "in the scores, atoms/overall is 0.9 and no mean of atoms/object"),
+        (put_value("understanding/overall", 0.9), "understanding/overall is 0.9 and no mean of"),
+        (floor(0.0), "in the floor shuffled_prompts, geneval/overall is 0 and no mean of"),
+        (lambda c: c["floors"].update(mine={"geneval/overall": 0.0}), "in the floor mine, geneval/overall is 0 and"),
+        (lambda c: c["floors"].update(mine={"atoms/shape": -1.0}), "atoms/shape has -1 among its floors (mine)"),
+        (lambda c: c["ceilings"]["real"].update({"geneval/overall": 0.5}), "in the ceiling real, geneval/overall"),
+        (each_point(lambda p: p["scores"].update({"atoms/overall": 0.6})), "in the curve at 5,664 samples"),
+        (each_point(lambda p: p.update(samples=p["samples"] // 4)), "its curve has 1,416 samples at step 177 of 32"),
+        (lambda c: c["curve"].pop(), "its curve ends at "),
+        (each_point(lambda p: p["scores"].update(dict.fromkeys(p["scores"], 0.6))), "other samples than `reached`"),
+        (lambda c: c["curve"].reverse(), "its curve ends at 5,664 samples, and training at 64,000"),
+        (lambda c: c["counts"].update(generation_samples=32, steps=1), "32 samples in 1 steps, and its configuration"),
+        (lambda c: c["efficiency"].update(train_flops_per_sample=1e7), "FLOPs of a sample times samples are 6.4e+11"),
+        (
+            lambda c: c["efficiency"].update(train_flops_per_sample=1e7, train_flops=6.4e11),
+            "`reached` has other FLOPs for atoms/overall of 0.5",
+        ),
+        (lambda c: c["floors"]["blind"].update({"understanding/count": 0.9}), "understanding/overall is "),
+    ],
+)
+def test_a_result_that_contradicts_itself_counts_for_nothing(study: Path, change: Edit, reason: str) -> None:
+    edit_runs(study, "clip_fm/seed1/result.json", change)
+    read = study_folder.read(study)
+    assert set(read.refused) == {("clip_fm", 1)} and reason in read.refused["clip_fm", 1], read.refused
+    untestable(verdicts(read), PAIR, "clip_fm seed 1 (result.json contradicts itself: ")
+
+
+def from_prompt_to_prompt(content: dict[str, Any]) -> None:
+    """As many right as before, on other prompts."""
+    images = [i for i, row in enumerate(content["prompts"]) if row["tag"] == "colors"]
+    values = colours(content)
+    for image, value in zip(images, sorted(values[i] or 0.0 for i in images), strict=True):
+        values[image] = value
+
+
+def beyond(name: str) -> Edit:
+    """Two values outside 0 and 1 whose mean is that of the old ones."""
+
+    def change(content: dict[str, Any]) -> None:
+        values = content["scores"][name]
+        one, other = [i for i, value in enumerate(values) if value is not None][:2]
+        values[one] += 9
+        values[other] -= 9
+
+    return change
+
+
+def every_text_its_own(content: dict[str, Any]) -> None:
+    for number, row in enumerate(content["prompts"]):
+        row["prompt"] += f" {number // 2}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (from_prompt_to_prompt, "disagree on the standard error of geneval/colors"),
+        (every_text_its_own, "disagree on the standard error of geneval/single_object"),
+        (beyond("geneval/colors"), "under geneval/colors, which is no fraction"),
+        (beyond("atoms/count"), "under atoms/count, which is no fraction"),
+        (beyond("understanding/count"), "under understanding/count, which is no fraction"),
+        (lambda c: c["prompts"][0].update(prompt="a cat"), "has other prompts within the 2 images of one"),
+        (lambda c: c["scores"].update({"clip_score/a": [50.0] * 650}), "disagree on clip_score/a: 50 and"),
+    ],
+)
+def test_items_that_were_touched_count_for_nothing(study: Path, change: Edit, reason: str) -> None:
+    edit_runs(study, "*_fm*/seed*/items.json", change)
+    read = study_folder.read(study)
+    assert len(read.refused) >= 12, "all alike, so that each has to contradict its own result"
+    untestable(verdicts(read), PAIR, "clip_fm seed 0 (items.json", reason)
+
+
+def test_a_mean_of_other_parts_is_known_by_its_error(study: Path) -> None:
+    def of_counts(content: dict[str, Any]) -> None:
+        score(content, "atoms/overall")["protocol"]["mean of"] = ["atoms/count"]
+
+    edit_runs(study, "*/seed*/result.json", of_counts)
+    untestable(decided(study), "clip_over_vae_atoms", "disagree on the standard error of atoms/overall")
+
+
+def test_a_copy_with_another_hash_is_known_by_its_scores(study: Path) -> None:
+    own = json.loads((study / "runs/clip_fm/seed0/result.json").read_text())
+    copy_run(study, "vae_fm/seed0", "clip_fm/seed0")
+    change = {key: own[key] for key in ("arm", "config", "hashes")}
+    edit(study / "runs/clip_fm/seed0/result.json", lambda c: c.update(change))
+    untestable(decided(study), PAIR, "clip_fm seed 0 (has all scores of vae_fm seed 0)")
+
+
+def test_one_run_of_other_prompts_or_tokens_counts_for_nothing(study: Path) -> None:
+    edit_runs(study, "clip_fm/seed0/items.json", lambda c: c["prompts"][-1].update(prompt="a cat"))  # no task's
+    edit_runs(study, "vae_fm/seed2/result.json", lambda c: c["resolution_scaling"][0].update(tokens=1))
+    refused = study_folder.read(study).refused
+    assert set(refused) == {("clip_fm", 0), ("vae_fm", 2)}
+    assert "has other prompts than most runs" in refused["clip_fm", 0] or "standard error" in refused["clip_fm", 0]
+    assert refused["vae_fm", 2] == "result.json has another `resolution_scaling` than other seeds"
+
+
+def test_a_stage_that_scores_otherwise_than_its_run_is_known(tmp_path: Path) -> None:
+    shutil.copytree(REPORTS / "instruction_data", tmp_path / "s", ignore=shutil.ignore_patterns("*.png", "*.svg"))
+    edit(
+        tmp_path / "s/runs/instruct_photo/seed1/result.json",
+        lambda c: score(c["stages"][-1], "atoms/overall").update(value=0.9),
+    )
+    assert "in its last stage" in study_folder.read(tmp_path / "s").refused["instruct_photo", 1]
+
+
 # Nothing is touched.
 
 

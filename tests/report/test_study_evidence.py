@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from synthetic_study import ARMS, CHECKPOINTS, TASKS, freeze, mean, write_study
+from synthetic_study import ARMS, CHECKPOINTS, TASKS, each_task, freeze, mean, write_study
 
 from unimm.analysis.claims import Claim
 from unimm.analysis.results import StudyResults
@@ -24,6 +24,7 @@ from unimm.report.study.answers import answers
 from unimm.report.study.evidence import evidence
 from unimm.report.study.ledger import ledger
 from unimm.report.study.tables import arms_table, facets_table, factorial_table, paper_table
+from unimm.runs.planned import config_hash
 
 ATOMS = ("object", "shape", "colour", "count", "relation")
 Edit = Callable[[dict[str, Any]], object]
@@ -44,10 +45,20 @@ def edited(tmp_path: Path) -> Callable[[str, Edit], tuple[study_folder.Study, St
             content = json.loads(path.read_text())
             edit(content)
             path.write_text(json.dumps(content))
+            plan_as_run(tmp_path, content)
         study = study_folder.read(tmp_path)
         return study, evidence(study)
 
     return make
+
+
+def plan_as_run(study: Path, content: dict[str, Any]) -> None:
+    """Plan an arm for as many samples as its run took."""
+    plan, own = json.loads((study / "plan.json").read_text()), dict(content["config"])
+    own.pop("seed")
+    if plan["arms"][content["arm"]]["config"]["training"]["samples"] != own["training"]["samples"]:
+        plan["arms"][content["arm"]] |= {"config": own, "hash": config_hash(own)}
+        freeze(study, plan)
 
 
 def claim(study: study_folder.Study, name: str) -> Claim:
@@ -142,7 +153,8 @@ def test_one_checkpoint_is_no_curve(edited: Any) -> None:
 def test_a_first_checkpoint_beyond_the_common_flops_is_not_read_as_equal(edited: Any) -> None:
     def late(content: dict[str, Any]) -> None:
         content["curve"] = content["curve"][-2:]
-        content["efficiency"]["train_flops_per_sample"] *= 10
+        for key in ("train_flops_per_sample", "train_flops"):
+            content["efficiency"][key] *= 10
 
     study, results = edited("vae_fm_joint", late)
     scores = results.scores["flops"]["geneval/overall"]
@@ -182,11 +194,17 @@ def test_equal_arms_are_not_told_apart(tmp_path: Path) -> None:
 
 
 def change_count(content: dict[str, Any]) -> None:
+    """Another budget, and what follows from it; the test plans it too."""
+    content["config"]["training"]["samples"] += 32
     content["counts"]["generation_samples"] += 32
+    content["counts"]["steps"] += 1
+    content["curve"][-1]["samples"] += 32
+    content["curve"][-1]["step"] += 1
+    content["efficiency"]["train_flops"] += 32 * content["efficiency"]["train_flops_per_sample"]
 
 
 def change_judge(content: dict[str, Any]) -> None:
-    content["ceilings"]["real"]["geneval/overall"] = 0.98
+    content["ceilings"]["real"] |= each_task(0.98)
 
 
 def share_weights(content: dict[str, Any]) -> None:
@@ -194,7 +212,7 @@ def share_weights(content: dict[str, Any]) -> None:
 
 
 def sink(content: dict[str, Any]) -> None:
-    content["floors"]["shuffled_prompts"]["geneval/overall"] = 0.95
+    content["floors"]["shuffled_prompts"] |= each_task(0.95)
 
 
 def unmeasured(content: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from unimm.analysis.claims import Claims
 from unimm.evaluation.words import Glossary, Words
 from unimm.files import read_object, read_text
+from unimm.report.study.odd_ones import odd_ones
 from unimm.report.study.soundness import copies, damage
 from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
@@ -168,9 +169,11 @@ def read(folder: Path) -> Study:
             found[arm, seed] = run = _run(run_dir)
             if reason := _why_refused(plan.run(arm, seed), run):
                 refused[arm, seed] = reason
-    refused |= copies({key: run.result for key, run in found.items() if key not in refused})
-    kept = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
-    return Study(folder, plan, {arm: _pooled(own) for arm, own in kept.items()}, missing | refused, refused)
+    kept = {key: run for key, run in found.items() if key not in refused}
+    refused |= odd_ones({key: (run.result, run.items) for key, run in kept.items()})
+    refused |= copies({key: run.result for key, run in kept.items()})
+    sound = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
+    return Study(folder, plan, {arm: _pooled(own) for arm, own in sound.items()}, missing | refused, refused)
 
 
 def _why_refused(planned: PlannedResult, run: StudyRun) -> str | None:
