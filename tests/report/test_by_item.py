@@ -88,7 +88,10 @@ def test_a_run_that_measured_other_items_makes_a_score_by_run(tmp_path: Path) ->
     path.write_text(json.dumps(content))
     known = [value for value in values if value is not None]
     score = next(score for score in result["scores"] if score["name"] == "atoms/shape")
-    score |= {"n": len(known), "value": sum(known) / len(known)}
+    score |= {"n": len(known), "value": sum(known) / len(known), "stderr": None}
+    scores = {score["name"]: score for score in result["scores"]}
+    parts = [scores[part]["value"] for part in scores["atoms/overall"]["protocol"]["mean of"]]
+    scores["atoms/overall"] |= {"value": sum(parts) / len(parts), "stderr": None}
     path.with_name("result.json").write_text(json.dumps(result))
     study = study_folder.read(tmp_path / "study")
     assert by_item(study, "atoms/shape") is None and by_item(study, "atoms/count") is not None
@@ -119,3 +122,16 @@ def test_a_facet_can_be_claimed_with_all_guards(study: study_folder.Study) -> No
     assert found.estimate == pytest.approx(means[0] - means[1], abs=1e-4)
     relations = claim.model_copy(update={"metric": "atoms/relation", "contrast": {"clip_mse": 1, "clip_fm": -1}})
     assert results.guards["within_range"](relations) == "every arm lies within 3% of its floor of atoms/relation"
+
+
+@pytest.mark.parametrize("metric", ["geneval/overall", "atoms/count"])
+def test_logarithms_are_of_a_runs_score_and_not_of_its_prompts(study: study_folder.Study, metric: str) -> None:
+    """A prompt that no image fulfils has no logarithm, and its run's score has one."""
+    claim = Difference.model_validate(
+        {"id": "c", "text": "c", "kind": "difference", "role": "primary", "metric": metric, "direction": "higher"}
+        | {"budget": "generation_samples", "contrast": {"clip_fm": 1, "vae_fm": -1}}
+        | {"scale": "log", "smallest_ratio": 1.1}
+    )
+    results = evidence(study)
+    for arm in claim.contrast:
+        np.testing.assert_allclose(results.on_scale(claim, arm), np.log(study.values(arm, metric)), rtol=1e-4)

@@ -80,24 +80,23 @@ class StudyResults:
         return _enough(arm, values)
 
     def on_scale(self, claim: Measured, arm: str) -> Array:
-        """Scores of one arm as the claim compares them: as they are, or their natural logarithms."""
+        """Scores of one arm as the claim compares them: as they are, or the natural logarithms of its runs' scores."""
+        return self.by_run(claim, arm) if claim.is_ratio else self.score(claim.budget, claim.metric, arm)
+
+    def by_run(self, claim: Measured, arm: str) -> Array:
+        """One score a run on the claim's scale, `[seeds]`: the mean of the task means of scores by prompt."""
         values = self.score(claim.budget, claim.metric, arm)
+        if values.ndim == 2:
+            tasks = np.array(self.tasks.get(claim.metric, [""] * values.shape[1]))
+            values = np.mean([values[:, tasks == task].mean(axis=1) for task in np.unique(tasks)], axis=0)
         if not claim.is_ratio:
             return values
         if values.min() <= 0:
             raise Untestable(
                 f"{arm}: {claim.metric} of {values.min():g} has no logarithm; compare it on the linear scale"
             )
-        return np.log(values)
-
-    def by_run(self, claim: Measured, arm: str) -> Array:
-        """One score a run on the claim's scale, `[seeds]`: the mean of the task means of scores by prompt."""
-        values = self.on_scale(claim, arm)
-        if values.ndim == 1:
-            return values
-        tasks = np.array(self.tasks.get(claim.metric, [""] * values.shape[1]))
-        means: Array = np.mean([values[:, tasks == task].mean(axis=1) for task in np.unique(tasks)], axis=0)
-        return means
+        logarithms: Array = np.log(values)
+        return logarithms
 
     def curve(self, budget: Budget, metric: str, arm: str) -> tuple[Array, Array]:
         """Costs and scores of one arm, `[seeds, checkpoints]` each."""
