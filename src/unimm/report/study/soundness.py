@@ -79,7 +79,7 @@ def _spread(score: ScoreRecord, items: Items) -> Iterator[str]:
         len(items.prompts)
     }:
         return
-    values = np.array(rows, dtype=float)
+    values: Array = np.array(rows, dtype=float)
     if np.isnan(values).all(axis=1).any():
         return
     if score.name.startswith(CLIP) and score.value is not None:
@@ -97,11 +97,8 @@ def _error(values: Array, prompts: Sequence[Hashable]) -> float:
     there = ~np.isnan(values)
     shares = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True)) / there.sum(axis=1, keepdims=True)
     totals: dict[Hashable, float] = {}
-    for prompt, share, measured in zip(
-        prompts, shares.sum(axis=0) / len(values), there.any(axis=0).tolist(), strict=True
-    ):
-        if measured:
-            totals[prompt] = totals.get(prompt, 0.0) + float(share)
+    for image in map(int, np.flatnonzero(there.sum(axis=0))):
+        totals[prompts[image]] = totals.get(prompts[image], 0.0) + float(shares[:, image].sum()) / len(values)
     number = len(totals)
     return math.sqrt(number / (number - 1) * sum(total**2 for total in totals.values())) if number > 1 else 0.0
 
