@@ -84,11 +84,15 @@ class Decoder(nn.Module, ABC):
 
 
 class Inputs(NamedTuple):
-    """A left-padded batch: token ids, their mask, and the image tokens that replace placeholders (or None)."""
+    """A left-padded batch: token ids, their mask, and the image tokens that replace placeholders (or None).
+
+    ``states``: keys and values of the ids in every layer, where the backbone remembers them (`Backbone.recall`).
+    """
 
     ids: Int[Tensor, "b l"]
     mask: Bool[Tensor, "b l"]
     images: Float[Tensor, "b n d"] | None = None
+    states: Float[Tensor, "layers 2 b heads l c"] | None = None
 
     def to(self, device: torch.device) -> Inputs:
         """The batch on a device."""
@@ -173,6 +177,16 @@ class Backbone(nn.Module, ABC):
     def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
         """Embeddings of the ids, with image tokens at their placeholders; asked of backbones ``of_foundation`` only."""
         raise NotImplementedError(f"{type(self).__name__} is of_foundation, so it has to define embed")
+
+    def remember(self, prompts: Sequence[list[int]], device: torch.device) -> None:
+        """Keep what the frozen backbone computes of prompts that will come again and again; by default nothing."""
+
+    def forget(self) -> None:
+        """Let go of what `remember` kept."""
+
+    def recall(self, prompts: Sequence[list[int]]) -> Tensor | None:
+        """What `remember` kept of all these prompts, for `Inputs.states`; by default None."""
+        return None
 
     def understands(self, start: str) -> bool:
         """Whether a backbone that starts at this stage can answer questions about images before any training."""

@@ -57,7 +57,7 @@ def test_left_padding_does_not_change_query_states():
 @torch.no_grad()
 def test_more_padding_of_any_token_changes_nothing():
     row = prompts()[0]
-    ids, mask, _ = pad_left([row], 0)
+    ids, mask = pad_left([row], 0)[:2]
     for filler in (0, 7):
         wide = (
             torch.cat([torch.full((1, 9), filler), ids], 1),
@@ -68,7 +68,7 @@ def test_more_padding_of_any_token_changes_nothing():
 
 
 def test_pad_left():
-    ids, mask, images = pad_left([[5], [6, 7, 8]], 0)
+    ids, mask, images, _ = pad_left([[5], [6, 7, 8]], 0)
     assert ids.tolist() == [[0, 0, 5], [6, 7, 8]]
     assert mask.tolist() == [[False, False, True], [True, True, True]]
     assert images is None
@@ -105,7 +105,7 @@ def test_images_enter_at_their_places():
     model = backbone()
     rows = [question_ids(model.tokenizer, q, 3) for q in ("is there a red ring ?", "how many rings are there ?")]
     assert all(row.count(model.image_id) == 3 for row in rows)
-    ids, mask, _ = pad_left(rows, 0)
+    ids, mask = pad_left(rows, 0)[:2]
     images = torch.randn(2, 3, 6)
     whole = model(Inputs(ids, mask, images), with_queries=False).logits
     assert whole.shape == (*ids.shape, len(model.tokenizer))

@@ -58,7 +58,7 @@ def model_of(folder: Path, name: str) -> Any:
 def test_logits_are_the_librarys_own(checkpoint: Checkpoint, source: str, name: str) -> None:
     backbone = build(checkpoint(source), name)
     row = prompts(backbone)[0]
-    ids, mask, _ = pad_left([row], 0)
+    ids, mask = pad_left([row], 0)[:2]
     found = backbone(Inputs(ids, mask), with_queries=False).logits
     expected = model_of(checkpoint(source), name)(input_ids=torch.tensor([row])).logits
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_a_vision_language_model_sees_as_the_library_has_it_see(checkpoint: Chec
     spec = eyes.latent_spec()
     assert shown.shape == (2, spec.tokens, spec.channels) == (2, 16, 32)
     rows = [question_ids(backbone.tokenizer, text, 16) for text in (question, f"{question} please")]
-    ids, mask, _ = pad_left(rows, backbone.tokenizer.pad_token_id)
+    ids, mask = pad_left(rows, backbone.tokenizer.pad_token_id)[:2]
     found = backbone(Inputs(ids, mask, shown), with_queries=False).logits
     processor, model = AutoProcessor.from_pretrained(folder), model_of(folder, "pretrained_vlm")
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
@@ -119,7 +119,7 @@ def test_a_language_model_sees_through_its_projector(checkpoint: Checkpoint) -> 
     backbone = build(checkpoint("llama"), "pretrained_lm")
     rows = [question_ids(backbone.tokenizer, text, 3) for text in ("a star ?", "is there a blue ring ?")]
     assert all(row.count(backbone.image_id) == 3 for row in rows)
-    ids, mask, _ = pad_left(rows, 0)
+    ids, mask = pad_left(rows, 0)[:2]
     images = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(0))
     logits = backbone(Inputs(ids, mask, images), with_queries=False).logits
     alone = backbone(Inputs(*pad_left(rows[1:], 0)[:2], images[1:]), with_queries=False).logits

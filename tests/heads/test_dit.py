@@ -106,3 +106,21 @@ def test_projected_conditions_reach_the_head():
     assert head(noisy, time, conditions).shape == noisy.shape
     assert not torch.allclose(head(noisy, time, conditions + 1), head(noisy, time, conditions))
     assert {name.split(".")[0] for name in build().state_dict()} == {"model"}
+
+
+def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards():
+    from diffusers.models.attention_processor import LuminaAttnProcessor2_0
+
+    ours, theirs, arguments_ = stirred(build()), stirred(build()), arguments()
+    for layer in theirs.model.layers:
+        layer.attn1.set_processor(LuminaAttnProcessor2_0())
+        layer.attn2.set_processor(LuminaAttnProcessor2_0())
+    theirs.rotary = torch.view_as_complex(theirs.rotary)
+    outputs = []
+    for head in (ours, theirs):
+        outputs.append(head(*arguments_))
+        outputs[-1].square().mean().backward()
+    assert torch.equal(*outputs)
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        if mine.requires_grad:
+            torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-8, msg=name)

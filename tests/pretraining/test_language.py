@@ -30,7 +30,7 @@ def reference(model: CausalLM, rows: list[Row], images: torch.Tensor | None) -> 
     """The mean over covered tokens, row by row and without any padding."""
     losses = []
     for number, row in enumerate(rows):
-        ids, mask, _ = pad_left([row.ids], 0)
+        ids, mask = pad_left([row.ids], 0)[:2]
         shown = None if images is None else images[number : number + 1]
         logits = model(Inputs(ids, mask, shown), with_queries=False).logits
         start = len(row.ids) - row.answer

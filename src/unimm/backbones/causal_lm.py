@@ -5,11 +5,13 @@ conditions of the head. Images enter as CLIP tokens through a two-layer projecto
 
 The pass is causal, so the prompt's states do not depend on the queries: where the language model is frozen, the prompt
 runs first without gradients and the queries attend to its cached keys and values. The numbers are the same; the
-backward pass then visits Q positions instead of the whole sequence.
+backward pass then visits Q positions instead of the whole sequence. Prompts that come again and again need not even
+run: `CausalLM.remember` keeps their keys and values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,9 +22,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.literal import dropped
+from unimm.backbones.prompt_states import PromptStates, prompt_states
 from unimm.backbones.wording import image_id
 from unimm.component_config import ComponentConfig
-from unimm.components import Backbone, Encoder, Hidden, Inputs
+from unimm.components import Backbone, Encoder, Hidden, Inputs, weights_hash
 from unimm.encoders.calibrated import shipped
 from unimm.encoders.clip import Clip
 from unimm.foundation.folder import Foundation
@@ -53,6 +56,16 @@ def embedded_scale(embeddings: nn.Embedding) -> Tensor:
     with torch.no_grad():
         embedded, looked_up = (rows.float().std() for rows in (embeddings(some), weight[some]))
     return weight.float().std() * (embedded / looked_up)
+
+
+def _cache_of(states: Float[Tensor, "layers 2 b heads l d"]) -> KeysAndValues:
+    """Keys and values as the model takes them."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    for number, (keys, values) in enumerate(states):
+        cache.update(keys, values, number)
+    return cache
 
 
 def build_language_model(config: dict[str, Any], vocabulary: int) -> nn.Module:
@@ -92,6 +105,7 @@ class CausalLM(Backbone):
             self.projector = self.build_projector(image_channels, width)
         self.queries = nn.Parameter(torch.empty(config.queries, width))
         self.reset_queries(seed)
+        self.known: PromptStates | None = None
 
     @classmethod
     def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
@@ -156,17 +170,64 @@ class CausalLM(Backbone):
 
     def query_states(self, inputs: Inputs, in_one_pass: bool) -> Float[Tensor, "b q h"]:
         """Last hidden states of the queries, in one pass with the prompt or in one of their own after it."""
-        embedded = self.embed(inputs)
-        batch, queries = len(embedded), self.queries.shape[0]
-        appended = self.queries.to(embedded.dtype).repeat(batch, 1, 1)
+        batch, queries = len(inputs.ids), self.queries.shape[0]
+        appended = self.queries.to(self.embeddings.weight.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
         if in_one_pass:
-            states, _ = self._decode(torch.cat([embedded, appended], dim=1), mask)
-        else:
+            states, _ = self._decode(torch.cat([self.embed(inputs), appended], dim=1), mask)
+        elif inputs.states is None:
             with torch.no_grad():
-                _, prompt = self._decode(embedded, inputs.mask, cache=True)
+                _, prompt = self._decode(self.embed(inputs), inputs.mask, cache=True)
             states, _ = self._decode(appended, mask, prompt)
+        else:
+            states = self._after(inputs.states, appended, mask)
         return states[:, -queries:].float()
+
+    def _after(
+        self, states: Float[Tensor, "layers 2 b heads l d"], appended: Float[Tensor, "b q h"], mask: Bool[Tensor, "b a"]
+    ) -> Float[Tensor, "b q h"]:
+        """The queries' pass after prompts whose keys and values are known."""
+        kind = states.device.type
+        if torch.is_autocast_enabled(kind):  # a pass would give them in its type
+            states = states.to(torch.get_autocast_dtype(kind))
+        return self._decode(appended, mask, _cache_of(states))[0]
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """As `torch.nn.Module.compile`, but only the queries' pass after known prompts: nearly all prompts of a batch
+        have one length, where other passes differ from step to step."""
+        self._after = torch.compile(self._after, *arguments, **settings)  # type: ignore[method-assign]
+
+    def remember(self, prompts: Sequence[list[int]], device: torch.device) -> None:
+        """Keep keys and values of prompts; a model that keeps anything else (a window, a state) runs them as before."""
+        self.to(device)
+        layers = self._keys_and_values(torch.tensor([prompts[0]], device=device), None).layers
+        if any(type(layer).__name__ != "DynamicLayer" for layer in layers):
+            return
+        token_bytes = sum(part[0, :, 0].nbytes for layer in layers for part in (layer.keys, layer.values))
+        settings = {key: value for key, value in self.model.config.to_dict().items() if key != "_name_or_path"}
+
+        def run(ids: Int[Tensor, "b l"], past: Tensor | None) -> Tensor:
+            found = self._keys_and_values(ids.to(device), None if past is None else past.to(device))
+            return torch.stack([torch.stack([layer.keys, layer.values]) for layer in found.layers])
+
+        name = f"{type(self.model).__name__}/{self.embeddings.weight.dtype}/{settings}/{weights_hash(self.model)}"
+        self.known = prompt_states(name, prompts, run, token_bytes)
+
+    @torch.no_grad()
+    def _keys_and_values(self, ids: Int[Tensor, "b l"], past: Tensor | None) -> KeysAndValues:
+        """The cache of unpadded ids after a ``past``."""
+        length = ids.shape[1] + (0 if past is None else past.shape[-2])
+        mask = torch.ones(len(ids), length, dtype=torch.bool, device=ids.device)
+        return self._decode(self.embeddings(ids), mask, None if past is None else _cache_of(past), cache=True)[1]
+
+    def forget(self) -> None:
+        self.known = None
+
+    def recall(self, prompts: Sequence[list[int]]) -> Tensor | None:
+        if self.known is None:
+            return None
+        assert not any(p.requires_grad for p in self.core_parameters()), "a backbone that trains has no fixed states"
+        return self.known.batch(prompts)
 
     def embed(self, inputs: Inputs) -> Float[Tensor, "b l h"]:
         """Image tokens go through the projector."""
@@ -204,8 +265,8 @@ class CausalLM(Backbone):
 
 def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
     """Query states of prompt ids: the only path from a prompt to conditions, in training and in sampling."""
-    ids, mask, _ = pad_left(prompts, int(backbone.tokenizer.pad_token_id))
-    states: Tensor | None = backbone(Inputs(ids, mask).to(backbone.queries.device), with_queries=True).query_states
+    inputs = pad_left(prompts, int(backbone.tokenizer.pad_token_id))._replace(states=backbone.recall(prompts))
+    states: Tensor | None = backbone(inputs.to(backbone.queries.device), with_queries=True).query_states
     assert states is not None
     return states
 
@@ -254,7 +315,7 @@ def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n 
 
     Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.
     """
-    ids, mask, _ = pad_left([r.ids for r in rows], int(backbone.tokenizer.pad_token_id))
+    ids, mask = pad_left([r.ids for r in rows], int(backbone.tokenizer.pad_token_id))[:2]
     device = backbone.queries.device
     longest = max(r.answer for r in rows)
     logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False, last=longest + 1).logits

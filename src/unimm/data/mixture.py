@@ -6,7 +6,8 @@ the parts' quotas, and each part is walked through in freshly permuted epochs of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,10 @@ class Mixture(IndexedSource):
     def texts(self, index: int) -> Texts:
         member, own = self._own(index)
         return member.texts(own)
+
+    def repeated_captions(self) -> Iterator[str]:
+        """Those of its members."""
+        return chain.from_iterable(member.repeated_captions() for member in self.members)
 
     def parts(self) -> list[dict[str, Any]]:
         return [

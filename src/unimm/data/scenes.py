@@ -116,5 +116,9 @@ class Scenes(IndexedSource):
     def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
         return self.scenes.batches(size)
 
+    def repeated_captions(self) -> Iterator[str]:
+        """The short ones, which leave place and size open: many scenes have the same."""
+        return (sample.short for sample in self.scenes.samples)
+
     def parts(self) -> list[dict[str, Any]]:
         return [{"name": self.name, "samples": len(self)}]

@@ -120,6 +120,10 @@ class Source(ABC):
     ) -> list[Visit]:
         """What stands at positions ``begin`` to ``end``; ``load`` gives the value of an index, ``pool`` runs it."""
 
+    def repeated_captions(self) -> Iterator[str]:
+        """Captions that training shows again and again; by default none are known to be."""
+        return iter(())
+
     def parts(self) -> list[dict[str, Any]]:
         """What the data card says of each part."""
         return [{"name": self.name}]

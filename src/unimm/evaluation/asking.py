@@ -49,7 +49,7 @@ def answer_logits(
     for begin in range(0, len(pairs), batch):
         some = pairs[begin : begin + batch]
         rows = [question_ids(backbone.tokenizer, q.text, tokens.shape[1]) for _, q in some]
-        ids, mask, _ = pad_left(rows, int(backbone.tokenizer.pad_token_id))
+        ids, mask = pad_left(rows, int(backbone.tokenizer.pad_token_id))[:2]
         inputs = Inputs(ids, mask, tokens[[number for number, _ in some]]).to(backbone.queries.device)
         logits = backbone(inputs, with_queries=False, last=1).logits
         assert logits is not None
@@ -83,7 +83,7 @@ def describe(backbone: Backbone, tokens: Float[Tensor, "m n d"]) -> list[str]:
     """A description of each image, given as image tokens."""
     tokenizer, device = backbone.tokenizer, backbone.queries.device
     rows = [question_ids(tokenizer, REQUEST, tokens.shape[1])] * len(tokens)
-    ids, mask, _ = pad_left(rows, int(tokenizer.pad_token_id))
+    ids, mask = pad_left(rows, int(tokenizer.pad_token_id))[:2]
     inputs = Inputs(ids, mask, tokens).to(device)
     written = backbone.language_model().generate(
         inputs_embeds=backbone.embed(inputs),

@@ -3,17 +3,55 @@ and the pooled condition added to the time embedding).
 
 ``aligned_channels`` serves the diffusion decoder, whose conditions lie on the same grid as its latents: they are
 concatenated to the input channels as well as attended to.
+
+Attention goes through a processor of our own, the library's seam for that. It gives the library's numbers to the bit,
+but turns pairs of channels by real cosines and sines instead of complex products, which `torch.compile` leaves out of
+its kernels, and asks for no masks, as here nothing is masked.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Head
+
+
+def turned(channels: Float[Tensor, "b n a d"], rotary: Float[Tensor, "1 n d/2 2"]) -> Float[Tensor, "b n a d"]:
+    """Rotary embedding: each pair of channels (x, y) becomes (x cos - y sin, x sin + y cos) of its angle."""
+    cos, sin = rotary[:, :, None].unbind(-1)
+    x, y = channels.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1).flatten(-2).type_as(channels)
+
+
+class RealRotaryAttention:
+    """The attention of `diffusers`' LuminaAttnProcessor2_0 for equally many query and value heads, without masks."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Float[Tensor, "b n h"],
+        encoder_hidden_states: Float[Tensor, "b m c"],
+        attention_mask: Any = None,
+        query_rotary_emb: Tensor | None = None,
+        key_rotary_emb: Tensor | None = None,
+    ) -> Float[Tensor, "b n a d"]:
+        """Values gathered by each head; the mask is all ones, as every token and condition counts."""
+        assert query_rotary_emb is not None
+        query, key = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(encoder_hidden_states))
+        parts = (query, key, attn.to_v(encoder_hidden_states))
+        query, key, value = (part.unflatten(-1, (attn.heads, -1)) for part in parts)
+        query = turned(query, query_rotary_emb)
+        if key_rotary_emb is not None:
+            key = turned(key, key_rotary_emb)
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
 class DiffusionTransformer(Head):
@@ -68,6 +106,9 @@ class DiffusionTransformer(Head):
             qk_norm=True,
             cross_attention_dim=config.width if config.project_conditions else condition_channels,
         )
+        for layer in self.model.layers:
+            layer.attn1.set_processor(RealRotaryAttention())
+            layer.attn2.set_processor(RealRotaryAttention())
         self.projection = (
             PixArtAlphaTextProjection(condition_channels, config.width)
             if config.project_conditions
@@ -89,7 +130,7 @@ class DiffusionTransformer(Head):
             timestep=time * 1000,
             encoder_hidden_states=self.projection(conditions),
             encoder_mask=mask,
-            image_rotary_emb=torch.view_as_complex(self.rotary),
+            image_rotary_emb=self.rotary,
             cross_attention_kwargs={},
             return_dict=False,
         )[0]

@@ -23,6 +23,7 @@ from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.averaging import averaging
 from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
+from unimm.training.compiled import compile_parts
 from unimm.training.data_card import DataCard
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, Endless
@@ -60,7 +61,7 @@ def train(
     data.shares = shares(world.rank, world.ranks, settings.gradient_accumulation_steps)
     module = ArmModule(arm.backbone, arm.head, arm.objective, mix, settings, data, world)
     if settings.compile:
-        arm.head.compile()
+        compile_parts(arm, device)
     log = JsonLines(out / METRICS, settings.batch_size, writes=world.first)
     kind = averaging(settings.model_dump())
     average = MovingAverage(kind, out / AVERAGES, settings.steps, settings.snapshots, world.first)
@@ -97,6 +98,7 @@ def train(
         if not (out / WEIGHTS).exists():  # killed between the last checkpoint and this file
             average.save(out / WEIGHTS)
     log.waited += card.seconds_waited
+    arm.backbone.forget()  # what is sampled and counted from here on does not depend on what training kept
     # Gathering takes every rank; only the first one goes on after `leave`.
     state = {name: whole(value).cpu() for name, value in module.state_dict().items()} if module.sharded else None
     world.leave()

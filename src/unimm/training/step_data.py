@@ -220,6 +220,9 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     steps, tokenizer = config.training.steps, arm.backbone.tokenizer
     latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
     total, seed = understanding_samples(arm.strategy.mix(), arm.foundation), order_seed(config)
+    repeated = sorted(set(source.repeated_captions())) if config.data.long_caption_share < 1 else []
+    if repeated and not arm.strategy.mix().train_backbone:
+        arm.backbone.remember([generation_ids(tokenizer, caption) for caption in repeated], device)
     return StepData(
         seed,
         config.training.batch_size,
