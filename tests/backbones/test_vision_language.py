@@ -47,7 +47,7 @@ def test_logits_of_pictures_in_a_padded_batch_are_the_librarys(build: Build, che
     images, (processor, model) = pictures(SIDES[name]), library(checkpoint(name))
     shown = backbone.vision[0].encode(images)
     rows = [question_ids(backbone.tokenizer, question, shown.shape[1]) for question in QUESTIONS]
-    ids, mask, _ = pad_left(rows, backbone.tokenizer.pad_token_id)
+    ids, mask = pad_left(rows, backbone.tokenizer.pad_token_id)[:2]
     found = backbone(Inputs(ids, mask, shown), with_queries=False).logits
     for number, question in enumerate(QUESTIONS):
         inputs = asked(processor, question, images[number])

@@ -112,5 +112,4 @@ def _query_states(backbone: CausalLM) -> tuple[Float[Tensor, "1 q h"], Float[Ten
 
 
 def _padded(backbone: CausalLM, rows: list[list[int]], images: Tensor | None) -> Inputs:
-    ids, mask, _ = pad_left(rows, int(backbone.tokenizer.pad_token_id))
-    return Inputs(ids, mask, images)
+    return pad_left(rows, int(backbone.tokenizer.pad_token_id))._replace(images=images)
