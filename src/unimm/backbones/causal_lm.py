@@ -204,7 +204,8 @@ class CausalLM(Backbone):
         if any(type(layer).__name__ != "DynamicLayer" for layer in layers):
             return
         token_bytes = sum(part[0, :, 0].nbytes for layer in layers for part in (layer.keys, layer.values))
-        settings = {key: value for key, value in self.model.config.to_dict().items() if key != "_name_or_path"}
+        of_model: Any = self.model.config
+        settings = {key: value for key, value in of_model.to_dict().items() if key != "_name_or_path"}
 
         def run(ids: Int[Tensor, "b l"], past: Tensor | None) -> Tensor:
             found = self._keys_and_values(ids.to(device), None if past is None else past.to(device))

@@ -103,7 +103,7 @@ def _write(path: Path, states: Tensor) -> None:
 
 
 def _digest(states: Tensor) -> Tensor:
-    content = states.contiguous().view(torch.uint8).numpy()
+    content = memoryview(states.contiguous().view(torch.uint8).numpy())
     return torch.tensor(list(hashlib.sha256(content).digest()), dtype=torch.uint8)
 
 
