@@ -12,7 +12,6 @@ and what all of them begin with (a template's first words) runs once. So a resum
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -25,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.files import cache_folder, replace
+from unimm.files import cache_folder, written
 
 AT_ONCE = 64
 KEPT_BYTES = 1 << 31
@@ -96,10 +95,8 @@ def _by_token(states: Float[Tensor, "layers 2 b heads l d"]) -> Float[Tensor, "t
 
 
 def _write(path: Path, states: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"states": states.contiguous(), "digest": _digest(states)}, temporary)
-    replace(temporary, path)
+    with written(path, shared=True) as temporary:
+        save_file({"states": states.contiguous(), "digest": _digest(states)}, temporary)
 
 
 def _digest(states: Tensor) -> Tensor:
