@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -100,7 +100,7 @@ def _write(path: Path, states: Tensor) -> None:
 
 
 def _digest(states: Tensor) -> Tensor:
-    content = memoryview(states.contiguous().view(torch.uint8).numpy())
+    content: Any = states.contiguous().view(torch.uint8).numpy()
     return torch.tensor(list(hashlib.sha256(content).digest()), dtype=torch.uint8)
 
 
