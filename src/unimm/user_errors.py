@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,11 +33,25 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
+    except MemoryError as error:
+        _end_progress()
+        typer.echo(f"error: not enough memory ({error}): lower sizes or resolutions, or free some", err=True)
+        raise typer.Exit(MACHINE) from error
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not _raised_here(error):
             raise
+        if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough, as `| head` has
+            raise
+        _end_progress()
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(MACHINE if isinstance(error, OSError) and error.errno in TRANSIENT else MISTAKE) from error
+
+
+def _end_progress() -> None:
+    """Close progress bars that the error interrupted, so that the message has a line of its own."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
 
 
 def _raised_here(error: ValueError) -> bool:
