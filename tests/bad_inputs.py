@@ -27,6 +27,29 @@ STUDY = {
 }
 CLAIM = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["vae_fm"]}}
 CLAIMS = json.dumps({"alpha": 0.05, "claims": [CLAIM]})
+MEASURED = {
+    "id": "c",
+    "text": "It follows.",
+    "kind": "difference",
+    "role": "primary",
+    "metric": "geneval/overall",
+    "direction": "higher",
+    "budget": "generation_samples",
+    "contrast": {"vae_fm": 1, "vae_mse": -1},
+    "smallest_effect": 0.02,
+}
+TUNING = {
+    "question": "Which settings?",
+    "profile": "tiny",
+    "arms": STUDY["arms"],
+    "declared_differences": ["objective", "head"],
+    "seed": 9000,
+    "trials": 2,
+    "samples": 64,
+    "prompts": 1,
+    "metric": "atoms/overall",
+    "sampler": {"name": "random"},
+}
 NOT_UTF8 = b"name: caf\xe9\n"
 RESULT = (Path(__file__).parent / "data" / "result_v1.json").read_text(encoding="utf-8")
 LOG = '{"step": 1, "samples": 8, "seconds": 0.1, "loss": 1.0, "generation_loss": 1.0}\n'
@@ -68,7 +91,15 @@ def plan(what: str, message: str, mend: str, **changes: object) -> Bad:
     return Bad("study", what, ["study", "power", "{d}/study.yaml"], message, mend, study(**changes))
 
 
+def claims(what: str, message: str, mend: str, **changes: object) -> Bad:
+    """A claim with a number that cannot be planned."""
+    files = study() | {"claims.yaml": json.dumps({"alpha": 0.05, "claims": [MEASURED | changes]})}
+    return Bad("study", what, ["study", "power", "{d}/study.yaml"], f"claims.yaml: claim 'c': {message}", mend, files)
+
+
 CONFIG = [
+    override("a seed beyond 64 bits", "seed=99999999999999999999", "seed: Input should be less than 9223372036854775808 …", "Give a smaller one."),
+    override("fewer real images than a distance needs", "evaluation.reference_scenes=1", "evaluation.reference_scenes: Input should be greater than or equal to 6 …", "Give six or more."),
     Bad("config", "no such file", ["check", "{d}/arm.yaml"], "arm.yaml: no such file", "Give the path of an arm's file."),
     check(
         "a file that is not UTF-8",
@@ -321,12 +352,22 @@ STUDIES = [
         "Take the nearest name.",
         study() | {"claims.yaml": CLAIMS.replace("vae_fm", "vae_fn")},
     ),
+    claims("a claim about a score that is not there", "metric: no 'genval/overall' in metrics; did you mean 'geneval/overall'? …", "Take the nearest name; `unimm list scores` has all.", metric="genval/overall"),
+    claims("a guard that is not there", "guards: no 'complet' in guards; did you mean 'complete'? …", "Take the nearest name.", guards=["complet"]),
+    claims("a weight that is no number", "contrast.vae_fm: Input should be a finite number …", "Give a number.", contrast={"vae_fm": float("nan"), "vae_mse": -1}),
+    claims("an effect without end", "smallest_effect: Input should be a finite number …", "Give a number.", smallest_effect=float("inf")),
+    Bad("study", "a fact that is not there", ["study", "power", "{d}/study.yaml"], "claims.yaml: claim 'c': holds: no 'backbone_unchangd' in facts; did you mean 'backbone_unchanged'? …", "Take the nearest name.", study() | {"claims.yaml": CLAIMS.replace("backbone_unchanged", "backbone_unchangd")}),
+    *(
+        Bad("study", f"a search over {what}", ["study", "tune", "{d}/tuning.yaml", "--out", "{d}/out", "--collect", "{d}/kept"], "tuning.yaml: space.training.learning_rate: write {low: A, high: B}, with log: true for a logarithmic scale, or {choices: [A, B]}", "Write a range or choices.", {"tuning.yaml": json.dumps(TUNING | {"space": {"training.learning_rate": value}})})
+        for what, value in (("a list", [0.1, 0.2]), ("words", ["a", "b"]), ("one number", 0.1), ("nothing", None))
+    ),
     plan("a declared difference that no arm has", "study.yaml: declared_differences: no arm has a setting 'objectiv'; did you mean 'objective'?", "Take the nearest name.", declared_differences=["objectiv"]),
     plan("two arms of one name", "study.yaml: two arms are called 'vae_fm'; give one of them another `name`", "Give one a `name`.", arms=[ARM, ARM]),
     Bad("study", "a folder without a study", ["study", "status", "{d}"], "{d} holds no study: it has no plan.json; start one with …", "Start one, or give its folder."),
     Bad("study", "a plan that was cut short", STATUS, "study/plan.json is cut short or no JSON (…): restore it from where it was committed", FROM_COMMIT, make=frozen_and("plan.json", '{"name": ')),
     Bad("study", "a plan that is none", STATUS, "study/plan.json lacks …, so it is no plan: restore it from where it was committed", FROM_COMMIT, make=frozen_and("plan.json", "{}")),
     Bad("study", "a plan that was edited", STATUS, "study/plan.json was edited: its hash does not hold; restore it, and amend the study file instead", "Restore it, and write an amendment.", make=edited_plan(seeds=[7])),
+    Bad("study", "a page of a plan that lacks something", ["report", "{d}/study"], "study/plan.json is not a plan that this unimm reads (…: Field required); restore it from the study", FROM_COMMIT, make=frozen_and("plan.json", "{}")),
     Bad("study", "a plan of a later unimm", STATUS, "study/plan.json has version 9: install the unimm that wrote it", "Install that version.", make=edited_plan(schema_version=9)),
     Bad("study", "a result that was cut short", STATUS, "study/runs/vae_fm/seed0/result.json is cut short or no JSON (…): copy it again, or delete it and …", "Copy it again, or delete it: the study makes it again.", make=frozen_and("runs/vae_fm/seed0/result.json", '{"config"')),
     Bad("study", "a queue that is no database", STATUS, "study/queue.db cannot be used as the queue (file is not a database); where no worker runs, move it away …", MOVE_QUEUE, make=frozen_and("queue.db", "garbage" * 999)),
@@ -378,6 +419,8 @@ RUNS = [
     Bad("run", "scoring a run that is not finished", SCORE, "run is unfinished: it has no result.json; continue it with `unimm run ARM.yaml --out {d}/run --resume`…", "Finish it first.", make=run_without("result.json")),
     Bad("run", "scoring a committed run without weights", SCORE, "run is finished, and its weights are not there: it has no weights.safetensors, which nobody commits; …", "Give the folder that trained it, or run the arm again.", make=run_without("weights.safetensors")),
     Bad("run", "sampling a run that is not finished", SAMPLE, "run is unfinished: it has no result.json; …", "Finish it first.", make=run_without("result.json")),
+    Bad("run", "a prompt that is no text", ["sample", "{d}/run", "a \udcff"], "not text: surrogates not allowed at character 2", "Give the prompt in UTF-8.", make=run_folder),
+    Bad("run", "a folder of its own for a name that is none", ["run", "{d}/arm.yaml"], "name: '../x' is the name of the run's folder too, and needs letters, digits, _ . - only; or give --out", "Give another name, or `--out`.", {"arm.yaml": HEAD + "name: ../x\n"}),
     Bad("run", "exporting a run that is not finished", ["export", "{d}/run", "{d}/model"], "run is unfinished: it has no result.json; …", "Finish it first.", make=run_without("result.json")),
     Bad("run", "a result that was cut short", SCORE, f"run/result.json does not follow docs/result.md (Invalid JSON: …): {AGAIN}", COPY_RUN, make=run_with("result.json", RESULT[:200])),
     Bad("run", "a result that lacks something", REPORT, f"run/result.json does not follow docs/result.md (…): {AGAIN}", COPY_RUN, make=run_with("result.json", '{"schema_version": 1}')),
@@ -426,7 +469,7 @@ def cut_cache(folder: Path) -> None:
 
 
 SCORE_IMAGES = ["score", "{d}/images", "--prompts", "{d}/prompts.txt"]
-PICTURE = {"images/00000.png": b"no picture", "prompts.txt": "a red circle\n"}
+PICTURE: Contents = {"images/00000.png": b"no picture", "prompts.txt": "a red circle\n"}
 TOWER = ["run", ARM, "profile=tiny", "encoder=transformers_vision", "--out", "{d}/run"]
 
 DATA = [
@@ -436,6 +479,10 @@ DATA = [
     Bad("data", "tars without captions", ["data", "index", "{d}/tars"], "tars: no sample has an image and a caption (…)", "Put a .txt or .json beside every picture.", make=tiny_tar),
     Bad("data", "an index that was cut short", ["data", "inspect", "{d}/tars"], "index {d}/tars/index.safetensors is damaged (…); run `unimm data index {d}/tars` again", "Make the index again.", make=lambda d: (tiny_tar(d), (d / "tars/index.safetensors").write_bytes(b"half"))[0]),
     Bad("data", "a line of a .jsonl that is none", ["data", "inspect", "{d}"], "list.jsonl, line 1: …", "Mend or delete the line.", {"list.jsonl": '{"file": \n'}),
+    Bad("data", "a picture's name that is longer than files' are", ["data", "inspect", "{d}"], "list.jsonl, line 1: '…' cannot be a file: 255 bytes a name at most, and no NUL", "Give the picture's path.", {"list.jsonl": json.dumps({"file": "a" * 3000, "caption": "x"})}),
+    Bad("data", "a picture's name with a NUL", ["data", "inspect", "{d}"], "list.jsonl, line 1: '…' cannot be a file: 255 bytes a name at most, and no NUL", "Give the picture's path.", {"list.jsonl": json.dumps({"file": "a\0b", "caption": "x"})}),
+    Bad("data", "a picture's name that is no text", ["data", "inspect", "{d}"], "list.jsonl, line 1: 'a\\udcffb' is no text: surrogates not allowed at character 1", "Give the picture's path.", {"list.jsonl": json.dumps({"file": "a\udcffb", "caption": "x"})}),
+    Bad("score", "a picture that is none", SCORE_IMAGES, "images/00000.png cannot be read: no JPEG, PNG, WEBP file: …; save it again, as RGB with 8 bits a channel", "Save it again.", PICTURE),
     Bad("score", "prompts that are not there", ["score", "{d}", "--prompts", "{d}/prompts.txt"], "prompts.txt: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)", "Give the file that the pictures were drawn from."),
     Bad("score", "pictures that are missing", SCORE_IMAGES, "images lacks 1 of 2 images: 00001.png", "Draw them, or shorten the prompts.", PICTURE | {"prompts.txt": "a\nb\n"}),
     Bad("score", "a metric that is not there", [*SCORE_IMAGES, "--metrics", "genval"], "metrics: no 'genval'; did you mean 'geneval'? …", "Take one of the choices.", PICTURE),

@@ -84,7 +84,9 @@ def read_config(folder: Path, name: str, fix: str) -> dict[str, Any]:
     """
     path = folder / name
     if not path.is_file():
-        there = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
+        names = sorted(entry.name for entry in folder.iterdir())
+        more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+        there = ", ".join([*names[:SHOWN], *more]) or "nothing"
         raise ValueError(f"{path} is missing ({folder} holds {there}); {fix}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from unimm.training.decoder_cli import app as decoder
 from unimm.user_errors import Interrupted, user_errors
 
 if TYPE_CHECKING:
+    from unimm.config import RunConfig
     from unimm.runs.record import Result
 
 app = typer.Typer(
@@ -54,8 +56,7 @@ def run(
             return
         from unimm.runs import stages
 
-        default = Path("experiments/runs") / config.profile / f"{config.name}-seed{config.seed}"
-        folder = out or default
+        folder = out or _default_folder(config)
         try:
             result = stages.run(config, folder, resume=resume, overwrite=overwrite)
         except Interrupted as stop:
@@ -125,6 +126,16 @@ def score(
         print_scores(scores)
         if out is not None:
             write_json(out, [row._asdict() for row in scores])
+
+
+def _default_folder(config: RunConfig) -> Path:
+    """Where a run goes that was given no folder; ValueError where its name is no folder's."""
+    if not re.fullmatch(r"[\w.-]+", config.name):
+        raise ValueError(
+            f"name: {config.name!r} is the name of the run's folder too, and needs letters, digits, _ . - only; "
+            "or give --out"
+        )
+    return Path("experiments/runs") / config.profile / f"{config.name}-seed{config.seed}"
 
 
 def _present(result: Result, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from unimm.registry import Registry, metrics, nearest
 from unimm.schema import COMPONENTS, RunConfig, StageConfig
@@ -17,8 +18,20 @@ METRICS = ("evaluation", "metrics")
 
 def explain_validation(path: Path, error: ValidationError, content: Mapping[str, Any]) -> str:
     """All problems that pydantic found, one line each."""
-    lines = [_line(problem["loc"], problem["type"], problem, content) for problem in error.errors()]
+    lines = [_line(problem["loc"], problem["type"], problem, content) for problem in problems(error)]
     return "\n".join(f"{path}: {line}" for line in lines)
+
+
+def problems(error: ValidationError) -> list[ErrorDetails]:
+    """What pydantic found, but for lists that are called too short only because an entry of theirs is wrong."""
+    found = error.errors()
+
+    def follows(problem: ErrorDetails) -> bool:
+        loc = problem["loc"]
+        within = (other["loc"] for other in found if other is not problem)
+        return problem["type"] == "too_short" and any(other[: len(loc)] == loc for other in within)
+
+    return [problem for problem in found if not follows(problem)]
 
 
 def explain_composition(path: Path, error: Exception, options: Mapping[str, Sequence[str]]) -> str:

@@ -31,6 +31,7 @@ from pydantic import (
 from unimm.component_config import ComponentConfig
 from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, sources, strategies
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what every random number generator takes
 STAGE_NAME = r"[A-Za-z0-9_-]+"
 NO_STAGES = ("averages", "figures", "samples")  # folders that every run has
 DEFAULT_METRICS = ("geneval", "distance", "clip_score", "diversity", "understanding")
@@ -112,7 +113,7 @@ class DataConfig(Strict):
 
     train_scenes: PositiveInt = 20_000
     long_caption_share: float = Field(default=0.1, ge=0, le=1)
-    seed: NonNegativeInt | None = None
+    seed: Seed | None = None
     statistics_source: Annotated[Choice | None, _chooser(sources, optional=True)] = None
 
 
@@ -208,7 +209,8 @@ class EvaluationConfig(Strict):
 
     ``combination_prompts`` prompts each of held-out and of seen combinations; ``diversity_prompts`` prompts a task
     with ``diversity_images`` images each; ``curve_prompts`` validation prompts a task for every snapshot;
-    ``reference_scenes`` real images for distances, and as many training images to look for copies of. ``metrics`` are
+    ``reference_scenes`` real images for distances (each with five neighbours, so six or more), and as many training
+    images to look for copies of. ``metrics`` are
     names, or ``{name: clip_score, distractors: 4}`` where one has settings.
     """
 
@@ -219,7 +221,7 @@ class EvaluationConfig(Strict):
     diversity_images: int = Field(default=8, ge=8)
     curve_prompts: PositiveInt = 25
     questions: PositiveInt = 300
-    reference_scenes: PositiveInt = 1000
+    reference_scenes: int = Field(default=1000, ge=6)
     metrics: tuple[MetricChoice, ...] = DEFAULT_METRICS
 
     @field_validator("metrics", mode="before")
@@ -268,7 +270,7 @@ class RunConfig(Strict):
     name: str = Field(min_length=1)
     question: str = ""
     profile: str
-    seed: NonNegativeInt
+    seed: Seed
     settings: Literal["controlled", "published"]
     foundation: str
     encoder: Annotated[Choice, _chooser(encoders)]

@@ -30,16 +30,18 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from unimm.analysis.power import Room
+from unimm.config_errors import problems
 from unimm.registry import nearest
 from unimm.strict_yaml import read_yaml
 
 Budget = Literal["generation_samples", "flops"]
 Reference = tuple[str, str, str]
+SHOWN = 20  # names in one message
 ArmNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Claim(_Strict):
@@ -313,11 +315,11 @@ def read_claims(path: Path, known: Vocabulary) -> Claims:
     try:
         claims = Claims.model_validate(content)
     except ValidationError as error:
-        problems = [_line(problem["loc"], problem, content) for problem in error.errors()]
+        lines = [_line(problem["loc"], problem, content) for problem in problems(error)]
     else:
-        problems = _unknown_names(claims, known)
-    if problems:
-        raise ValueError("\n".join(f"{path}: {problem}" for problem in problems))
+        lines = _unknown_names(claims, known)
+    if lines:
+        raise ValueError("\n".join(f"{path}: {line}" for line in lines))
     return claims
 
 
@@ -367,4 +369,6 @@ def _guess(problem: Mapping[str, Any]) -> str:
 def _choices(word: str, options: Collection[str]) -> str:
     guess = nearest(word, options)
     hint = f"did you mean {guess!r}? " if guess else ""
-    return f"{hint}choices: {', '.join(options)}"
+    shown = list(options)[:SHOWN]
+    more = f" and {len(options) - SHOWN} more" if len(options) > SHOWN else ""
+    return f"{hint}choices: {', '.join(shown)}{more}"

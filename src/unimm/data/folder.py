@@ -16,6 +16,8 @@ from unimm.data.files_source import FilesSource, LocalConfig
 from unimm.data.source import Unusable
 from unimm.data.tar_index import Span, leaves_folder, read_span
 
+LONGEST_NAME = 255  # bytes, of every usual file system
+
 
 class Folder(FilesSource):
     """Image files with a JSONL file: one object a line, with the image's path below the folder and its captions."""
@@ -55,6 +57,12 @@ class Folder(FilesSource):
             raise ValueError(f"no {self._image!r} with an image's path; source.image names the entry that has it")
         if leaves_folder(name):
             raise ValueError(f"{name!r} would leave the folder; give paths below it, with / between folders")
+        try:
+            parts = name.encode().split(b"/")
+        except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair
+            raise ValueError(f"{name!r} is no text: {error.reason} at character {error.start}") from error
+        if b"\0" in name.encode() or any(len(part) > LONGEST_NAME for part in parts):
+            raise ValueError(f"{name[:40]!r} cannot be a file: {LONGEST_NAME} bytes a name at most, and no NUL")
         return self._folder / name
 
     def _record(self, index: int) -> dict[str, Any]:

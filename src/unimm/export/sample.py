@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from unimm.data.captions import cut
 from unimm.files import write_atomic
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
@@ -107,13 +108,16 @@ def write_samples(run_dir: Path, prompts: Sequence[str], seeds: Sequence[int], o
     """Draw every prompt with every seed from the run's averaged weights into ``out``.
 
     Raises:
-        ValueError: the run is unfinished or not what was scored, a prompt is empty, or something is asked for twice.
+        ValueError: the run is unfinished or not what was scored, a prompt is empty or no text, or something is
+            asked for twice.
     """
     for asked, what in ((prompts, "prompt"), (seeds, "seed")):
         if len(set(asked)) < len(asked):
             raise ValueError(f"a {what} is given twice: the same prompt and seed make the same image")
     if not all(prompt.strip() for prompt in prompts):
         raise ValueError("a prompt is empty: say what to draw")
+    for prompt in prompts:
+        cut(prompt, len(prompt))
     arm = Run.finished(run_dir, torch.device("cpu")).model()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipeline = arm.pipeline().to(device)

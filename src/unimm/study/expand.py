@@ -15,7 +15,9 @@ from typing import Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
-from unimm.registry import nearest
+from unimm.evaluation.words import BUILT_IN
+from unimm.registry import metrics, nearest
+from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.runs.planned import PlannedArm, config_hash
 from unimm.schema import INSTEAD, LEFT_OUT
 from unimm.strict_yaml import read_yaml
@@ -25,6 +27,7 @@ from unimm.study.processes import StudyError
 from unimm.study.schema import Amendment, GridArms, StudyArm, StudyFile, TuningFile, read_study, read_tuning
 from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
 
+PACKAGE = "unimm"
 OF_EVERY_ARM = ("name", "question")
 
 
@@ -65,7 +68,7 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
             arms=arms,
             overrides=list(study.overrides),
             declared_differences=declared,
-            claims=_claims(path.parent / study.claims, list(arms), [f"{name}_tuned" for name in names if tuned]),
+            claims=_claims(path.parent / study.claims, arms, [f"{name}_tuned" for name in names if tuned]),
             amendments=entries,
             tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
             foundations=foundations_of(arms.values()),
@@ -193,15 +196,24 @@ def _listed(study: StudyFile) -> Iterator[StudyArm]:
 
 
 class _Anything(tuple[str, ...]):
-    """Metrics may come from plug-ins, guards and facts from whoever reads the results: the plan cannot know them."""
+    """What plug-in metrics call their scores: the plan cannot know it."""
 
     def __contains__(self, name: object) -> bool:
         return True
 
 
-def _claims(path: Path, arms: list[str], tuned: Collection[str]) -> dict[str, Any]:
-    """The claims file as it is, once its claims are known to be valid and to name arms of this study."""
-    claims = read_claims(path, Vocabulary(arms=arms, metrics=_Anything(), guards=_Anything(), facts=_Anything()))
+def _scores(arms: Iterable[PlannedArm]) -> Collection[str]:
+    """The scores that claims may name: the built-in ones, unless an arm has a metric of another package."""
+    chosen = [metric for arm in arms for metric in arm.config["evaluation"]["metrics"]]
+    names = {metric if isinstance(metric, str) else metric["name"] for metric in chosen}
+    own = all(metrics.get(name).__module__.startswith(f"{PACKAGE}.") for name in names)
+    return BUILT_IN if own else _Anything()
+
+
+def _claims(path: Path, arms: Mapping[str, PlannedArm], tuned: Collection[str]) -> dict[str, Any]:
+    """The claims file as it is, once its claims are known to be valid and to name what this study has."""
+    known = Vocabulary(arms=list(arms), metrics=_scores(arms.values()), guards=GUARDS, facts=FACTS)
+    claims = read_claims(path, known)
     for claim in claims.claims:
         chosen = [name for _, kind, name in claim.references() if kind == "arms" and name in tuned]
         if chosen and not isinstance(claim, Invariant) and (isinstance(claim, Reach) or claim.budget == "flops"):

@@ -53,13 +53,14 @@ from pydantic import (
     model_validator,
 )
 
+from unimm.config_errors import problems
 from unimm.registry import nearest
-from unimm.schema import INSTEAD, Strict
+from unimm.schema import INSTEAD, Seed, Strict
 from unimm.strict_yaml import read_yaml
 from unimm.study.processes import StudyError
 
 Scalar = str | bool | int | float
-Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
 BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
@@ -114,7 +115,7 @@ class Amendment(Strict):
 
     date: datetime.date
     reason: str = Field(min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     arms: ListedArms = ()
 
     @model_validator(mode="after")
@@ -183,9 +184,19 @@ class Choices(Strict):
         return self.choices
 
 
+def _kind_of_entry(value: Any) -> str | None:
+    if not isinstance(value, Mapping | Range | Choices):
+        return None
+    return "choices" if isinstance(value, Choices) or (isinstance(value, Mapping) and "choices" in value) else "range"
+
+
 Entry = Annotated[
     Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
-    Discriminator(lambda value: "choices" if isinstance(value, Choices) or "choices" in dict(value) else "range"),
+    Discriminator(
+        _kind_of_entry,
+        custom_error_type="no_entry",
+        custom_error_message="write {low: A, high: B}, with log: true for a logarithmic scale, or {choices: [A, B]}",
+    ),
 ]
 
 
@@ -205,7 +216,7 @@ class TuningFile(Strict):
     arms: ListedArms = Field(min_length=1)
     overrides: tuple[str, ...] = ()
     declared_differences: tuple[str, ...] = ()
-    seed: NonNegativeInt
+    seed: Seed
     trials: int = Field(ge=2)
     samples: PositiveInt
     prompts: PositiveInt
@@ -253,7 +264,7 @@ def read_file(path: Path, model: type[Model], parts: Mapping[str, type[BaseModel
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: {_line(problem, model, parts)}" for problem in error.errors()]
+        lines = [f"{path}: {_line(problem, model, parts)}" for problem in problems(error)]
         raise StudyError("\n".join(lines)) from error
 
 

@@ -60,15 +60,7 @@ def mean_reference(study: Study, arm: str, kind: str, metric: str) -> float | No
 
 def guards(study: Study) -> dict[str, Guard]:
     """Guard -> function that gives None if a claim passes, and otherwise what was found."""
-    checks: dict[str, Callable[[Study, Claim], str | None]] = {
-        "complete": _complete,
-        "budgets_match": _budgets_match,
-        "judge_passes": _judge_passes,
-        "evaluator_independent": _evaluator_independent,
-        "within_range": _within_range,
-        **EVERY_CLAIM,
-    }
-    return {name: partial(check, study) for name, check in checks.items()}
+    return {name: partial(check, study) for name, check in GUARDS.items()}
 
 
 def at_an_end(study: Study, claim: Claim) -> dict[str, list[str]]:
@@ -288,6 +280,14 @@ def _over_resolution(quantity: str, holds: Callable[[int, int], bool]) -> Fact:
 
 
 # Fact -> whether it held in a run, or None if its result does not say.
+GUARDS: dict[str, Callable[[Study, Claim], str | None]] = {
+    "complete": _complete,
+    "budgets_match": _budgets_match,
+    "judge_passes": _judge_passes,
+    "evaluator_independent": _evaluator_independent,
+    "within_range": _within_range,
+    **EVERY_CLAIM,
+}
 FACTS: dict[str, Fact] = {
     "backbone_unchanged": lambda result: result.invariants.backbone_unchanged,
     "tokens_fixed_over_resolution": _over_resolution("tokens", eq),

@@ -221,7 +221,11 @@ def _plan(folder: Path) -> StudyPlanRecord:
     try:
         plan = StudyPlanRecord.model_validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"{path} is not a plan that this unimm reads; restore it from the study: {error}") from error
+        first = error.errors(include_url=False)[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        raise ValueError(
+            f"{path} is not a plan that this unimm reads ({problem}); restore it from the study"
+        ) from error
     check_frozen(path, "restore it, and amend the study file instead")
     return plan
 
