@@ -92,8 +92,10 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
 
 
 def _component(kind: str, registry: Registry[Any], choice: Any) -> tuple[str, list[str]]:
-    name = choice if isinstance(choice, str) else str(choice["name"])
-    return f"{kind} {name}", list(registry.config_class(name).model_fields)
+    name = choice if isinstance(choice, str) else choice.get("name")
+    if name is None:
+        return f"a {kind} without a name", ["name"]
+    return f"{kind} {name}", list(registry.config_class(str(name)).model_fields)
 
 
 def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:

@@ -88,12 +88,15 @@ def test_arms_of_different_seeds_are_not_paired_by_dropping_some(kind: str, more
 
 def test_unpaired_is_left_out_of_what_a_plan_hashes(tmp_path: Path) -> None:
     """Plans keep the claims file as it is, so that one without the key stays one without it."""
+    from unimm.runs.planned import PlannedArm
     from unimm.study.expand import _claims
 
+    config = {"evaluation": {"metrics": ["geneval"]}}
+    arms = {name: PlannedArm("", "", config) for name in "ab"}
     for entry in (claim("difference"), claim("difference", paired=True)):
-        path = tmp_path / "claims.yaml"
-        path.write_text(yaml.safe_dump({"alpha": 0.05, "claims": [entry]}))
-        assert _claims(path, ["a", "b"], []) == {"alpha": 0.05, "claims": [entry]}
+        path, named = tmp_path / "claims.yaml", entry | {"metric": "geneval/overall"}
+        path.write_text(yaml.safe_dump({"alpha": 0.05, "claims": [named]}))
+        assert _claims(path, arms, []) == {"alpha": 0.05, "claims": [named]}
 
 
 def curve(delays: list[float]) -> Curve:

@@ -20,6 +20,7 @@ COMMAND = ["run", ARM, "profile=tiny", "training.samples=160", "evaluation.metri
 # What a run writes, with numbers and hashes left out, in the order in which it does.
 WRITTEN = [
     "latents-#.safetensors",
+    "prompts-#.safetensors",
     "config.yaml",
     "metrics.jsonl",
     "average-#.safetensors",
@@ -40,7 +41,7 @@ EQUAL = ("weights.safetensors", "items.json", "samples/sheet.png", "samples/grid
 
 def kind(path: Path) -> str:
     """The name of a file without what differs from run to run."""
-    return re.sub(r"(average|latents)-[0-9a-f]+", r"\1-#", path.name)
+    return re.sub(r"(average|latents|prompts)-[0-9a-f]+", r"\1-#", path.name)
 
 
 def invoke(out: Path, *options: str) -> tuple[int, list[str]]:

@@ -40,6 +40,7 @@ def module_of(arm: str, seed: int, *overrides: str) -> ArmModule:
     config = load(ABLATIONS / f"{arm}.yaml", ["profile=tiny", "training.device=cpu", *settings])
     built = assemble(config)
     data = step_data(config, built, CPU, open_source(config, built.foundation))
+    built.backbone.forget()  # as after training: the prompts' pass counts, whatever a cache saved
     return ArmModule(built.backbone, built.head, built.objective, built.strategy.mix(), config.training, data)
 
 
