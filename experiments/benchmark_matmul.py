@@ -1,6 +1,6 @@
 """Rate of float32 products of the nano arms' sizes on one core: torch's own against oneDNN's (`unimm.matmul`).
 
-    python experiments/benchmark_matmul.py
+python experiments/benchmark_matmul.py
 """
 
 from __future__ import annotations

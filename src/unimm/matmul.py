@@ -2,9 +2,9 @@
 
 A run on the CPU spends three fifths of its time in `aten::mm`, which torch hands to MKL, and MKL gives other makers'
 processors its slower kernels: on an EPYC with AVX-512 a product of [512, 192] and [192, 512] runs at 115 GFLOP/s of one
-core, and at 252 by oneDNN, which x86 builds of torch hold as well (`experiments/benchmark_matmul.py`). So `aten::mm` gets another kernel, below
-autograd and FLOP counting: forward and backward passes of every layer go through it, and nothing else changes but the
-rounding of sums. Other types than float32 stay with torch's own kernel.
+core, and at 252 by oneDNN, which x86 builds of torch hold as well (`experiments/benchmark_matmul.py`). So `aten::mm`
+gets another kernel, below autograd and FLOP counting: forward and backward passes of every layer go through it, and
+nothing else changes but the rounding of sums. Other types than float32 stay with torch's own kernel.
 """
 
 from __future__ import annotations
