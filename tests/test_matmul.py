@@ -49,8 +49,13 @@ def test_empty_matrices(m: int, k: int, n: int) -> None:
     assert torch.equal(product(torch.zeros(m, k), torch.zeros(k, n)), torch.zeros(m, n))
 
 
-def test_only_x86_processors_of_other_makers_take_it(tmp_path: Path) -> None:
-    cases = {"vendor_id\t: AuthenticAMD": True, "vendor_id\t: GenuineIntel": False, "CPU implementer\t: 0x41": False}
+def test_only_processors_of_other_makers_with_avx512_take_it(tmp_path: Path) -> None:
+    cases = {
+        "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 avx512f avx512dq": True,
+        "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2": False,
+        "vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512f": False,
+        "CPU implementer\t: 0x41\nFeatures\t: fp asimd": False,
+    }
     for text, expected in cases.items():
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}\n" * 2)
         assert favours_onednn(tmp_path / "cpuinfo") is expected
