@@ -47,27 +47,18 @@ class Pipeline:
 
     @torch.inference_mode()
     def __call__(
-        self,
-        prompts: Sequence[str],
-        keys: Sequence[str],
-        noise: NoiseSource,
-        batch: int = BATCH,
-        decoder_keys: Sequence[str] | None = None,
+        self, prompts: Sequence[str], keys: Sequence[str], noise: NoiseSource, batch: int = BATCH
     ) -> UInt8[Tensor, "m 3 s s"]:
-        """One image for every prompt, with a progress bar; equal keys mean equal noise.
-
-        ``decoder_keys`` gives the decoder keys of its own, so that one stage's noise can change alone.
-        """
-        decoder_keys = keys if decoder_keys is None else decoder_keys
+        """One image for every prompt, with a progress bar; equal keys mean equal noise."""
         images = []
         for begin in tqdm(range(0, len(prompts), batch), desc="sampling", unit="batch"):
             part = slice(begin, begin + batch)
-            images.append(self._batch(prompts[part], keys[part], decoder_keys[part], noise))
+            images.append(self.decoded(self.latents(prompts[part], keys[part], noise), keys[part], noise))
         return torch.cat(images)
 
-    def _batch(
-        self, prompts: Sequence[str], keys: Sequence[str], decoder_keys: Sequence[str], noise: NoiseSource
-    ) -> UInt8[Tensor, "b 3 s s"]:
+    @torch.inference_mode()
+    def latents(self, prompts: Sequence[str], keys: Sequence[str], noise: NoiseSource) -> Float[Tensor, "m n d"]:
+        """The objective's samples for one batch of prompts."""
         tokenizer = self.backbone.tokenizer
         rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
         for prompt, row in zip(prompts, rows, strict=True):
@@ -77,8 +68,15 @@ class Pipeline:
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
         check_sampled(self.objective, latents, shape, len(rows))
+        return latents
+
+    @torch.inference_mode()
+    def decoded(
+        self, latents: Float[Tensor, "m n d"], keys: Sequence[str], noise: NoiseSource
+    ) -> UInt8[Tensor, "m 3 s s"]:
+        """Images of latents, as many at once as the decoder takes; the keys name the decoder's noise."""
         parts = [slice(begin, begin + self.decoded_at_once) for begin in range(0, len(latents), self.decoded_at_once)]
-        return torch.cat([self._decoded(latents[part], decoder_keys[part], noise) for part in parts])
+        return torch.cat([self._decoded(latents[part], keys[part], noise) for part in parts])
 
     def _decoded(
         self, latents: Float[Tensor, "b n d"], keys: Sequence[str], noise: NoiseSource

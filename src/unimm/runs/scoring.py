@@ -219,15 +219,13 @@ def vary(
     for tag in dict.fromkeys(p["tag"] for p in prompts):
         distinct = {p["prompt"]: p for p in prompts if p["tag"] == tag}
         chosen += list(distinct.values())[: settings.diversity_prompts]
-    count = settings.diversity_images
-    texts = [p["prompt"] for p in chosen for _ in range(count)]
-    changing = [f"varied {p}/{k}" for p in range(len(chosen)) for k in range(count)]
-    fixed = [f"varied {p}/0" for p in range(len(chosen)) for _ in range(count)]
-    images = {
-        "latents": pipeline(texts, changing, noise, decoder_keys=fixed),
-        "decoder": pipeline(texts, fixed, noise, decoder_keys=changing),
-    }
-    return chosen, {name: shown.unflatten(0, (len(chosen), count)) for name, shown in images.items()}
+    images: dict[str, list[Tensor]] = {"latents": [], "decoder": []}
+    for number, prompt in enumerate(chosen):
+        keys = [f"varied {number}/{k}" for k in range(settings.diversity_images)]
+        latents = pipeline.latents([str(prompt["prompt"])] * len(keys), keys, noise)
+        images["latents"].append(pipeline.decoded(latents, keys[:1] * len(keys), noise))
+        images["decoder"].append(pipeline.decoded(latents[:1].expand_as(latents), keys, noise))
+    return chosen, {name: torch.stack(shown) for name, shown in images.items()}
 
 
 def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
