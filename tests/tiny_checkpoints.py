@@ -303,9 +303,10 @@ SAVERS: dict[str, Callable[[Path], None]] = {
 def save(name: str, folder: Path) -> Path:
     """The checkpoint called ``name`` in a new folder, always with the same weights."""
     from tiny_backbones import BACKBONES
+    from tiny_judges import JUDGES
 
     folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        (SAVERS | BACKBONES)[name](folder)
+        (SAVERS | BACKBONES | JUDGES)[name](folder)
     return folder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unimm.curation.cli import app as data
+from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
 from unimm.planning.cli import plan
 from unimm.study.cli import app as study
@@ -185,6 +186,7 @@ def report(
 app.command(cls=SeedsCommand)(sample)
 app.command()(export)
 app.command()(plan)
+app.command()(judge)
 
 
 @foundation.command("build")

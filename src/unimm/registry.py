@@ -21,7 +21,7 @@ from unimm.component_config import ComponentConfig
 if TYPE_CHECKING:
     from unimm.components import Backbone, Decoder, Encoder, Head, Objective, Strategy
     from unimm.data.source import Source
-    from unimm.evaluation.detectors.base import Detector
+    from unimm.evaluation.judge import Judge
     from unimm.evaluation.metric import Metric
 
 T = TypeVar("T")
@@ -250,14 +250,15 @@ metrics: Registry[Metric] = Registry(
         "fid": "unimm.evaluation.metrics.fid:FidScore",
     },
 )
-detectors: Registry[Detector] = Registry(
+detectors: Registry[Judge] = Registry(
     "detectors",
-    "unimm.evaluation.detectors.base:Detector",
+    "unimm.evaluation.judge:Judge",
     {
         "scenes": "unimm.evaluation.detectors.scenes:Scenes",
         "mask2former": "unimm.evaluation.detectors.mask2former:Mask2Former",
         "mask_rcnn": "unimm.evaluation.detectors.mask_rcnn:MaskRCNN",
         "open_vocabulary": "unimm.evaluation.detectors.open_vocabulary:OpenVocabulary",
+        "vision_language": "unimm.evaluation.detectors.vision_language:VisionLanguage",
     },
 )
 sources: Registry[Source] = Registry(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,12 +30,17 @@ from pydantic import (
 )
 
 from unimm.component_config import ComponentConfig
-from unimm.registry import Registry, backbones, encoders, heads, metrics, objectives, sources, strategies
+from unimm.registry import Registry, backbones, detectors, encoders, heads, metrics, objectives, sources, strategies
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what every random number generator takes
 STAGE_NAME = r"[A-Za-z0-9_-]+"
 NO_STAGES = ("averages", "figures", "samples")  # folders that every run has
 DEFAULT_METRICS = ("geneval", "distance", "clip_score", "diversity", "understanding")
+# Words for what a run is tested with, where it is no file or folder.
+SCENES, GENEVAL, NONE = "scenes", "geneval", "none"
+OPEN_CLIP = "open_clip:"
+# Settings of `evaluation` that a configuration does not store while they are not set.
+CHOSEN = ("prompts", "validation_prompts", "reference", "judge", "judge_labels", "clip")
 
 # Of these a configuration sets one, and the other is null; and which settings it does not store while they are null.
 INSTEAD = {"training.ema_decay": "training.ema_length", "training.ema_length": "training.ema_decay"}
@@ -101,6 +107,7 @@ EncoderChoice = Annotated[Choice, _chooser(encoders)]
 HeadChoice = Annotated[Choice, _chooser(heads)]
 SourceChoice = Annotated[Choice, _chooser(sources)]
 MetricChoice = Annotated[str | Choice, BeforeValidator(_choose_metric)]
+JudgeChoice = Annotated[Choice, _chooser(detectors)]
 
 
 class DataConfig(Strict):
@@ -212,6 +219,11 @@ class EvaluationConfig(Strict):
     ``reference_scenes`` real images for distances (each with five neighbours, so six or more), and as many training
     images to look for copies of. ``metrics`` are
     names, or ``{name: clip_score, distractors: 4}`` where one has settings.
+
+    What the run is tested with (`unimm.evaluation.benchmark`), by default the embedded world's own: ``prompts`` is
+    ``scenes``, ``geneval`` or a file (.jsonl, .txt), of which all are asked; ``validation_prompts`` a file for learning
+    curves and tuning; ``reference`` is ``scenes``, ``none`` or a folder of pictures or tars; ``judge`` one or several
+    detectors, tried on the pictures of ``judge_labels``; ``clip`` is ``open_clip:`` and a folder.
     """
 
     prompts_per_task: PositiveInt = 50
@@ -223,6 +235,12 @@ class EvaluationConfig(Strict):
     questions: PositiveInt = 300
     reference_scenes: int = Field(default=1000, ge=6)
     metrics: tuple[MetricChoice, ...] = DEFAULT_METRICS
+    prompts: str | None = Field(default=None, min_length=1)
+    validation_prompts: str | None = Field(default=None, min_length=1)
+    reference: str | None = Field(default=None, min_length=1)
+    judge: tuple[JudgeChoice, ...] = ()
+    judge_labels: str | None = Field(default=None, min_length=1)
+    clip: str | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -240,6 +258,48 @@ class EvaluationConfig(Strict):
         if twice is not None:
             raise ValueError(f"{twice} stands there twice, and its scores would have the same names: give it once")
         return chosen
+
+    @field_validator("judge", mode="before")
+    @classmethod
+    def _one_or_several(cls, chosen: Any) -> Any:
+        return () if chosen is None else chosen if isinstance(chosen, list | tuple) else (chosen,)
+
+    @field_validator("clip")
+    @classmethod
+    def _names_a_folder(cls, chosen: str | None) -> str | None:
+        if chosen is not None and not (chosen.startswith(OPEN_CLIP) and chosen.removeprefix(OPEN_CLIP).strip()):
+            raise ValueError(f"{chosen!r}: write {OPEN_CLIP}DIR, with the folder of an open_clip model")
+        return chosen
+
+    @model_validator(mode="after")
+    def _everything_is_read(self) -> EvaluationConfig:
+        names = {choice if isinstance(choice, str) else choice.name for choice in self.metrics}
+        unread = {
+            "validation_prompts, as prompts are not of a file": self.validation_prompts and not self.prompts_file,
+            "judge_labels, as there is no judge to try": self.judge_labels and not self.judge,
+            "judge, as metrics have no geneval": self.judge and "geneval" not in names,
+            "clip, as metrics have no clip_score": self.clip and "clip_score" not in names,
+        }
+        for what, found in unread.items():
+            if found:
+                raise ValueError(f"nothing reads evaluation.{what}; leave it out, or set the other")
+        return self
+
+    @property
+    def prompts_file(self) -> Path | None:
+        """The file of the test's prompts, where they are of one."""
+        return None if self.prompts in (None, SCENES, GENEVAL) else Path(str(self.prompts))
+
+    @property
+    def asks_scenes(self) -> bool:
+        """Whether the prompts are the embedded world's."""
+        return self.prompts in (None, SCENES)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not chosen is left out, so that configurations dump as they did before there was a choice."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key not in CHOSEN or value}
 
 
 class StageConfig(Strict):

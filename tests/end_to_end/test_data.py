@@ -88,6 +88,8 @@ def run_arguments(tars: Path, out: Path) -> list[str | Path]:
         "source=shards",
         f"source.path={tars}",
         "source.latents=encode",
+        "evaluation.prompts=scenes",
+        "evaluation.reference=scenes",
     )
     return ["run", "ablations/clip_fm.yaml", *settings, "--out", out]
 

@@ -61,6 +61,10 @@ class Mixture(IndexedSource):
         self.understanding = next(offer for offer in ("questions", "descriptions", "scenes") if offer in offers)
 
     @classmethod
+    def shows_scenes(cls, config: Config) -> bool:
+        return all(sources.get(part.source.name).shows_scenes(part.source.config) for part in config.parts)
+
+    @classmethod
     def build(cls, config: Config, context: Context) -> Mixture:
         members, context = [], context._replace(resolution=config.side(context))
         for number, part in enumerate(config.parts):

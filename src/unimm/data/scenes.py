@@ -89,6 +89,10 @@ class Scenes(IndexedSource):
         self.scenes = scenes
 
     @classmethod
+    def shows_scenes(cls, config: Any) -> bool:
+        return True
+
+    @classmethod
     def build(cls, config: Config, context: Context) -> Scenes:
         return cls(training_scenes(context.world, context.train_scenes, config.side(context)))
 

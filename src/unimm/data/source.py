@@ -105,6 +105,11 @@ class Source(ABC):
     understanding: Understanding = "scenes"
 
     @classmethod
+    def shows_scenes(cls, config: Any) -> bool:
+        """Whether its images are the embedded world's, which a run is tested on unless it chooses otherwise."""
+        return False
+
+    @classmethod
     @abstractmethod
     def build(cls, config: Any, context: Context) -> Source:
         """Open the source; ValueError if its files are missing, unsafe, or changed since they were indexed."""

@@ -58,8 +58,25 @@ class OpenClip(VisionTower):
         return output["image_intermediates"][0]  # type: ignore[no-any-return]
 
 
+def whole_model(folder: Path) -> tuple[Any, Any]:
+    """The whole model of a folder in float32, frozen, and its tokenizer; ValueError says what the folder lacks."""
+    import open_clip
+
+    read_config(folder, CONFIG, FIX)
+    (weights,) = weight_files(folder, STEMS)[:1]
+    model = _model(folder, None, weights)
+    with reading(folder, LIBRARY):
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    return model.float().eval().requires_grad_(False), tokenizer
+
+
 def _tower(folder: Path, resolution: int | None, weights: Path | None) -> Any:
-    """The image tower at a resolution, with the file's weights where one is given.
+    """The image tower of `_model`."""
+    return _model(folder, resolution, weights).visual
+
+
+def _model(folder: Path, resolution: int | None, weights: Path | None) -> Any:
+    """The model at a resolution of images, with the file's weights where one is given.
 
     open_clip's own towers interpolate positions while weights are loaded, timm's afterwards.
     """
@@ -81,7 +98,7 @@ def _tower(folder: Path, resolution: int | None, weights: Path | None) -> Any:
             open_clip.load_checkpoint(model, str(weights))
         if timm and resolution:
             model.visual.set_input_size(resolution)
-    return model.visual
+    return model
 
 
 def _patch(visual: Any) -> int:

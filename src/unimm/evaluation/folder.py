@@ -22,10 +22,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.data.scenes import SceneSet
-from unimm.evaluation.detectors.base import Detected, Detector
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.geneval.files import load_images, read_image_folder, read_metadata
 from unimm.evaluation.images import pictures_in
+from unimm.evaluation.judge import Judge
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_all
 from unimm.files import read_text
@@ -48,7 +48,7 @@ def score_folder(
     foundation: Foundation,
     images_per_prompt: int,
     reference: Path | None,
-    detectors: Sequence[Detector] = (),
+    detectors: Sequence[Judge] = (),
     results: Path | None = None,
 ) -> list[Score]:
     """Scores of the images by the named metrics and by each detector; without either, by a run's metrics that apply.
@@ -64,7 +64,7 @@ def score_folder(
             f"as --detector 'scenes world={foundation.world.name}'"
         )
     judges: list[tuple[str, Metric]] = [
-        (f"detector {detector.name}", Detected(Detected.Config(), detector, results)) for detector in detectors
+        (f"detector {detector.name}", detector.as_metric(results)) for detector in detectors
     ]
     names = metrics if metrics is not None else () if judges else DEFAULT_METRICS
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
@@ -85,7 +85,7 @@ def score_folder(
 
 def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Evidence:
     """Images with their prompts, complete and of one size; ValueError lists what is missing."""
-    metadata, captions = _read_prompts(prompts)
+    metadata, captions = read_prompts(prompts)
     files = _files(folder, metadata, len(captions), images_per_prompt)
     shown = _load(files, folder)
     expanded = [caption for caption in captions for _ in range(images_per_prompt)]
@@ -100,7 +100,8 @@ def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Eviden
     )
 
 
-def _read_prompts(path: Path) -> tuple[list[Metadata] | None, list[str]]:
+def read_prompts(path: Path) -> tuple[list[Metadata] | None, list[str]]:
+    """GenEval's metadata where the file has it, and the texts; ValueError says what is wrong with the file."""
     if not path.is_file():
         raise ValueError(f"{path}: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)")
     if path.suffix != ".txt":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from unimm.evaluation.words import Words
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import Scene
+
+T = TypeVar("T")
 
 
 class Score(NamedTuple):
@@ -89,16 +91,17 @@ class Evidence:
 
     def with_shuffled_prompts(self) -> Evidence:
         """Only the images, against prompts of others: the floor of every score that reads prompts."""
-        assert self.prompts is not None
+        assert self.captions is not None
         return Evidence(
             images=self.images,
-            prompts=_shuffled(self.prompts),
+            prompts=None if self.prompts is None else _shuffled(self.prompts),
+            captions=_shuffled(self.captions),
             long_images=self.long_images,
             long_prompts=None if self.long_prompts is None else _shuffled(self.long_prompts),
         )
 
 
-def _shuffled(prompts: Sequence[Metadata]) -> list[Metadata]:
+def _shuffled(prompts: Sequence[T]) -> list[T]:
     return [prompts[i] for i in np.random.default_rng(97).permutation(len(prompts)).tolist()]
 
 
@@ -117,11 +120,18 @@ class Metric(ABC):
 
     Config: ClassVar[type[ComponentConfig]]
     needs: ClassVar[frozenset[str]]
-    words: ClassVar[Mapping[str, Words]] = {}
+    words: Mapping[str, Words] = {}
 
     @abstractmethod
     def __init__(self, config: Any, foundation: Foundation) -> None:
         """``foundation`` offers the judge's world, the feature extractor and the independent evaluators."""
+
+    def objection(self, prompts: Sequence[Metadata] | None, captions: Sequence[str]) -> str | None:
+        """Why images of these prompts cannot be scored (words that nothing here knows); None if they can.
+
+        ``prompts`` is None where they are texts alone.
+        """
+        return None
 
     @abstractmethod
     def score(self, evidence: Evidence) -> list[Score]:

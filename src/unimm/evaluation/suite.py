@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.detectors.base import Detector
+from unimm.evaluation.judge import Judge
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.words import BUILT_IN, Words
 from unimm.foundation.folder import Foundation
@@ -65,7 +65,7 @@ def score_all(metrics: Sequence[Metric], evidence: Evidence) -> list[Score]:
     return list(scores.values())
 
 
-def choose(text: str) -> Detector:
+def choose(text: str) -> Judge:
     """The detector with its weights loaded; ValueError says what is wrong with the string or the weights."""
     try:
         name, *settings = shlex.split(text) or [""]

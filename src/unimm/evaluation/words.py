@@ -8,6 +8,7 @@ plug-in metric has its own beside it (`unimm.evaluation.metric.Metric.words`), a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -137,6 +138,8 @@ BUILT_IN: dict[str, Words] = {
     "clip_score/b": Words(_IMAGES_GROUP, "CLIP score, evaluator b"),
     "r_precision/a": Words(_IMAGES_GROUP, "R-precision, evaluator a"),
     "r_precision/b": Words(_IMAGES_GROUP, "R-precision, evaluator b"),
+    "clip_score/own": Words(_IMAGES_GROUP, "CLIP score, own evaluator", headline="CLIP score, own evaluator (x 100)"),
+    "r_precision/own": Words(_IMAGES_GROUP, "R-precision, own evaluator"),
     "copies/nearer_training": Words(_COPIES_GROUP, "nearest to a training image", better="lower"),
     "copies/identical": Words(_COPIES_GROUP, "equal to another prompt's image", better="lower"),
     **{name: words for source, varied in _SOURCES.items() for name, words in _diversity(source, varied).items()},
@@ -157,6 +160,22 @@ BUILT_IN: dict[str, Words] = {
     "descriptions/relations": Words(_DESCRIPTIONS_GROUP, "relations"),
     "descriptions/exact": Words(_DESCRIPTIONS_GROUP, "every object right"),
 }
+
+
+def judged_family(judge: str) -> dict[str, Words]:
+    """Words of the scores by a judge that the score names in brackets (`unimm.evaluation.judge`)."""
+    group = f"GenEval tasks by {judge} (fraction of images correct)"
+    labels = {task: task.replace("_", " ") for task in _GENEVAL}
+    labels |= {"correct_images": "all images alike", "correct_prompts": "prompts with any image right"}
+    short, axis = f"GenEval-protocol score by {judge}", f"whole prompts right by {judge} (fraction)"
+    overall = {f"geneval[{judge}]/overall": Words(group, "overall", short, headline=axis)}
+    return {f"geneval[{judge}]/{name}": Words(group, label) for name, label in labels.items()} | overall
+
+
+def judge_of(score: str) -> str | None:
+    """The judge that a score names in brackets; None for a score of the scenes' judge, or of none."""
+    found = re.fullmatch(r"\w+\[(.+)\]/.+", score)
+    return found[1] if found else None
 
 
 class Glossary:

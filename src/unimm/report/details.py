@@ -6,6 +6,7 @@ reached its preset scores; and how the judge reads images whose content is known
 
 from collections.abc import Callable
 
+from unimm.analysis.judging import PASSES, failures
 from unimm.evaluation.words import Glossary, Words
 from unimm.report.rendering import PlainTable
 from unimm.report.table import duration, number, with_error
@@ -60,6 +61,34 @@ def judge_table(result: Result) -> PlainTable | None:
     headers = ("real scenes", "shape", "colour", "number", "surplus objects an image", "most common mistakes")
     title = f"The judge on {card.images} images whose content is known"
     return PlainTable("judge_card", title, headers, rows, _JUDGE_NOTE)
+
+
+def cards_table(result: Result) -> PlainTable | None:
+    """One row a judge and kind of fact, of judges that were tried on pictures whose content is known."""
+    rows = [
+        (judge, kind, f"{read.true:,} / {read.false:,}", *map(number, (read.accuracy, read.missed, read.false_finds)))
+        for judge, card in result.judge_cards.items()
+        for kind, read in card.kinds.items()
+    ]
+    if not rows:
+        return None
+    headers = ("judge", "facts", "true / false", "accuracy", "missed", "found though absent")
+    return PlainTable("judge_cards", "The judges' cards", headers, tuple(rows), _cards_note(result), text_columns=3)
+
+
+def _cards_note(result: Result) -> str:
+    sentences = [f"Accuracy is the mean of the shares right among facts that hold and that do not; {PASSES:g} passes."]
+    for judge, card in result.judge_cards.items():
+        wrong = failures(card)
+        said = f"fails its card: {'; '.join(wrong)}. Its scores say nothing" if wrong else "passes"
+        sentences.append(f"{judge}, tried on {card.source}, {said}.")
+    return " ".join(sentences)
+
+
+def left_out_table(result: Result) -> PlainTable | None:
+    """What this test cannot answer; None where nothing is left out."""
+    rows = tuple((sentence,) for sentence in result.left_out)
+    return PlainTable("left_out", "Left out of this test", ("what, and why",), rows, "") if rows else None
 
 
 def _most_common_mistake(reading: Reading) -> str:

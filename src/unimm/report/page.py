@@ -20,7 +20,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from unimm.files import write_atomic
-from unimm.report.details import judge_table, reached_table, retention_table, stages_table
+from unimm.report.details import (
+    cards_table,
+    judge_table,
+    left_out_table,
+    reached_table,
+    retention_table,
+    stages_table,
+)
 from unimm.report.rendering import environment, inline, markdown
 from unimm.report.study.style import log_ticks
 from unimm.report.table import Scored, headline, shown_value
@@ -100,7 +107,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
-DETAILS = (stages_table, retention_table, reached_table, judge_table)
+DETAILS = (stages_table, left_out_table, retention_table, reached_table, judge_table, cards_table)
 
 
 def write(run_dir: Path) -> Path:

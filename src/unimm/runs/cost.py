@@ -57,6 +57,8 @@ def reached(curve: Sequence[CurvePoint], flops_per_sample: float, log: Path) -> 
     seconds = _clock(log)
     found = []
     for name, target in PRESETS.items():
+        if name not in curve[0].scores:  # judged by others than the scenes' judge
+            continue
         cost = cost_to_reach(samples, np.array([point.scores[name] for point in curve], dtype=float), target)
         found.append(
             Reached(

@@ -21,7 +21,6 @@ from unimm.runs.record import Data, Efficiency, Invariants, Parameters, Result, 
 from unimm.runs.run import Run
 from unimm.runs.scoring import learning_curve, score_run
 from unimm.runs.understanding import Probe, before_training, check_frozen, is_frozen, probe, retained
-from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.callbacks import JsonLines
@@ -67,7 +66,7 @@ def _claimed(this: Run, world: Ranks, started: datetime, clock: float) -> Result
     module, log = train(config, arm, source, out, this.device, world=world)
     this.weights()
     unchanged = check_frozen(before, probe(this)) if before and is_frozen(this) else None
-    prompts = [str(p["prompt"]) for p in prompt_set(arm.foundation.world, "validation", 1)]
+    prompts = [str(p["prompt"]) for p in this.benchmark.validation(1) or this.benchmark.test()[0]]
     spent = efficiency(module, arm.pipeline(), prompts, log.peak_memory)
     scoring = time.monotonic()
     measured = measure(this, Earlier(before, spent))

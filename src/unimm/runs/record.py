@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_serializer, field_validator
 
+from unimm.analysis.judging import FactCard
 from unimm.evaluation.words import Words
 from unimm.files import METRICS, read_text, write_json
 from unimm.runs.samples import GRID, Sample, read_image
@@ -255,6 +256,8 @@ class Result(_Record):
     latent_shape: LatentShape | None = None
     resolution_scaling: list[ResolutionPoint] = []
     judge_card: JudgeCard | None = None
+    judge_cards: dict[str, FactCard] = {}
+    left_out: list[str] = []
     retention: Retention | None = None
     stages: list[StageRecord] = []
     words: dict[str, Words] = {}

@@ -22,8 +22,8 @@ from unimm.data.source import Source
 from unimm.devices import pick_device
 from unimm.encoders.token_decoder import DiffusionDecoder
 from unimm.encoders.vae import VaeDecoder
+from unimm.evaluation.benchmark import Benchmark, check_chosen
 from unimm.evaluation.metric import Metric
-from unimm.evaluation.suite import build_metrics
 from unimm.files import AVERAGES, START, WEIGHTS, written
 from unimm.noise import NoiseSource
 from unimm.runs.record import CONFIG, RESULT, Result, read_record
@@ -86,19 +86,25 @@ class Run:
         return read_record(self.folder / RESULT, Result)
 
     @cached_property
+    def benchmark(self) -> Benchmark:
+        """What the run is tested with."""
+        return Benchmark(self.config.evaluation, self.arm.foundation)
+
+    @property
     def metrics(self) -> list[Metric]:
         """What scores the run."""
-        return build_metrics(self.config.evaluation.metrics, self.arm.foundation)
+        return self.benchmark.metrics
 
     def check(self) -> None:
-        """ValueError for metrics that cannot be built, a head that predicts no latents, a decoder whose images cannot
+        """ValueError for a test that cannot be held, a head that predicts no latents, a decoder whose images cannot
         be scored.
 
-        Metrics and decoder are needed after training only: a mistake in either would cost the whole of it. One latent
+        Test and decoder are needed after training only: a mistake in either would cost the whole of it. One latent
         of zeros, which is the mean of standardised ones, is predicted and decoded.
         """
+        check_chosen(self.config)
         arm, resolution = self.arm, self.arm.foundation.resolution
-        self.metrics  # noqa: B018  built here, so that one that cannot be is found now
+        self.benchmark.check(arm.encoder)
         spec, decoder = arm.encoder.latent_spec(), arm.decoder.to(self.device)
         latents = torch.zeros(1, spec.tokens, spec.channels, device=self.device)
         self._check_head(latents.cpu())

@@ -31,8 +31,8 @@ PixelBox = tuple[int, int, int, int]
 class Sample(BaseModel):
     """One image of `samples/grid.json`; `file` is relative to the run, `index` the image's place among all.
 
-    ``box`` is where the image stands on the sheet that `file` names: left, top, right and bottom in pixels, the last
-    two exclusive. It is None where the file holds that image only.
+    ``correct`` is None where no judge could say. ``box`` is where the image stands on the sheet that `file` names:
+    left, top, right and bottom in pixels, the last two exclusive. It is None where the file holds that image only.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -40,7 +40,7 @@ class Sample(BaseModel):
     prompt: str
     tag: str
     file: str
-    correct: bool
+    correct: bool | None
     index: int
     box: PixelBox | None = None
 

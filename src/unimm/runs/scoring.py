@@ -19,27 +19,28 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unimm.arm import Arm, open_source
+from unimm.analysis.judging import FactCard
+from unimm.arm import open_source
 from unimm.data.cache import at_once
-from unimm.data.scenes import SceneSet
 from unimm.data.source import IndexedSource, Unusable
 from unimm.evaluation.judge_card import View, judge_card
 from unimm.evaluation.judge_card import as_result as card_as_result
 from unimm.evaluation.metric import Answered, Evidence, Metric, Score
-from unimm.evaluation.suite import build_metrics, own_words, score_all
+from unimm.evaluation.suite import own_words, score_all
 from unimm.evaluation.words import Words
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline, to_uint8
 from unimm.runs import record
 from unimm.runs.run import Run
-from unimm.runs.understanding import answered, described
-from unimm.scenes.combinations import combination_prompts
+from unimm.runs.understanding import questioned
 from unimm.scenes.long_prompts import LongPrompt, long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
 from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig
+
+TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -81,27 +82,28 @@ class LongTest:
 class Scored:
     """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample.
 
-    ``words`` are those of plug-ins' scores.
+    ``words`` are those of plug-ins' scores, ``prefix`` is what the names of the first judge's scores begin with;
+    ``judge_cards`` are those of other judges than the scenes'.
     """
 
     scores: list[Score]
     floors: dict[str, list[Score]]
     ceilings: dict[str, list[Score]]
-    card: dict[str, View]
-    answers: list[Answered]
+    card: dict[str, View] | None
+    answers: list[Answered] | None
     images: Tensor
     prompts: list[Metadata]
     seconds_per_image: float
     words: Mapping[str, Words]
+    prefix: str
+    left_out: list[str]
+    judge_cards: Mapping[str, FactCard]
 
-    def correct(self) -> list[bool]:
-        """For each image, whether it fulfils its whole prompt."""
+    def correct(self) -> list[bool | None]:
+        """For each image whether it fulfils its whole prompt by the first judge; None where none could say."""
         by_name = {score.name: score.items for score in self.scores}
-        verdicts = []
-        for number, prompt in enumerate(self.prompts):
-            items = by_name.get(f"geneval/{prompt['tag']}")
-            verdicts.append(bool(items and items[number]))
-        return verdicts
+        own = [by_name.get(f"{self.prefix}/{prompt['tag']}") for prompt in self.prompts]
+        return [None if items is None else bool(items[number]) for number, items in enumerate(own)]
 
     def as_result(self) -> dict[str, Any]:
         """The scores, floors, ceilings, judge's card and words of result.json."""
@@ -119,64 +121,91 @@ class Scored:
             ],
             "floors": {name: {s.name: s.value for s in scores} for name, scores in self.floors.items()},
             "ceilings": {name: {s.name: s.value for s in scores} for name, scores in self.ceilings.items()},
-            "judge_card": record.JudgeCard.model_validate(card_as_result(self.card)),
+            "judge_card": None if self.card is None else record.JudgeCard.model_validate(card_as_result(self.card)),
             "words": dict(self.words),
+            **({"left_out": self.left_out} if self.left_out else {}),
+            **({"judge_cards": self.judge_cards} if self.judge_cards else {}),
         }
 
 
 def score_run(run: Run) -> Scored:
     """Sample, judge, measure. Evaluation noise has its own stream and does not depend on the training seed."""
-    config, arm = run.config, run.arm
-    settings, foundation = config.evaluation, arm.foundation
-    metrics = run.metrics
-    prompts, keys = test_prompts(arm, settings)
+    arm, test, settings, metrics = run.arm, run.benchmark, run.config.evaluation, run.metrics
+    prompts, keys = test.test()
     noise = NoiseSource(0, "evaluation")
     clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
-    long = LongTest.for_metrics(metrics, foundation.world, settings)
+    long = LongTest.for_metrics(metrics, arm.foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
-    answers, blind = answered(run)
-    descriptions, blind_descriptions = described(run)
+    asked = questioned(run)
     training = training_images(run)
+    facts: dict[str, Any] = (
+        {"prompts": prompts} if test.has_facts else {"captions": [str(p["prompt"]) for p in prompts]}
+    )
     evidence = Evidence(
         images=images,
-        prompts=prompts,
+        **facts,
         training=training,
-        reference=SceneSet(foundation.world, "test", settings.reference_scenes, foundation.resolution).pixels,
-        answers=answers,
-        blind_answers=blind,
-        descriptions=descriptions,
+        reference=test.reference(),
+        answers=asked.answers,
+        blind_answers=asked.blind_answers,
+        descriptions=asked.descriptions,
         varied=varied,
         varied_prompts=varied_prompts,
         **long.drawn(arm.pipeline(), noise),
     )
+    scores = score_all(metrics, evidence)
+    blind = Evidence(
+        answers=asked.blind_answers, blind_answers=asked.blind_answers, descriptions=asked.blind_descriptions
+    )
     floors = {
         "shuffled_prompts": score_all(metrics, evidence.with_shuffled_prompts()),
-        "blind": score_all(metrics, Evidence(answers=blind, blind_answers=blind, descriptions=blind_descriptions)),
+        "blind": score_all(metrics, blind),
     }
-    scenes = real_scenes(prompts, foundation.world)
-    real = real_images(run, scenes)
-    long_real = long.real(lambda shown: real_images(run, shown))
-    known: dict[str, Any] = {"prompts": prompts, "reference": evidence.reference, "training": training}
-    ceilings = {
-        name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
-        for name, shown in real.items()
-    }
-    right = [answer._replace(correct=True) for answer in answers]
-    ceilings["all_right"] = score_all(metrics, Evidence(answers=right, blind_answers=blind))
-    card = judge_card(scenes, real, foundation.world)
+    scenes = real_scenes(prompts, arm.foundation.world) if test.knows_prompts else None
     return Scored(
-        score_all(metrics, evidence),
+        scores,
         floors,
-        ceilings,
-        card,
-        answers,
+        *ceilings(run, evidence, scenes, long),
+        asked.answers,
         images,
         prompts,
         seconds_per_image,
         own_words(metrics),
+        test.prefix,
+        test.left_out,
+        test.cards(),
     )
+
+
+def ceilings(
+    run: Run, evidence: Evidence, scenes: list[Scene] | None, long: LongTest
+) -> tuple[dict[str, list[Score]], dict[str, View] | None]:
+    """What real images get, as they are and through encoder and decoder; and the scenes' judge's card on them.
+
+    Real images are ``scenes`` that fulfil the prompts. Where the world has none, they are training images, which
+    follow no prompt and are held against the reference alone.
+    """
+    metrics = run.metrics
+    known: dict[str, Any] = {"reference": evidence.reference, "training": evidence.training}
+    card = None
+    if scenes is not None:
+        real = shown_as(run, rendered(run, scenes))
+        known |= {"prompts": evidence.prompts}
+        card = judge_card(scenes, real, run.arm.foundation.world)
+    else:
+        real = {} if evidence.training is None else shown_as(run, evidence.training)
+        known |= {"training": None}
+    long_real = long.real(lambda described: shown_as(run, rendered(run, described)))
+    found = {
+        name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
+        for name, shown in real.items()
+    }
+    if evidence.answers is not None:
+        right = [answer._replace(correct=True) for answer in evidence.answers]
+        found["all_right"] = score_all(metrics, Evidence(answers=right, blind_answers=evidence.blind_answers))
+    return found, card
 
 
 def training_images(run: Run) -> Tensor | None:
@@ -193,22 +222,6 @@ def training_images(run: Run) -> Tensor | None:
         with suppress(Unusable):
             images.append(source.image(index))
     return torch.stack(images)
-
-
-def test_prompts(arm: Arm, settings: EvaluationConfig) -> tuple[list[Metadata], list[str]]:
-    """A prompt and a noise key (prompt number/image number) for every image of the test."""
-    world = arm.foundation.world
-    repeated = [
-        (metadata, settings.images_per_prompt) for metadata in prompt_set(world, "test", settings.prompts_per_task)
-    ]
-    repeated += [
-        (metadata, 1)
-        for held_out in (True, False)
-        for metadata in combination_prompts(world, settings.combination_prompts, held_out)
-    ]
-    prompts = [metadata for metadata, count in repeated for _ in range(count)]
-    keys = [f"{number}/{image}" for number, (_, count) in enumerate(repeated) for image in range(count)]
-    return prompts, keys
 
 
 def vary(
@@ -228,24 +241,29 @@ def vary(
     return chosen, {name: torch.stack(shown) for name, shown in images.items()}
 
 
-def real_scenes(prompts: list[Metadata], world: World) -> list[Scene]:
-    """A scene that fulfils each prompt."""
+def real_scenes(prompts: list[Metadata], world: World) -> list[Scene] | None:
+    """A scene that fulfils each prompt; None where one has no room in the world."""
     scenes = []
     for number, metadata in enumerate(prompts):
         rng = np.random.default_rng([number, 53])
-        scene = None
-        while scene is None:
-            scene = compose(metadata, world, rng)
+        tried = (compose(metadata, world, rng) for _ in range(TRIES))
+        scene = next((scene for scene in tried if scene is not None), None)
+        if scene is None:
+            return None
         scenes.append(scene)
     return scenes
 
 
+def rendered(run: Run, scenes: list[Scene]) -> Tensor:
+    """The scenes as images of the run's resolution, `[m, 3, s, s]`."""
+    images = np.stack([render(scene, run.arm.foundation.resolution) for scene in scenes])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
 @torch.inference_mode()
-def real_images(run: Run, scenes: list[Scene]) -> dict[str, Tensor]:
-    """Real scenes as rendered (``real``), and through encoder and decoder (``decoder``)."""
+def shown_as(run: Run, real: Tensor) -> dict[str, Tensor]:
+    """Real images as they are (``real``), and through encoder and decoder (``decoder``)."""
     arm, device = run.arm, run.device
-    rendered = np.stack([render(scene, arm.foundation.resolution) for scene in scenes])
-    real = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
     noise, decoded = NoiseSource(0, "ceiling"), []
     encoder = arm.encoder.to(device)
     size = at_once(64, arm.foundation.resolution)
@@ -257,15 +275,17 @@ def real_images(run: Run, scenes: list[Scene]) -> dict[str, Tensor]:
 
 
 def learning_curve(run: Run) -> list[record.CurvePoint]:
-    """Scores of each snapshot, in order of samples; leaves the final weights in the arm."""
-    foundation, batch = run.arm.foundation, run.config.training.batch_size
-    prompts = prompt_set(foundation.world, "validation", run.config.evaluation.curve_prompts)
+    """Scores of each snapshot, in order of samples; leaves the final weights in the arm.
+
+    Empty where there are no validation prompts.
+    """
+    batch, prompts = run.config.training.batch_size, run.benchmark.validation(run.config.evaluation.curve_prompts)
     keys = [f"validation {number}" for number in range(len(prompts))]
-    metrics = build_metrics(("geneval",), foundation)
     points = []
-    for step, file in run.snapshots():
+    for step, file in run.snapshots() if prompts else ():
         images = run.weights(file).pipeline()([str(p["prompt"]) for p in prompts], keys, NoiseSource(0, "evaluation"))
-        scores = {score.name: score.value for score in score_all(metrics, Evidence(images=images, prompts=prompts))}
+        shown = Evidence(images=images, prompts=prompts)
+        scores = {score.name: score.value for score in score_all(run.benchmark.judging, shown)}
         points.append(record.CurvePoint(step=step, samples=step * batch, n=len(images), scores=scores))
     run.weights()
     return points

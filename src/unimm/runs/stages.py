@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from unimm.config import read
+from unimm.evaluation.benchmark import check_chosen
 from unimm.files import METRICS, parse_json, read_text, write_atomic
 from unimm.runs import job
 from unimm.runs.cost import reached
@@ -76,6 +77,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
         return job.run(config, out, resume, overwrite)
     if ranks_started() > 1:
         raise ValueError("an arm with stages trains on one device: several ranks share a run without stages")
+    check_chosen(config)
     with claim(config, out, resume, overwrite):
         earlier: Path | None = None
         for name, settings in stage_configs(config).items():

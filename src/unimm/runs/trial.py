@@ -18,7 +18,7 @@ from unimm.config import flatten
 from unimm.devices import device_name
 from unimm.evaluation.metric import Evidence
 from unimm.evaluation.statistics import clustered_mean
-from unimm.evaluation.suite import build_metrics, score_all
+from unimm.evaluation.suite import score_all
 from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
@@ -26,7 +26,6 @@ from unimm.runs.choice import SamplingValues, best_of, choose
 from unimm.runs.outcome import claim
 from unimm.runs.record import TRIAL, TrialRecord, TrialSettings
 from unimm.runs.run import Run
-from unimm.scenes.prompts import prompt_set
 from unimm.schema import RunConfig
 from unimm.training.averaging import Averaging, averaging
 from unimm.training.callbacks import MovingAverage
@@ -57,9 +56,23 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
     clock = time.monotonic()
     config = RunConfig.model_validate(settings.config)
     run = Run(config, out)
-    assert run.arm and run.source, "built before the folder is claimed"
+    assert run.source, "built before the folder is claimed"
+    run.check()
+    _check_tunable(run, settings.metric)
     with claim(config, out, resume=True, overwrite=False):
         return _claimed(settings, run, clock)
+
+
+def _check_tunable(run: Run, metric: str) -> None:
+    """ValueError where validation prompts or their judge are missing, which a trial would need after training."""
+    kinds = {"geneval": ("atoms", "geneval")}.get(run.benchmark.prefix, (run.benchmark.prefix,))
+    names = [f"{kind}/overall" for kind in kinds if run.benchmark.judging]
+    if not run.benchmark.validation(1):
+        raise ValueError(
+            "tuning looks at validation prompts only, and this test has none: set evaluation.validation_prompts=FILE"
+        )
+    if metric not in names:
+        raise ValueError(f"metric: {metric} is no score on this test's prompts; choices: {', '.join(names) or 'none'}")
 
 
 def _claimed(settings: TrialSettings, run: Run, clock: float) -> TrialRecord:
@@ -128,9 +141,8 @@ class Judge:
 
     def __init__(self, run: Run, metric: str) -> None:
         self.run, self.metric = run, metric
-        foundation = run.arm.foundation
-        self.prompts = prompt_set(foundation.world, "validation", run.config.evaluation.curve_prompts)
-        self.metrics = build_metrics(("geneval",), foundation)
+        self.prompts = run.benchmark.validation(run.config.evaluation.curve_prompts)
+        self.metrics = run.benchmark.judging
 
     @property
     def images(self) -> int:

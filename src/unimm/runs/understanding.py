@@ -48,7 +48,7 @@ def answered(run: Run) -> tuple[list[Answered], list[Answered]]:
     return seen, blind
 
 
-def described(run: Run) -> tuple[list[Described] | None, ...]:
+def described(run: Run) -> tuple[list[Described] | None, list[Described] | None]:
     """Descriptions of test images, and the one of the mean image held against all of them.
 
     None for a backbone from elsewhere, which was not taught the grammar that they are read by.
@@ -61,6 +61,22 @@ def described(run: Run) -> tuple[list[Described] | None, ...]:
     seen = describe(backbone, tokens[:DESCRIBED])
     (blind,) = describe(backbone, tokens.mean(dim=0, keepdim=True))
     return list(map(Described, seen, scenes)), [Described(blind, scene) for scene in scenes]
+
+
+class Questioned(NamedTuple):
+    """Graded answers and descriptions, and the blind ones; None where the test asks no questions."""
+
+    answers: list[Answered] | None
+    blind_answers: list[Answered] | None
+    descriptions: list[Described] | None
+    blind_descriptions: list[Described] | None
+
+
+def questioned(run: Run) -> Questioned:
+    """What the run's backbone answers about test images, where the test has scenes to ask about."""
+    if not run.benchmark.asks_questions:
+        return Questioned(None, None, None, None)
+    return Questioned(*answered(run), *described(run))
 
 
 class Probe(NamedTuple):
@@ -109,7 +125,9 @@ def check_frozen(before: Probe, after: Probe) -> bool:
     return True
 
 
-def retained(run: Run, before: Probe | None, after: list[Answered]) -> Retention:
-    """The ``retention`` of result.json: answers before generation training against those after it."""
+def retained(run: Run, before: Probe | None, after: list[Answered] | None) -> Retention | None:
+    """The ``retention`` of result.json: answers before generation training against those after it, if it asked."""
+    if after is None:
+        return None
     earlier = before.answers if before is not None and understood(run) else None
     return Retention.model_validate(as_result(run.arm.strategy.start, is_frozen(run), earlier, after))

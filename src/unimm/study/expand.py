@@ -15,7 +15,8 @@ from typing import Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
-from unimm.evaluation.words import BUILT_IN
+from unimm.evaluation.benchmark import check_chosen
+from unimm.evaluation.words import BUILT_IN, judge_of
 from unimm.registry import metrics, nearest
 from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.runs.planned import PlannedArm, config_hash
@@ -142,6 +143,10 @@ def add_arms(
     names = []
     for arm in added:
         config = load(path.parent / arm.file, [*overrides, *arm.overrides])
+        try:
+            check_chosen(config)
+        except ValueError as error:
+            raise StudyError(f"{path}: {arm.file}: {error}") from error
         name = arm.name or config.name
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise StudyError(f"{path}: an arm's name is a folder's too: {name!r} needs letters, digits, _ . - only")
@@ -195,6 +200,13 @@ def _listed(study: StudyFile) -> Iterator[StudyArm]:
         yield StudyArm(file=study.arms.start, name="_".join(filter(None, labels)), overrides=overrides)
 
 
+class _Judged(tuple[str, ...]):
+    """The built-in scores and those of judges, which are called by their checkpoints."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or judge_of(str(name)) is not None
+
+
 class _Anything(tuple[str, ...]):
     """What plug-in metrics call their scores: the plan cannot know it."""
 
@@ -202,12 +214,13 @@ class _Anything(tuple[str, ...]):
         return True
 
 
-def _scores(arms: Iterable[PlannedArm]) -> Collection[str]:
+def _scores(arms: Collection[PlannedArm]) -> Collection[str]:
     """The scores that claims may name: the built-in ones, unless an arm has a metric of another package."""
     chosen = [metric for arm in arms for metric in arm.config["evaluation"]["metrics"]]
     names = {metric if isinstance(metric, str) else metric["name"] for metric in chosen}
     own = all(metrics.get(name).__module__.startswith(f"{PACKAGE}.") for name in names)
-    return BUILT_IN if own else _Anything()
+    judged = any(arm.config["evaluation"].get("judge") for arm in arms)
+    return _Anything() if not own else _Judged(BUILT_IN) if judged else BUILT_IN
 
 
 def _claims(path: Path, arms: Mapping[str, PlannedArm], tuned: Collection[str]) -> dict[str, Any]:

@@ -220,7 +220,7 @@ class TuningFile(Strict):
     trials: int = Field(ge=2)
     samples: PositiveInt
     prompts: PositiveInt
-    metric: Literal["atoms/overall", "geneval/overall"]
+    metric: str = Field(pattern=r"^(atoms|geneval(\[.+\])?)/overall$")
     sampler: Sampler
     space: dict[str, Entry] = Field(min_length=1)
     by_sampling: dict[str, tuple[Scalar, ...]] = Field(default={})

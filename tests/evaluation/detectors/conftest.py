@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,43 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unimm.encoders.clip import build_clip
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector
-from unimm.evaluation.detectors.instances import RENAMED
-from unimm.evaluation.geneval.prompts import OBJECT_NAMES
 from unimm.scenes.world import COLOURS
-
-CLIP = {
-    "embed_dim": 16,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 
 
 @pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip_folder(checkpoint: Callable[[str], Path]) -> Path:
     """An open_clip folder with a tiny random model."""
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    weights = {name: tensor.contiguous() for name, tensor in build_clip(CLIP).state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
-    preprocess = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolation": "bicubic"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": preprocess}))
-    return folder
+    return checkpoint("colours_clip")
 
 
 @pytest.fixture(scope="session")
 def photos() -> torch.Tensor:
     """Two random images, wider than high."""
     return torch.randint(0, 256, (2, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="session")
-def coco_labels() -> list[str]:
-    """COCO's 80 labels in darknet's spelling, in the order of GenEval's names for them."""
-    spelling = {name: label for label, name in RENAMED.items()}
-    return [spelling.get(name, name) for name in OBJECT_NAMES]
 
 
 @pytest.fixture(scope="session")

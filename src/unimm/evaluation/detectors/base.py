@@ -1,22 +1,17 @@
-"""What a detector is, which of its objects GenEval counts for a prompt, and the scores by it.
+"""What a detector is, and which of its objects GenEval counts for a prompt.
 
 The selection follows ``evaluation/evaluate_images.py`` of djghosh13/geneval: per class, boxes strictly above the
 confidence threshold (a higher one for counting prompts), the 16 most confident of them, then without boxes that
-overlap a more confident one (off in the official defaults).
-
-Scores carry the detector's name: two detectors give two sets of them. Overall is the official one, the unweighted mean
-of the tasks. Beside it stand the two other averages that are sometimes called GenEval: the share of all images that are
-correct, and that of prompts with at least one correct image.
+overlap a more confident one (off in the official defaults). GenEval's rules decide on what is left.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import UInt8
 from pydantic import Field
@@ -24,10 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.geneval.files import GenEvalResult, judge_objects, write_results
+from unimm.evaluation.geneval.files import GenEvalResult, evaluate_image, judge_objects, write_results
+from unimm.evaluation.judge import SWEPT, Judge, Judged, score_name
 from unimm.evaluation.metric import Evidence, Metric, Score
-from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
+from unimm.scenes.prompts import Metadata
+
+__all__ = ["Detected", "Detector", "Thresholds", "check_images", "objects_for", "score_name"]
 
 MAX_OBJECTS = 16
 BATCH = 16
@@ -49,18 +47,11 @@ class Thresholds(ComponentConfig):
 GENEVAL_THRESHOLDS = Thresholds()
 
 
-class Detector(ABC):
-    """Finds objects on images. ``name`` says which detector and weights; ``thresholds`` are those it is used with."""
+class Detector(Judge):
+    """Finds objects on images. ``thresholds`` are those it is used with."""
 
-    Config: ClassVar[type[ComponentConfig]]
-    official: ClassVar[bool] = False
-
-    name: str
     thresholds: Thresholds
-
-    @abstractmethod
-    def __init__(self, config: Any) -> None:
-        """Load the weights; raises ValueError where they are missing."""
+    _last: tuple[Tensor, list[dict[str, list[list[Any]]]]] | None = None
 
     @abstractmethod
     def detect(self, images: UInt8[Tensor, "b 3 height width"]) -> list[dict[str, list[list[Any]]]]:
@@ -70,6 +61,51 @@ class Detector(ABC):
         confident first. Boxes that no prompt can count (``thresholds.lowest``) are left out. Raises ValueError for
         other images.
         """
+
+    def find(self, images: UInt8[Tensor, "m 3 height width"]) -> list[dict[str, list[list[Any]]]]:
+        """The objects on each image, batch by batch; those that a floor shows with other prompts are kept."""
+        if self._last is None or self._last[0] is not images:
+            begins = tqdm(range(0, len(images), BATCH), desc=f"detecting ({self.name})", unit="batch")
+            found = [objects for begin in begins for objects in self.detect(images[begin : begin + BATCH])]
+            self._last = images, found
+        return self._last[1]
+
+    def fulfilled(
+        self, images: UInt8[Tensor, "m 3 height width"], prompts: Sequence[Metadata], which: Sequence[int] | None = None
+    ) -> list[float]:
+        found, numbers = self.find(images), range(len(images)) if which is None else which
+        return [float(self._holds(found[n], prompt)) for n, prompt in zip(numbers, prompts, strict=True)]
+
+    def _holds(self, objects: Objects, prompt: Metadata, thresholds: Thresholds | None = None) -> bool:
+        return evaluate_image(objects_for(objects, prompt, thresholds or self.thresholds), prompt)[0]
+
+    def swept(
+        self, images: UInt8[Tensor, "m 3 height width"], prompts: Sequence[Metadata], which: Sequence[int]
+    ) -> dict[float, list[bool]]:
+        """By confidence, from its lowest threshold up: what lies below was never found."""
+        found, swept = self.find(images), {}
+        for threshold in SWEPT:
+            if threshold >= self.thresholds.lowest:
+                kept = self.thresholds.model_copy(update={"confidence": threshold, "counting": threshold})
+                swept[threshold] = [
+                    self._holds(found[n], prompt, kept) for n, prompt in zip(which, prompts, strict=True)
+                ]
+        return swept
+
+    def decide(
+        self, images: UInt8[Tensor, "m 3 height width"], prompts: Sequence[Metadata], files: Sequence[str] | None = None
+    ) -> list[GenEvalResult]:
+        """Every image decided by GenEval's rules from the objects that count for its prompt."""
+        names = files or [f"{number:05d}" for number in range(len(images))]
+        rows = zip(names, self.find(images), prompts, strict=True)
+        own = self.thresholds
+        return [judge_objects(name, objects_for(objects, prompt, own), prompt) for name, objects, prompt in rows]
+
+    def protocol(self) -> dict[str, Any]:
+        return {"thresholds": self.thresholds.model_dump()}
+
+    def as_metric(self, results: Path | None = None) -> Metric:
+        return Detected(Judged.Config(), self, results)
 
 
 def objects_for(
@@ -93,72 +129,23 @@ def _apart(boxes: Sequence[Box], overlap: float) -> list[Box]:
     return kept
 
 
-def score_name(detector: Detector) -> str:
-    """What a score by this detector may be called: GenEval only if the detector is the official one."""
-    return "GenEval" if detector.official else f"GenEval-protocol, detector={detector.name}"
-
-
 def check_images(images: Tensor) -> None:
     """Raise ValueError unless the images are uint8 [B, 3, H, W]."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"detectors read uint8 images [B, 3, H, W], not {images.dtype} {list(images.shape)}")
 
 
-class Detected(Metric):
-    """GenEval-protocol scores by one detector."""
+class Detected(Judged):
+    """GenEval-protocol scores by one detector, which can also write what it decided of every image."""
 
-    class Config(ComponentConfig):
-        """Nothing to set: thresholds are the detector's."""
-
-    needs = frozenset({"images", "prompts"})
-
-    def __init__(self, config: Config, detector: Detector, results: Path | None = None) -> None:
+    def __init__(self, config: Judged.Config, detector: Detector, results: Path | None = None) -> None:
         """``results`` is where scoring also writes GenEval's results file."""
-        self.config, self.detector, self.results = config, detector, results
+        super().__init__(config, detector)
+        self.detector, self.results = detector, results
 
     def score(self, evidence: Evidence) -> list[Score]:
-        assert evidence.captions is not None
-        judged = self.judge(evidence)
-        if self.results is not None:
-            write_results(self.results, judged)
-        return self._scores([float(row.correct) for row in judged], [row.tag for row in judged], evidence.captions)
-
-    def judge(self, evidence: Evidence) -> list[GenEvalResult]:
-        """Every image decided by GenEval's rules from the objects that count for its prompt."""
         assert evidence.images is not None and evidence.prompts is not None
-        files = evidence.files or [f"{number:05d}" for number in range(len(evidence.images))]
-        judged = []
-        for begin in tqdm(range(0, len(evidence.images), BATCH), desc=f"detecting ({self.detector.name})"):
-            part = slice(begin, begin + BATCH)
-            found = self.detector.detect(evidence.images[part])
-            for file, objects, metadata in zip(files[part], found, evidence.prompts[part], strict=True):
-                judged.append(judge_objects(file, objects_for(objects, metadata, self.detector.thresholds), metadata))
-        return judged
-
-    def _scores(self, correct: Sequence[float], tags: Sequence[str], prompts: Sequence[str]) -> list[Score]:
-        prefix = f"geneval[{self.detector.name}]"
-        thresholds = self.detector.thresholds.model_dump()
-        protocol: dict[str, Any] = {"name": score_name(self.detector), "thresholds": thresholds}
-        tasks = [[c if tag == task else None for c, tag in zip(correct, tags, strict=True)] for task in _distinct(tags)]
-        scores = [
-            Score(f"{prefix}/{task}", _mean(own), tags.count(task), protocol, own, clustered(own, prompts))
-            for task, own in zip(_distinct(tags), tasks, strict=True)
-        ]
-        overall, error = float(np.mean([score.value for score in scores])), clustered_mean(tasks, prompts)
-        by_prompt = [max(c for c, own in zip(correct, prompts, strict=True) if own == p) for p in _distinct(prompts)]
-        return [
-            *scores,
-            Score(f"{prefix}/overall", overall, len(correct), {**protocol, "mean of": "tasks"}, stderr=error),
-            Score(
-                f"{prefix}/correct_images", _mean(correct), len(correct), protocol, correct, clustered(correct, prompts)
-            ),
-            Score(f"{prefix}/correct_prompts", _mean(by_prompt), len(by_prompt), protocol),
-        ]
-
-
-def _distinct(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
-def _mean(items: Sequence[float | None]) -> float:
-    return float(np.mean([item for item in items if item is not None]))
+        scores = super().score(evidence)
+        if self.results is not None:
+            write_results(self.results, self.detector.decide(evidence.images, evidence.prompts, evidence.files))
+        return scores

@@ -7,19 +7,24 @@ names. Weights come through ``transformers``, whole or not at all: the library w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
+from unimm.components import weights_hash
 from unimm.evaluation.detectors.base import MAX_OBJECTS, Detector, Thresholds, check_images
 from unimm.evaluation.detectors.colours import ColourClassifier
 from unimm.evaluation.geneval.prompts import OBJECT_NAMES
+from unimm.evaluation.judge import named
+from unimm.scenes.prompts import Metadata
+from unimm.scenes.world import COLOURS
 
 # GenEval renames three of COCO's classes; the other six are darknet's spelling, which Hugging Face label files share.
 RENAMED = {
@@ -55,10 +60,29 @@ class InstanceDetector(Detector):
         device: str = "cpu"
         thresholds: Thresholds = Thresholds()
 
+    model: nn.Module
+
     def __init__(self, config: Config) -> None:
         self.thresholds = config.thresholds
         self.device = torch.device(config.device)
         self.colours = ColourClassifier(config.colours, self.device)
+
+    @cached_property
+    def _weights(self) -> str:
+        """A short hash of what finds objects and of what names their colours."""
+        return "/".join(weights_hash(part)[:16] for part in (self.model, self.colours.model))
+
+    def protocol(self) -> dict[str, Any]:
+        return super().protocol() | {"weights": self._weights}
+
+    def unknown(self, prompts: Sequence[Metadata]) -> list[str]:
+        classes, colours = named(prompts)
+        return [name for name in classes if name not in self.vocabulary] + [c for c in colours if c not in COLOURS]
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        """The classes that it looks for."""
+        return OBJECT_NAMES
 
     @abstractmethod
     def instances(self, images: UInt8[Tensor, "b 3 height width"]) -> list[list[Instance]]:

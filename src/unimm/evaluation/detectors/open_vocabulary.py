@@ -7,6 +7,7 @@ better one by half or more dropped; calibrate them before you compare counting s
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from jaxtyping import UInt8
@@ -43,6 +44,10 @@ class OpenVocabulary(InstanceDetector):
         self.model = load_pretrained(getattr(transformers, MODELS[family]), config.source, self.device)
         self.classes = config.classes
         self.name = f"{family}/{Path(config.source).name}"
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        return self.classes
 
     def instances(self, images: UInt8[Tensor, "b 3 height width"]) -> list[list[Instance]]:
         texts = [f"a photo of {article(name)}" for name in self.classes]

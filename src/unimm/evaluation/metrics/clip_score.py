@@ -39,6 +39,7 @@ from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered
 from unimm.foundation.folder import Foundation
+from unimm.scenes.prompts import Metadata
 
 DISTRACTORS = 99
 BATCH = 256
@@ -201,11 +202,23 @@ class ClipScore(Metric):
         self.config, self.foundation = config, foundation
         self._known: list[tuple[str, Tensor, list[Tensor]]] = []
 
+    def objection(self, prompts: Sequence[Metadata] | None, captions: Sequence[str]) -> str | None:
+        """Words that the evaluators do not know."""
+        unknown = OpenClipProcessor(self.foundation.tokenizer).unknown(list(captions))
+        if not unknown:
+            return None
+        named = ", ".join(map(repr, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
+        return (
+            f"clip_score: the evaluators were trained on scenes and know no {named}; leave clip_score out, as in "
+            "--metrics distance (in a run, bring an evaluator: evaluation.clip=open_clip:DIR)"
+        )
+
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.captions is not None
         check_independent(self.foundation)
         texts, processor = list(evidence.captions), OpenClipProcessor(self.foundation.tokenizer)
-        check_words(processor.unknown(texts))
+        if problem := self.objection(evidence.prompts, texts):
+            raise ValueError(problem)
         longest = {"prompts cut": processor.cut(texts), "library": "torchmetrics", "scale": "100 x cosine"}
         scores = []
         for index, letter in enumerate(EVALUATORS):
@@ -261,16 +274,6 @@ def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str
 def evaluator(foundation: Foundation, index: int) -> Any:
     """One of the foundation's independent CLIPs, on which no arm trains."""
     return load_clip(foundation.folder / f"evaluator_{index}")
-
-
-def check_words(unknown: Sequence[str]) -> None:
-    """ValueError if prompts hold words that the evaluators do not know."""
-    if unknown:
-        named = ", ".join(map(repr, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
-        raise ValueError(
-            f"clip_score: the evaluators were trained on scenes and know no {named}; leave clip_score out, as in "
-            "--metrics distance (evaluation.metrics in a run's config)"
-        )
 
 
 def check_independent(foundation: Foundation) -> None:

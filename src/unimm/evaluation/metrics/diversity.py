@@ -33,7 +33,7 @@ from unimm.evaluation.features import FeatureExtractor
 from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.metrics.distance import features_of
-from unimm.evaluation.metrics.geneval import find_objects, judge
+from unimm.evaluation.metrics.geneval import find_objects, judge, unknown_to
 from unimm.evaluation.statistics import check_images_per_prompt, clustered, identical_images, vendi_within_prompts
 from unimm.foundation.folder import Foundation
 from unimm.scenes.captions import place, size
@@ -193,6 +193,13 @@ def _summary(prompts: Sequence[FactorSpread | None]) -> FactorDiversity:
     return FactorDiversity(entropy, coverage, sum(prompt.n for prompt in measured), tuple(prompts))
 
 
+def _are_of(world: World, prompts: Sequence[Metadata]) -> bool:
+    """Whether scenes of the world can fulfil the prompts."""
+    if not all("include" in prompt for prompt in prompts) or unknown_to(world, prompts):
+        return False
+    return all(sum(clause["count"] for clause in prompt["include"]) <= world.max_items for prompt in prompts)
+
+
 class PromptDiversity(Metric):
     """Entropy and coverage of open factors, Vendi score, and whether images are identical, by source of the noise."""
 
@@ -209,10 +216,12 @@ class PromptDiversity(Metric):
         extractor, side = FeatureExtractor.of(self.foundation), self.foundation.trained_at
         reference = features_of(extractor, at_resolution(evidence.reference, side))
         prompts, scores = list(evidence.varied_prompts), []
+        # What a prompt leaves open, and how the world would fill it, is known of the world's own prompts only.
+        of_world = _are_of(self.foundation.world, prompts)
         for source, images in evidence.varied.items():
             prefix, count = f"diversity/{source}", images.shape[:2].numel()
             protocol = {"varied": source, "prompts": len(prompts), "images per prompt": images.shape[1]}
-            scores += self._open_factors(prefix, images, prompts, protocol)
+            scores += self._open_factors(prefix, images, prompts, protocol) if of_world else []
             flat = features_of(extractor, at_resolution(images.flatten(0, 1), side))
             vendi = vendi_within_prompts(flat.reshape(*images.shape[:2], -1), reference)
             protocol |= {"extractor": self.foundation.fingerprint("features"), "centre": "mean of the reference"}

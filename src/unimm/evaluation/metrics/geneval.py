@@ -18,7 +18,7 @@ them wrong either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval.files import evaluate_image
+from unimm.evaluation.judge import named
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.foundation.folder import Foundation
@@ -126,9 +127,19 @@ class GenEvalStyle(Metric):
         self.config, self.world = config, foundation.world
         self.resolution = foundation.resolution
 
+    def objection(self, prompts: Sequence[Metadata] | None, captions: Sequence[str]) -> str | None:
+        unknown = sorted(unknown_to(self.world, prompts or ()))  # prompts about these would be scored as wrong
+        if not unknown:
+            return None
+        return (
+            f"the judge of {self.world.name} knows no {', '.join(unknown[:SHOWN])}: give the foundation of the "
+            "prompts' world (--foundation), or --detector for photographs (evaluation.judge in a run)"
+        )
+
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.prompts is not None
-        _check_known(evidence.prompts, self.world)
+        if problem := self.objection(evidence.prompts, evidence.captions or ()):
+            raise ValueError(problem)
         self_test(self.world, self.resolution)
         refuse_inverted(evidence.images, evidence.prompts, self.world)
         rows = judge(find_objects(evidence.images, self.world), evidence.prompts)
@@ -138,16 +149,10 @@ class GenEvalStyle(Metric):
         return [*found, *_atoms(rows, evidence.captions, protocol)]
 
 
-def _check_known(prompts: Sequence[Metadata], world: World) -> None:
-    """ValueError for prompts about things that the judge cannot see: it would score them as wrong."""
-    clauses = [clause for prompt in prompts for clause in [*prompt["include"], *prompt.get("exclude", [])]]
-    unknown = {clause["class"] for clause in clauses} - set(world.shapes)
-    unknown |= {clause["color"] for clause in clauses if "color" in clause} - set(world.colours)
-    if unknown:
-        raise ValueError(
-            f"the judge of {world.name} knows no {', '.join(sorted(unknown)[:SHOWN])}: give the foundation of the "
-            "prompts' world (--foundation), or --detector for photographs"
-        )
+def unknown_to(world: World, prompts: Iterable[Metadata]) -> list[str]:
+    """The classes and colours of prompts that no scene of the world shows."""
+    classes, colours = named(prompts)
+    return [c for c in classes if c not in world.shapes] + [c for c in colours if c not in world.colours]
 
 
 def self_test(world: World, resolution: int, count: int = 24) -> None:

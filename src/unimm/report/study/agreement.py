@@ -37,7 +37,12 @@ def disagreements(result: Result) -> Iterator[str]:
 
 def is_fraction(name: str) -> bool:
     """Whether a score is a share of items, each between 0 and 1; above blind is a difference of two such."""
-    return name.partition("/")[0] in FRACTIONS and not name.startswith("understanding/above_blind")
+    return family(name) in FRACTIONS and not name.startswith("understanding/above_blind")
+
+
+def family(name: str) -> str:
+    """The first part of a score's name, without the judge that it may name in brackets."""
+    return name.partition("/")[0].partition("[")[0]
 
 
 def parts_of(score: ScoreRecord) -> Sequence[str]:

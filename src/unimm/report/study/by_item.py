@@ -17,7 +17,7 @@ nothing about how texts vary. All else is by run: runs without `items.json`, dis
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from unimm.report.study.every_claim import shortened
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.runs.record import IMAGES, ITEMS, Items, ScoreRecord
 from unimm.scenes.world import FAMILIES
+from unimm.schema import SCENES
 
 
 class Unit(NamedTuple):
@@ -115,13 +116,14 @@ def _parts(score: ScoreRecord) -> Sequence[str]:
 
 def _of_images(run: StudyRun, items: Items) -> list[Unit]:
     """The prompt of every image. The test repeats short texts, so that a text does not tell prompts apart."""
-    evaluation = cast("dict[str, int]", run.result.config["evaluation"])
+    evaluation = cast("dict[str, Any]", run.result.config["evaluation"])
+    scenes = evaluation.get("prompts") in (None, SCENES)  # whose combinations have one image each
     units: list[Unit] = []
     left = number = 0
     for row in items.prompts:
         if not left:
             number += 1
-            left = evaluation["images_per_prompt"] if row.tag in FAMILIES else 1
+            left = 1 if scenes and row.tag not in FAMILIES else evaluation["images_per_prompt"]
         units.append(Unit(row.tag, number, row.prompt))
         left -= 1
     return units

@@ -33,8 +33,9 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
 from unimm.analysis.results import Curve, Guard, StudyResults
+from unimm.evaluation.words import judge_of
 from unimm.report.study.by_item import by_item, why_by_run
-from unimm.report.study.every_claim import arms_of, runs_count, same_foundation, shortened
+from unimm.report.study.every_claim import arms_of, judge_card, runs_count, same_foundation, shortened
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.runs.record import NamedScores, Result, ScoreRecord
@@ -42,7 +43,13 @@ from unimm.runs.record import NamedScores, Result, ScoreRecord
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
 Fact = Callable[[Result], bool | None]
-EVERY_CLAIM = {"runs_count": runs_count, "same_foundation": same_foundation}
+
+
+def of_every_claim(study: Study) -> dict[str, Callable[[Study, Claim], str | None]]:
+    """Guards of all claims; that of cards stands where runs or claims have scores of a judge that needs one."""
+    found = {"runs_count": runs_count, "same_foundation": same_foundation}
+    claimed = {claim.metric for claim in study.plan.claims.claims if not isinstance(claim, Invariant)}
+    return found | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
 
 
 def reference(run: StudyRun, kind: str, metric: str) -> float | None:
@@ -60,7 +67,7 @@ def mean_reference(study: Study, arm: str, kind: str, metric: str) -> float | No
 
 def guards(study: Study) -> dict[str, Guard]:
     """Guard -> function that gives None if a claim passes, and otherwise what was found."""
-    return {name: partial(check, study) for name, check in GUARDS.items()}
+    return {name: partial(check, study) for name, check in (GUARDS | of_every_claim(study)).items()}
 
 
 def at_an_end(study: Study, claim: Claim) -> dict[str, list[str]]:
@@ -132,6 +139,8 @@ def _budgets_match(study: Study, claim: Claim) -> str | None:
 
 
 def _judge_passes(study: Study, claim: Claim) -> str | None:
+    if not isinstance(claim, Invariant) and judge_of(claim.metric):
+        return judge_card(study, claim)
     for name, run in _runs(study, claim):
         accepted = run.result.ceilings.get("real", {}).get("geneval/overall")
         if accepted is None or not isfinite(accepted):
@@ -195,7 +204,7 @@ def evidence(study: Study) -> StudyResults:
         facts={name: _checked(study, check) for name, check in FACTS.items()},
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
-        every_claim=tuple(EVERY_CLAIM),
+        every_claim=tuple(of_every_claim(study)),
         why_by_run={name: why for name in scores.keys() - items.keys() if (why := why_by_run(study, name))},
     )
 
@@ -286,7 +295,8 @@ GUARDS: dict[str, Callable[[Study, Claim], str | None]] = {
     "judge_passes": _judge_passes,
     "evaluator_independent": _evaluator_independent,
     "within_range": _within_range,
-    **EVERY_CLAIM,
+    "runs_count": runs_count,
+    "same_foundation": same_foundation,
 }
 FACTS: dict[str, Fact] = {
     "backbone_unchanged": lambda result: result.invariants.backbone_unchanged,

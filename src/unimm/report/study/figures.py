@@ -177,10 +177,10 @@ GAP = 6
 
 @dataclass(frozen=True)
 class Shown:
-    """One image: its file's bytes and whether the judge accepted it."""
+    """One image: its file's bytes and whether the judge accepted it, None if none could say."""
 
     png: bytes
-    correct: bool
+    correct: bool | None
 
     @property
     def uri(self) -> str:
@@ -227,7 +227,7 @@ def grid_figure(grid: SampleGrid) -> Picture:
         for j, image in enumerate(row):
             top, left = i * (height + GAP), j * (width + GAP)
             canvas[top : top + height, left : left + width] = image
-            colour = BLUE if grid.rows[i][j].correct else VERMILION
+            colour = {True: BLUE, False: VERMILION, None: GREY}[grid.rows[i][j].correct]
             axis.plot([left, left + width - 1], [top + height + 1] * 2, color=colour, linewidth=2)
     axis.imshow(canvas, interpolation="nearest")
     axis.set_xticks(width / 2 + (width + GAP) * np.arange(len(grid.arms)), grid.arms)

@@ -28,6 +28,7 @@ from unimm.report.study.figures import (
 )
 from unimm.report.study.folder import Study
 from unimm.report.study.folder import read as read_study
+from unimm.report.study.judges import judges_table
 from unimm.report.study.ledger import ledger
 from unimm.report.study.style import Picture
 from unimm.report.study.tables import (
@@ -157,6 +158,7 @@ def build(folder: Path) -> StudyReport:
         arms_table(study),
         facets_table(study),
         all_scores(study),
+        judges_table(study, results, found),
         factorial_table(study, results),
         ledger(study),
         completeness_table(study),

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from unimm.report.study.agreement import FRACTIONS, disagreements, is_fraction, parts_of
+from unimm.report.study.agreement import FRACTIONS, disagreements, family, is_fraction, parts_of
 from unimm.runs.record import ITEMS, RESULT, Items, Result, ScoreRecord
 
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -52,7 +52,7 @@ def _damages(result: Result, items: Items) -> Iterator[str]:
     scores = {score.name: score for score in result.scores}
     for name, values in items.scores.items():
         known = [value for value in values if value is not None]
-        if name.partition("/")[0] not in FRACTIONS or not known:
+        if family(name) not in FRACTIONS or not known:
             continue
         score = scores.get(name)
         if score is None:
