@@ -10,10 +10,14 @@ from typing import Any, TypeGuard
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from unimm.registry import Registry, metrics, nearest
+from unimm.registry import Registry, detectors, metrics, nearest
 from unimm.schema import COMPONENTS, RunConfig, StageConfig
 
-METRICS = ("evaluation", "metrics")
+# Lists of components in `evaluation`, and what one of them is called.
+LISTS: dict[tuple[int | str, ...], tuple[str, Registry[Any]]] = {
+    ("evaluation", "metrics"): ("metric", metrics),
+    ("evaluation", "judge"): ("judge", detectors),
+}
 
 
 def explain_validation(path: Path, error: ValidationError, content: Mapping[str, Any]) -> str:
@@ -53,7 +57,7 @@ def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], con
     if kind == "extra_forbidden":
         return _unknown(loc, key, content)
     if kind == "missing":
-        advice = "" if loc[0] in (*COMPONENTS, "stages") else ", or start the defaults list with `base`"
+        advice = "" if loc[0] in (*COMPONENTS, "stages", "evaluation") else ", or start the defaults list with `base`"
         return f"{key}: is required; set it{advice}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem.get("input")
@@ -64,7 +68,7 @@ def _line(loc: tuple[int | str, ...], kind: str, problem: Mapping[str, Any], con
 def _unknown(loc: tuple[int | str, ...], key: str, content: Mapping[str, Any]) -> str:
     leaf = str(loc[-1])
     owner, fields = _fields(loc[:-1], content)
-    reader = None if loc[:2] == METRICS else _reader(leaf, str(loc[0]))
+    reader = None if loc[:2] in LISTS else _reader(leaf, str(loc[0]))
     where = f"; {reader}" if reader else ""
     valid = _choices(leaf, fields) if fields else "it has no settings"
     return f"{key}: {owner} reads no {leaf!r}{where}; {valid}"
@@ -75,12 +79,13 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
     if not parents:
         return "a run", list(RunConfig.model_fields)
     group, node, owner = str(parents[0]), content, None
-    for parent in parents:
-        node = node[parent]  # type: ignore[index]
+    for depth, parent in enumerate(parents):
+        if parent != 0 or isinstance(node, list):  # one that stands for a list of one has no number
+            node = node[parent]  # type: ignore[index]
+        if depth == 2 and parents[:2] in LISTS:
+            return _listed(parents, node)
         if parent in COMPONENTS:
             owner = str(parent), node
-    if parents[:2] == METRICS and len(parents) > len(METRICS):
-        return _component("metric", metrics, node)
     if owner is not None:  # the innermost one: a mixture's parts hold sources of their own
         kind, choice = owner
         return _component(kind, COMPONENTS[kind], choice)
@@ -89,6 +94,16 @@ def _fields(parents: tuple[int | str, ...], content: Mapping[str, Any]) -> tuple
     model = RunConfig.model_fields[group].annotation
     assert _is_section(model), "only sections hold unknown keys"
     return group, list(model.model_fields)
+
+
+def _listed(parents: tuple[int | str, ...], choice: Any) -> tuple[str, list[str]]:
+    """One of a list of components, or a section of its settings."""
+    kind, registry = LISTS[parents[:2]]
+    owner, fields = _component(kind, registry, choice)
+    if len(parents) == 3:
+        return owner, fields
+    section = registry.config_class(str(choice["name"])).model_fields[str(parents[3])].annotation
+    return f"{parents[3]} of {owner}", list(section.model_fields) if _is_section(section) else []
 
 
 def _component(kind: str, registry: Registry[Any], choice: Any) -> tuple[str, list[str]]:

@@ -137,6 +137,26 @@ def test_other_images_than_scenes_must_choose_their_test() -> None:
         check_chosen(load(ARM, ["profile=tiny", *mixed]))
 
 
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        (
+            "{name: mask2former, colours: x, sorce: y}",
+            r"judge\.0\.sorce: judge mask2former reads no 'sorce'; did you mean",
+        ),
+        ("[scenes, {name: scenes, wrld: x}]", r"judge\.1\.wrld: judge scenes reads no 'wrld'; did you mean 'world'"),
+        (
+            "{name: mask2former, source: x, colours: y, thresholds: {confidnce: 0.2}}",
+            "thresholds of judge mask2former reads no 'confidnce'; did you mean 'confidence'",
+        ),
+        ("{name: mask2former, source: x}", r"evaluation\.judge\.0\.colours: is required; set it$"),
+    ],
+)
+def test_mistakes_in_a_judges_settings_say_the_key(judge: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(ARM, ["profile=tiny", f"evaluation.judge={judge}"])
+
+
 def test_a_judge_of_another_world_and_two_of_one_name_are_refused(foundation: Foundation) -> None:
     with pytest.raises(ValueError, match="world=scenes, and the run's foundation is of scenes-nano"):
         chosen(foundation, judge={"name": "scenes", "world": "scenes"}).judging  # noqa: B018

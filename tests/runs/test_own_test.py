@@ -109,6 +109,7 @@ def random_judge(checkpoint: Callable[[str], Path], folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_foreign_prompts_are_judged_by_the_chosen_judge_and_its_card(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -200,8 +200,10 @@ class Benchmark:
 
     @cached_property
     def _sorted(self) -> tuple[list[Metric], list[str]]:
-        taken = {"geneval": self._chosen_judges, CLIP_SCORE: [self.own_clip] if self.own_clip else []}
-        kept, left = [], []
+        own: list[Metric] = [self.own_clip] if self.own_clip else []
+        taken = {"geneval": self._chosen_judges, CLIP_SCORE: own}
+        kept: list[Metric] = []
+        left: list[str] = []
         for choice in self.settings.metrics:
             name = choice if isinstance(choice, str) else choice.name
             for metric in taken.get(name) or build_metrics((choice,), self.foundation):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from unimm.component_config import ComponentConfig
 from unimm.components import weights_hash
@@ -60,7 +60,7 @@ class InstanceDetector(Detector):
         device: str = "cpu"
         thresholds: Thresholds = Thresholds()
 
-    model: nn.Module
+    model: Any
 
     def __init__(self, config: Config) -> None:
         self.thresholds = config.thresholds

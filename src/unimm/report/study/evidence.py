@@ -43,11 +43,12 @@ from unimm.runs.record import NamedScores, Result, ScoreRecord
 JUDGE_AT_LEAST = 0.99
 MARGIN = 0.03
 Fact = Callable[[Result], bool | None]
+Check = Callable[[Study, Claim], str | None]
 
 
-def of_every_claim(study: Study) -> dict[str, Callable[[Study, Claim], str | None]]:
+def of_every_claim(study: Study) -> dict[str, Check]:
     """Guards of all claims; that of cards stands where runs or claims have scores of a judge that needs one."""
-    found = {"runs_count": runs_count, "same_foundation": same_foundation}
+    found: dict[str, Check] = {"runs_count": runs_count, "same_foundation": same_foundation}
     claimed = {claim.metric for claim in study.plan.claims.claims if not isinstance(claim, Invariant)}
     return found | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
 
@@ -289,7 +290,7 @@ def _over_resolution(quantity: str, holds: Callable[[int, int], bool]) -> Fact:
 
 
 # Fact -> whether it held in a run, or None if its result does not say.
-GUARDS: dict[str, Callable[[Study, Claim], str | None]] = {
+GUARDS: dict[str, Check] = {
     "complete": _complete,
     "budgets_match": _budgets_match,
     "judge_passes": _judge_passes,
