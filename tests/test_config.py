@@ -79,6 +79,28 @@ def test_switching_a_component_drops_the_keys_of_the_old_one(arm: Path, override
     assert settings(load(arm, [override]), "encoder") == {"name": "vae", "standardise": True}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "name", "question"),
+    [
+        (["encoder=vae"], "arm-encoder-vae", "How good are images when VAE latents are predicted with flow matching"),
+        (["objective=mse", "strategy=joint"], "arm-objective-mse-strategy-joint", "CLIP features are predicted with mean squared error"),
+        (["encoder=fake_components:Vae"], "arm-encoder-Vae", "targets of encoder fake_components:Vae are predicted"),
+    ],
+)
+def test_an_arm_of_other_parts_has_another_name_and_question(
+    arm: Path, overrides: list[str], name: str, question: str
+) -> None:
+    config = load(arm, overrides)
+    assert config.name == name and question in config.question
+
+
+def test_name_and_question_stay_where_the_parts_do_or_the_user_says_so(arm: Path) -> None:
+    assert load(arm, ["encoder=clip", "head=dit", "training.samples=640"]).name == "arm"
+    own = load(arm, ["encoder=vae", "name=mine", "question=Mine?"])
+    assert (own.name, own.question) == ("mine", "Mine?")
+    assert load(arm, ["encoder=vae", "name=mine"]).question.startswith("How good are images when VAE latents")
+
+
 def test_naming_the_component_that_the_arm_has_keeps_its_keys(arm: Path) -> None:
     assert settings(load(arm, ["encoder=clip"]), "encoder")["width"] == 4
 

@@ -12,6 +12,7 @@ from unimm.curation.cli import app as data
 from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
 from unimm.planning.cli import plan
+from unimm.report.cli import view
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
 from unimm.user_errors import Interrupted, user_errors
@@ -187,6 +188,7 @@ app.command(cls=SeedsCommand)(sample)
 app.command()(export)
 app.command()(plan)
 app.command()(judge)
+app.command()(view)
 
 
 @foundation.command("build")

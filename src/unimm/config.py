@@ -3,7 +3,8 @@
 Hydra's compose API reads the defaults lists and the override grammar; pydantic (`unimm.schema`) decides what
 is true. Precedence, low to high: the components' own defaults, `component_defaults` of the profile and the
 settings group, the arm file, the command line. Choosing another component on the command line drops the keys
-that the arm file set for its own choice.
+that the arm file set for its own choice; another encoder, objective or strategy makes another arm, whose name and
+question follow.
 
 Configurations as an earlier unimm stored them, compared by what the present schema makes of them.
 
@@ -28,6 +29,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from unimm import arm_words
 from unimm.config_errors import explain_composition, explain_validation
 from unimm.config_parents import check_parents
 from unimm.schema import COMPONENTS, Choice, RunConfig
@@ -44,13 +46,14 @@ SHOWN = 200  # characters of an override in a message
 def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> RunConfig:
     """Compose and validate an arm file; groups are found beside it, in `config_dirs` and in the package."""
     path = Path(path)
-    arm = read_yaml(path)
-    _refuse_lists(path, arm)
+    written = read_yaml(path)
+    _refuse_lists(path, written)
     folders = [path.resolve().parent, *(Path(folder).resolve() for folder in config_dirs), PACKAGED]
-    check_parents(path, arm, folders)
-    arm, translated = _apply_choices(path, arm, overrides, folders)
+    check_parents(path, written, folders)
+    arm, translated = _apply_choices(path, written, overrides, folders)
     composed = _compose(path, arm, translated, folders)
-    return _validate(path, _with_component_defaults(path, composed))
+    config = _validate(path, _with_component_defaults(path, composed))
+    return config.model_copy(update=_own_words(path, written, overrides, folders, config))
 
 
 def read(path: str | Path) -> RunConfig:
@@ -86,6 +89,32 @@ def _apply_choices(
         else:
             values.append("++" + text.lstrip("+"))
     return arm, choices + values
+
+
+def _own_words(
+    path: Path, written: dict[str, Any], overrides: Sequence[str], folders: list[Path], config: RunConfig
+) -> dict[str, str]:
+    """Name and question of an arm whose encoder, objective or strategy is another than its file says.
+
+    Those that the overrides give themselves stay, and a file that leaves a part open is completed, not changed.
+    """
+    keys = {_parse(path, text)[0] for text in overrides}
+    if keys.isdisjoint(spelling for part in arm_words.PARTS for spelling in (part, f"{part}.name")):
+        return {}
+    try:
+        before = _compose(path, written, [], folders)
+    except ConfigError:  # the file alone is no arm
+        before = {}
+    resolved = config.model_dump(mode="json")
+    replaced = {}
+    for part in arm_words.PARTS:
+        chosen, name = before.get(part), resolved[part]["name"]
+        if chosen is not None and name != (chosen if isinstance(chosen, str) else chosen.get("name")):
+            replaced[part] = name
+    if not replaced:
+        return {}
+    words = {"name": arm_words.renamed(config.name, replaced), "question": arm_words.question(resolved)}
+    return {key: text for key, text in words.items() if key not in keys}
 
 
 def _refuse_lists(path: Path, arm: Mapping[str, Any]) -> None:

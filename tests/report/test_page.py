@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from unimm.report import page
+from unimm.report.opening import spread
 from unimm.report.page import print_scores, print_summary
 from unimm.report.table import duration, headline, number
 from unimm.runs import record
@@ -38,8 +39,9 @@ def test_html_is_self_contained_and_escaped(run_dir: Path) -> None:
     text = path.read_text(encoding="utf-8")
     links = Links()
     links.feed(text)
-    assert len(links.fetched) == 4, "three samples and one figure"
-    assert all(value.startswith("data:image/png;base64,") for value in links.fetched)
+    fetched = [value for value in links.fetched if not value.startswith("#")]
+    assert len(fetched) == 4, "three samples and one figure"
+    assert all(value.startswith("data:image/png;base64,") for value in fetched)
     assert not re.search(r"url\(|@import", text)
     assert not {"script", "link", "b", "iframe"} & set(links.tags)
     assert "&lt;script&gt;" in text and "&lt;b&gt;bold" in text
@@ -250,3 +252,36 @@ def test_the_terminal_keeps_the_names_of_scores_beside_a_long_value(golden: dict
     print_summary(Result.model_validate(golden), Path("report.html"), console)
     text = console.export_text()
     assert re.search(r"Fréchet distance +2,024 ± 168\.0", text) and "(chance 1,234, biased)" in text
+
+def test_a_page_opens_with_question_arm_numbers_and_images(run_dir: Path, golden: dict[str, Any]) -> None:
+    shared = {"encoder": {"name": "clip"}, "objective": {"name": "flow_matching"}, "strategy": {"name": "joint"}}
+    golden["config"] = {"question": "How good?", **shared}
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    first = html[html.index("<body>") : html.index("<nav")]
+    assert "<h1>How good?</h1>" in first and first.count("<img") == 3
+    assert "CLIP features are predicted with flow matching, and the backbone trains jointly on understanding." in first
+    values = re.findall(r'class="value">(.*?)<', first)
+    assert values == [number(value) for value in (0.193, 0.5734, 0.7603)], "whole prompts, single facts, answers"
+    assert "floor 0.022, ceiling 0.922, of 553" in first
+    markdown = (run_dir / "report.md").read_text(encoding="utf-8")
+    assert markdown.startswith("# How good?\n") and "| whole prompts right (fraction) | 0.193 | 0.022 | 0.922 | 553 |" in markdown
+
+
+def test_a_page_without_a_question_is_called_by_its_arm(run_dir: Path, golden: dict[str, Any]) -> None:
+    golden["config"] = {}
+    (run_dir / "result.json").write_text(json.dumps(golden))
+    assert f"<h1>{golden['arm']}, seed 3</h1>" in page.write(run_dir).read_text(encoding="utf-8")
+
+
+def test_every_section_stands_in_the_contents(run_dir: Path) -> None:
+    html = page.write(run_dir).read_text(encoding="utf-8")
+    links = re.findall(r'<a href="#(.*?)">(.*?)</a>', html)
+    assert [title for _, title in links] == re.findall(r"<h2>(.*?)</h2>", html)
+    assert [anchor for anchor, _ in links] == re.findall(r'<div id="(.*?)">', html)
+    assert ("scores", "Scores") in links and ("provenance", "Provenance") in links
+
+
+def test_opening_images_lie_at_even_distances() -> None:
+    assert spread(range(36)) == list(range(0, 36, 3)) and spread([1, 2]) == [0, 1] and spread([]) == []
+

@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torchvision.utils import save_image
 
+from unimm.report.opening import spread
 from unimm.runs.outcome import save_grid
 from unimm.runs.samples import GRID, SHEET, Sample, read_image, write_sheet
 from unimm.runs.scoring import Scored
@@ -114,9 +115,11 @@ def test_a_sheet_that_was_cut_short_is_named(run_dir: Path) -> None:
         read_image(run_dir, listed(run_dir)[0])
 
 
-def test_a_committed_sheet_has_the_images_that_its_page_showed_before() -> None:
+def test_a_committed_sheet_has_the_images_that_its_page_shows() -> None:
     shown = re.findall(r'src="data:image/png;base64,([^"]+)" alt="Generated for', (NANO / "report.html").read_text())
     samples = listed(NANO)
     assert len(shown) == len(samples) == 36
-    for image, sample in zip(shown, samples, strict=True):
+    first = spread(samples)
+    order = [*first, *(place for place in range(36) if place not in first)]
+    for image, sample in zip(shown, [samples[place] for place in order], strict=True):
         np.testing.assert_array_equal(pixels(read_image(NANO, sample)), pixels(base64.b64decode(image)))

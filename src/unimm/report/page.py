@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,11 +28,13 @@ from unimm.report.details import (
     retention_table,
     stages_table,
 )
+from unimm.report.opening import opening, spread
 from unimm.report.rendering import environment, inline, markdown
 from unimm.report.study.style import log_ticks
 from unimm.report.table import Scored, headline, shown_value
 from unimm.runs import reading
 from unimm.runs.record import CurvePoint, Result, Step
+from unimm.runs.samples import Sample
 
 # Okabe and Ito's blue, vermilion and green, which colour-blind readers tell apart.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -106,6 +108,13 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.asarray(sums / counts)
 
 
+class Tile(NamedTuple):
+    """A kept image on the page."""
+
+    sample: Sample
+    uri: str
+
+
 FIGURE, CURVE = "figures/training.png", "figures/curve.png"
 DETAILS = (stages_table, left_out_table, retention_table, reached_table, judge_table, cards_table)
 
@@ -123,7 +132,8 @@ def write(run_dir: Path) -> Path:
     curve = learning_curve(run.result.curve) if run.result.curve else None
     context = {
         "result": run.result,
-        "table": headline(run.result),
+        "opening": opening(run.result),
+        "scores": headline(run.result),
         "details": [found for build in DETAILS if (found := build(run.result)) is not None],
         "samples": run.samples,
         "sheets": list(dict.fromkeys(sample.file for sample in run.samples if sample.place)),
@@ -132,11 +142,14 @@ def write(run_dir: Path) -> Path:
         "protocols": [(score.name, _compact(score.protocol)) for score in run.result.scores],
     }
     templates = environment()
+    tiles = [Tile(sample, inline(run.image(sample), "png")) for sample in run.samples]
+    first = spread(tiles)
     html = templates.get_template("report.html.j2").render(
         **context,
         figure=inline(figure, "png") if figure else None,
         curve=inline(curve, "png") if curve else None,
-        images=[inline(run.image(sample), "png") for sample in run.samples],
+        tiles=[tiles[place] for place in first],
+        more=[tile for place, tile in enumerate(tiles) if place not in first],
     )
     if figure:
         write_atomic(run_dir / FIGURE, figure)

@@ -4,10 +4,12 @@ A plain table holds finished strings and gives Markdown and LaTeX from them: htm
 """
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 # LaTeX's own characters first, then those that a plain pdflatex has no glyph for.
 _LATEX = {
@@ -35,13 +37,24 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["cell"] = cell
+    made.filters |= {"cell": cell, "slug": slug, "contents": contents}
     return made
 
 
 def inline(data: bytes, kind: str) -> str:
     """A picture of the media type `image/<kind>` as a URI, so that the page needs no second file."""
     return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
+
+
+def slug(title: str) -> str:
+    """The anchor of a section."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def contents(body: str) -> list[tuple[str, Markup]]:
+    """Anchor and title of every section of a page, as the template `section` writes them."""
+    found = re.findall(r"<summary><h2>(.*?)</h2></summary>\s*<div id=\"(.*?)\">", body)
+    return [(anchor, Markup(title)) for title, anchor in found]
 
 
 def cell(text: str) -> str:

@@ -7,15 +7,13 @@ folders of its stages are not read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from unimm.files import EXPORTED
-from unimm.runs.reading import as_read, read_items
-from unimm.runs.record import IMAGES, ITEMS, RESULT, Items, Result, read_record
+from unimm.runs.reading import finished_runs
+from unimm.runs.record import IMAGES, ITEMS, Items, Result, read_record
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -28,7 +26,7 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         ValueError: there is no finished run, or a ``result.json`` cannot be read.
     """
-    return pd.DataFrame([_row(result, name) for name, _, result in _runs(Path(folder))])
+    return pd.DataFrame([_row(result, name) for name, _, result in finished_runs(Path(folder))])
 
 
 def load_items(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -42,29 +40,12 @@ def load_items(folder: str | os.PathLike[str]) -> pd.DataFrame:
     """
     frames = [
         _items(path / ITEMS, {"folder": name, "arm": result.arm, "seed": result.seed})
-        for name, path, result in _runs(Path(folder))
+        for name, path, result in finished_runs(Path(folder))
         if (path / ITEMS).is_file()
     ]
     if not frames:
         raise ValueError(f"no run in {folder} has {ITEMS}: score it again with `unimm score RUN_DIR`")
     return pd.concat(frames, ignore_index=True)
-
-
-def _runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
-    """Every run with its place below ``folder``, in the order of their names."""
-    found = False
-    for place, below, files in os.walk(folder):
-        below.sort()
-        if EXPORTED in files:  # an export holds the result of the run that it was made from
-            below.clear()
-        elif RESULT in files:
-            below.clear()
-            found = True
-            path = Path(place)
-            result = as_read(read_record(path / RESULT, Result), read_items(path))
-            yield path.relative_to(folder).as_posix(), path, result
-    if not found:
-        raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
 
 
 def _row(result: Result, name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from unimm.components import parameter_count
 from unimm.files import METRICS
 from unimm.runs.cost import completed, efficiency, resolution_scaling
-from unimm.runs.outcome import claim, counts, describe, save_grid, save_items
+from unimm.runs.outcome import claim, counts, describe, save_gallery, save_grid, save_items
 from unimm.runs.record import Data, Efficiency, Invariants, Parameters, Result, Speed, write_result
 from unimm.runs.run import Run
 from unimm.runs.scoring import learning_curve, score_run
@@ -102,10 +102,11 @@ def _speed(log: JsonLines, samples: int, score_seconds: float, wall_seconds: flo
 def measure(run: Run, earlier: Earlier) -> dict[str, Any]:
     """All of the result that takes sampling: scores, retention, learning curve, and what only they tell of costs.
 
-    Samples and scores the trained arm and its snapshots; writes the sample grid and every item's score.
+    Samples and scores the trained arm and its snapshots; writes the images and every item's score.
     """
     scored = score_run(run)
     save_grid(scored, run.folder)
+    save_gallery(scored, run.arm.foundation.world, run.folder)
     save_items(scored, run.folder)
     curve = learning_curve(run)
     return {

@@ -13,11 +13,16 @@ from typing import Any
 from unimm.arm import understanding_samples
 from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.devices import device_name
+from unimm.evaluation.metrics.geneval import find_objects
 from unimm.files import write_atomic
+from unimm.runs.gallery import FoundObject, write_gallery
 from unimm.runs.record import CONFIG, IMAGES, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items, LatentShape
 from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
+from unimm.scenes.geneval_rules import evaluate_image
+from unimm.scenes.judge import Detection, to_objects
+from unimm.scenes.world import World
 from unimm.schema import RunConfig
 from unimm.strict_yaml import read_yaml
 
@@ -65,6 +70,31 @@ def save_grid(scored: Scored, out: Path) -> None:
         for prompt, index in zip(prompts, chosen, strict=True)
     ]
     write_sheet(out, scored.images[chosen].permute(0, 2, 3, 1).cpu().numpy(), rows)
+
+
+def save_gallery(scored: Scored, world: World, out: Path) -> None:
+    """Every image, small, with what the judge finds on the exact one; only the image where no metric asked the judge."""
+    judged = any(score.name.startswith("geneval/") for score in scored.scores)
+    found = find_objects(scored.images, world) if judged else [[] for _ in scored.prompts]
+    rows = [
+        {
+            "prompt": str(prompt["prompt"]),
+            "tag": str(prompt["tag"]),
+            "key": key,
+            "correct": correct if judged else None,
+            "reason": evaluate_image(to_objects(seen), prompt)[1] if judged else "",
+            "found": [_found(detection) for detection in seen],
+        }
+        for prompt, key, correct, seen in zip(scored.prompts, scored.keys, scored.correct(), found, strict=True)
+    ]
+    write_gallery(out, scored.images.permute(0, 2, 3, 1).cpu().numpy(), rows)
+
+
+def _found(detection: Detection) -> FoundObject:
+    x1, y1, x2, y2 = (round(edge, 1) for edge in detection.box)
+    return FoundObject(
+        colour=detection.colour, shape=detection.shape, box=(x1, y1, x2, y2), score=round(detection.score, 3)
+    )
 
 
 def save_items(scored: Scored, out: Path) -> None:

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -30,8 +31,9 @@ from safetensors import safe_open
 
 from unimm import foundation
 from unimm.evaluation.words import LESS_BLIND, above_blind
+from unimm.files import EXPORTED
 from unimm.runs import record
-from unimm.runs.record import ITEMS, Items, LatentShape, NamedScores, Result, RunFolder, ScoreRecord
+from unimm.runs.record import ITEMS, RESULT, Items, LatentShape, NamedScores, Result, RunFolder, ScoreRecord
 
 SHIPPED = Path(foundation.__file__).parent / "shipped"
 CLAMPED = ("clip_score/", "bias/clip_score/")
@@ -47,6 +49,27 @@ def read_items(run_dir: Path) -> Items | None:
     """Its `items.json`, or None if it has none, as older runs; ValueError for one that is malformed."""
     path = run_dir / ITEMS
     return record.read_record(path, Items) if path.is_file() else None
+
+
+def finished_runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
+    """Every finished run in ``folder`` or below: its place there, its folder and its result, in the order of names.
+
+    Raises:
+        ValueError: there is none, or a ``result.json`` cannot be read.
+    """
+    found = False
+    for place, below, files in os.walk(folder):
+        below.sort()
+        if EXPORTED in files:  # an export holds the result of the run that it was made from
+            below.clear()
+        elif RESULT in files:
+            below.clear()
+            found = True
+            path = Path(place)
+            result = as_read(record.read_record(path / RESULT, Result), read_items(path))
+            yield path.relative_to(folder).as_posix(), path, result
+    if not found:
+        raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
 
 
 def as_read(result: Result, items: Items | None) -> Result:

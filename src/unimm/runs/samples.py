@@ -61,19 +61,26 @@ def write_sheet(out: Path, images: NDArray[np.uint8], rows: Sequence[Mapping[str
         images: n x height x width x 3, at least one.
         rows: prompt, tag, correct and index of every image, in the same order.
     """
-    count, height, width = images.shape[:3]
-    columns = min(count, COLUMNS)
-    sheet = np.zeros((-(-count // columns) * height, columns * width, 3), dtype=np.uint8)
-    listed = []
-    for number, (image, row) in enumerate(zip(images, rows, strict=True)):
-        top, left = number // columns * height, number % columns * width
-        sheet[top : top + height, left : left + width] = image
-        listed.append({**row, "file": SHEET, "box": (left, top, left + width, top + height)})
+    sheet, boxes = arranged(images, COLUMNS)
+    listed = [{**row, "file": SHEET, "box": box} for row, box in zip(rows, boxes, strict=True)]
     write_atomic(out / SHEET, _png(Image.fromarray(sheet), optimize=True))
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in listed)  # a line an image, for who looks it up
     write_atomic(out / GRID, f"[\n{lines}\n]\n")
     for single in (out / SHEET).parent.glob("[0-9]*.png"):
         single.unlink()
+
+
+def arranged(images: NDArray[np.uint8], columns: int) -> tuple[NDArray[np.uint8], list[PixelBox]]:
+    """Images (n x height x width x 3) row by row on one sheet, without gaps or labels, and where each stands."""
+    count, height, width = images.shape[:3]
+    columns = min(count, columns)
+    sheet = np.zeros((-(-count // columns) * height, columns * width, 3), dtype=np.uint8)
+    boxes = []
+    for number, image in enumerate(images):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = image
+        boxes.append((left, top, left + width, top + height))
+    return sheet, boxes
 
 
 def read_image(run_dir: Path, sample: Sample) -> bytes:

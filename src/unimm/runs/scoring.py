@@ -82,8 +82,8 @@ class LongTest:
 class Scored:
     """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample.
 
-    ``words`` are those of plug-ins' scores, ``prefix`` is what the names of the first judge's scores begin with;
-    ``judge_cards`` are those of other judges than the scenes'.
+    ``keys`` are those of every image's noise; ``words`` are those of plug-ins' scores, ``prefix`` is what the names of
+    the first judge's scores begin with; ``judge_cards`` are those of other judges than the scenes'.
     """
 
     scores: list[Score]
@@ -93,6 +93,7 @@ class Scored:
     answers: list[Answered] | None
     images: Tensor
     prompts: list[Metadata]
+    keys: list[str]
     seconds_per_image: float
     words: Mapping[str, Words]
     prefix: str
@@ -171,6 +172,7 @@ def score_run(run: Run) -> Scored:
         asked.answers,
         images,
         prompts,
+        keys,
         seconds_per_image,
         own_words(metrics),
         test.prefix,

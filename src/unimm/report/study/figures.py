@@ -8,7 +8,7 @@ and the page shows some of them, evenly spaced again, of the first seed that all
 import io
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import matplotlib.image
@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
 
+from unimm.report.opening import spread
 from unimm.report.rendering import inline
 from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Array, Study, StudyRun
@@ -171,7 +172,7 @@ def _cloud(axis: Axes, x: Array, y: Array, look: Look) -> None:
     axis.plot(x[known], y[known], look.marker, color=look.colour, markerfacecolor=look.face, markersize=7, zorder=2)
 
 
-PROMPTS = 12
+PROMPTS, STRIP = 12, 4
 GAP = 6
 
 
@@ -207,13 +208,18 @@ def sample_grid(study: Study) -> SampleGrid | None:
     runs = [study.runs[arm][seeds[0]].folder for arm in arms]
     kept: list[dict[tuple[int, str], Sample]] = [{(s.index, s.prompt): s for s in run.samples} for run in runs]
     common = [key for key in kept[0] if all(key in row for row in kept)]
-    count = min(PROMPTS, len(common))
-    chosen = [common[number * len(common) // count] for number in range(count)]
+    chosen = [common[place] for place in spread(common, PROMPTS)]
     rows = tuple(
         tuple(Shown(run.image(own[key]), own[key].correct) for run, own in zip(runs, kept, strict=True))
         for key in chosen
     )
     return SampleGrid(seeds[0], arms, tuple(prompt for _, prompt in chosen), rows) if chosen else None
+
+
+def strip(grid: SampleGrid) -> SampleGrid:
+    """A few of its rows, at even distances, for where there is little room."""
+    rows = spread(grid.rows, STRIP)
+    return replace(grid, prompts=tuple(grid.prompts[row] for row in rows), rows=tuple(grid.rows[row] for row in rows))
 
 
 def grid_figure(grid: SampleGrid) -> Picture:

@@ -25,6 +25,7 @@ from unimm.report.study.figures import (
     grid_figure,
     sample_grid,
     scores_figure,
+    strip,
 )
 from unimm.report.study.folder import Study
 from unimm.report.study.folder import read as read_study
@@ -46,7 +47,7 @@ from unimm.report.study.tables import (
 from unimm.report.table import number
 
 COLUMNS = ("study", "arm", "seed", "metric", "n", "value")
-FIGURES = ("effects", "scores", "curves", "samples", "diversity", "abilities")
+FIGURES = ("strip", "effects", "scores", "curves", "samples", "diversity", "abilities")
 
 
 def write_scores(study: Study) -> None:
@@ -179,6 +180,7 @@ def draw(report: StudyReport, names: Collection[str]) -> dict[str, Picture]:
     """Those of the figures that the study has something to show in, by name."""
     study = report.study
     painters: dict[str, Callable[[], Picture | None]] = {
+        "strip": lambda: grid_figure(strip(report.grid)) if report.grid else None,
         "effects": lambda: effects_figure(study, report.answers, report.results),
         "scores": lambda: scores_figure(study),
         "curves": lambda: curves_figure(study),
