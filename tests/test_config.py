@@ -83,7 +83,11 @@ def test_switching_a_component_drops_the_keys_of_the_old_one(arm: Path, override
     ("overrides", "name", "question"),
     [
         (["encoder=vae"], "arm-encoder-vae", "How good are images when VAE latents are predicted with flow matching"),
-        (["objective=mse", "strategy=joint"], "arm-objective-mse-strategy-joint", "CLIP features are predicted with mean squared error"),
+        (
+            ["objective=mse", "strategy=joint"],
+            "arm-objective-mse-strategy-joint",
+            "predicted with mean squared error",
+        ),
         (["encoder=fake_components:Vae"], "arm-encoder-Vae", "targets of encoder fake_components:Vae are predicted"),
     ],
 )
@@ -95,7 +99,7 @@ def test_an_arm_of_other_parts_has_another_name_and_question(
 
 
 def test_name_and_question_stay_where_the_parts_do_or_the_user_says_so(arm: Path) -> None:
-    assert load(arm, ["encoder=clip", "head=dit", "training.samples=640"]).name == "arm"
+    assert load(arm, ["encoder=clip", "head=dit", "training.samples=64000"]).name == "arm"
     own = load(arm, ["encoder=vae", "name=mine", "question=Mine?"])
     assert (own.name, own.question) == ("mine", "Mine?")
     assert load(arm, ["encoder=vae", "name=mine"]).question.startswith("How good are images when VAE latents")

@@ -253,6 +253,7 @@ def test_the_terminal_keeps_the_names_of_scores_beside_a_long_value(golden: dict
     text = console.export_text()
     assert re.search(r"Fréchet distance +2,024 ± 168\.0", text) and "(chance 1,234, biased)" in text
 
+
 def test_a_page_opens_with_question_arm_numbers_and_images(run_dir: Path, golden: dict[str, Any]) -> None:
     shared = {"encoder": {"name": "clip"}, "objective": {"name": "flow_matching"}, "strategy": {"name": "joint"}}
     golden["config"] = {"question": "How good?", **shared}
@@ -265,7 +266,10 @@ def test_a_page_opens_with_question_arm_numbers_and_images(run_dir: Path, golden
     assert values == [number(value) for value in (0.193, 0.5734, 0.7603)], "whole prompts, single facts, answers"
     assert "floor 0.022, ceiling 0.922, of 553" in first
     markdown = (run_dir / "report.md").read_text(encoding="utf-8")
-    assert markdown.startswith("# How good?\n") and "| whole prompts right (fraction) | 0.193 | 0.022 | 0.922 | 553 |" in markdown
+    assert (
+        markdown.startswith("# How good?\n")
+        and "| whole prompts right (fraction) | 0.193 | 0.022 | 0.922 | 553 |" in markdown
+    )
 
 
 def test_a_page_without_a_question_is_called_by_its_arm(run_dir: Path, golden: dict[str, Any]) -> None:
@@ -284,4 +288,3 @@ def test_every_section_stands_in_the_contents(run_dir: Path) -> None:
 
 def test_opening_images_lie_at_even_distances() -> None:
     assert spread(range(36)) == list(range(0, 36, 3)) and spread([1, 2]) == [0, 1] and spread([]) == []
-

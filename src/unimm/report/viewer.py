@@ -2,8 +2,8 @@
 
 ``FOLDER/viewer/index.html`` needs no other file for one run. For a study, or any folder of runs, ``viewer/runs/`` holds
 a script a run beside it, loaded when the run is chosen, so that the page opens from a disk as well as from a server.
-Images come from the sheets of `unimm.runs.gallery`; runs of before have those of `unimm.runs.samples`, fewer and without
-what the judge found. Nothing is fetched from elsewhere.
+Images come from the sheets of `unimm.runs.gallery`; older runs have those of `unimm.runs.samples`, fewer and
+without what the judge found. Nothing is fetched from elsewhere.
 """
 
 from __future__ import annotations
@@ -85,16 +85,12 @@ def _data(run_dir: Path) -> dict[str, Any]:
     kept = _kept(run_dir)
     if not kept:
         raise ValueError(f"{run_dir} keeps no images: score it again with `unimm score {run_dir}`")
-    files = list(dict.fromkeys(str(image["file"]) for image in kept))
+    files = list(dict.fromkeys(image["file"] for image in kept))
     sheets = [_sheet(run_dir, file) for file in files]
     images = [
-        {
-            **{key: value for key, value in image.items() if key != "file"},
-            "sheet": (number := files.index(str(image["file"]))),
-            "box": image["box"] or [0, 0, sheets[number]["width"], sheets[number]["height"]],
-            "facts": _facts(items, int(image["index"])),
-        }
+        {**image, "sheet": number, "box": image["box"] or sheets[number]["box"], "facts": _facts(items, image["index"])}
         for image in kept
+        for number in [files.index(image["file"])]
     ]
     return {"sheets": sheets, "images": images}
 
@@ -137,4 +133,9 @@ def _sheet(run_dir: Path, file: str) -> dict[str, Any]:
             width, height = image.size
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as an image: restore it, or score the run again") from error
-    return {"uri": inline(data, path.suffix.removeprefix(".")), "width": width, "height": height}
+    return {
+        "uri": inline(data, path.suffix.removeprefix(".")),
+        "width": width,
+        "height": height,
+        "box": (0, 0, width, height),
+    }

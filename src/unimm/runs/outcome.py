@@ -73,7 +73,7 @@ def save_grid(scored: Scored, out: Path) -> None:
 
 
 def save_gallery(scored: Scored, world: World, out: Path) -> None:
-    """Every image, small, with what the judge finds on the exact one; only the image where no metric asked the judge."""
+    """Every image, small, with what the judge finds on the exact one, where a metric asks the judge."""
     judged = any(score.name.startswith("geneval/") for score in scored.scores)
     found = find_objects(scored.images, world) if judged else [[] for _ in scored.prompts]
     rows = [
