@@ -86,7 +86,7 @@ def test_marks_follow_the_judge(run_dir: Path) -> None:
     assert [("✓ correct" in caption, "✗ wrong" in caption) for caption in captions] == [
         (True, False), (False, True), (True, False)
     ]  # fmt: skip
-    assert "2 of the 3 images shown are correct" in text
+    assert "2 of the 3 images on this page are correct" in text
 
 
 def test_plugin_scores_and_unmeasured_values_are_shown(run_dir: Path, golden: dict[str, Any]) -> None:

@@ -71,7 +71,9 @@ def _arm(result: Result) -> str:
         parts.append(f"An image is {shape.tokens} tokens of {shape.channels} channels.")
     counts = result.counts
     trained = f"Trained on {counts.generation_samples:,} generation samples"
-    own = counts.understanding_samples - (counts.understanding_before or 0)
+    # Older records do not tell the run's own understanding samples from those of the foundation.
+    before = counts.understanding_samples if counts.understanding_before is None else counts.understanding_before
+    own = counts.understanding_samples - before
     return " ".join([*parts, f"{trained} and {own:,} understanding samples." if own else f"{trained}."])
 
 
