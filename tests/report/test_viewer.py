@@ -6,6 +6,7 @@ import io
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,14 @@ def shown(browser: Browser) -> int:
     return int(browser.script("return document.querySelectorAll('#images button').length"))
 
 
+def wait_for(browser: Browser, selector: str, text: str) -> None:
+    """Until the page says so: a run's script is loaded meanwhile."""
+    deadline = time.monotonic() + 20
+    while text not in (said := browser.text(selector)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert text in said
+
+
 @needs_chromium
 def test_a_runs_images_are_filtered_and_described_by_clicks(browser: Browser, tmp_path: Path) -> None:
     run = keep_images(tmp_path / "run", "clip_fm", 0, LEFT)
@@ -160,22 +169,20 @@ def test_a_runs_images_are_filtered_and_described_by_clicks(browser: Browser, tm
 @needs_chromium
 def test_two_arms_stand_side_by_side_under_one_noise_key(browser: Browser, served: str) -> None:
     browser.open(served)
-    assert browser.text("#count") == "12 of 12 images"
+    wait_for(browser, "#count", "12 of 12 images")
     browser.choose("#seed", "1")
     browser.choose("#beside", "vae_fm, seed 1")
+    wait_for(browser, "#noise", "16 x 16, 64 x 16")  # latents of two shapes have no noise in common
     browser.choose("#judged", "the two differ")
     wanted = sum(left != right for left, right in zip(LEFT, RIGHT, strict=True))
-    for _ in range(50):  # the run's script is loaded meanwhile
-        if browser.text("#count") == f"{wanted} of 12 images":
-            break
+    assert browser.text("#count") == f"{wanted} of 12 images"
     assert shown(browser) == wanted
-    assert "16 x 16, 64 x 16" in browser.text("#noise"), "latents of two shapes have no noise in common"
     browser.click("#images button:nth-child(1)")
     detail = browser.text("#detail")
     assert "clip_fm, seed 1" in detail and "vae_fm, seed 1" in detail and detail.count("2/0") == 2
     browser.click("#detail button")
     browser.choose("#beside", "clip_fm, seed 0")
-    assert "drawn from the same noise" in browser.text("#noise")
+    wait_for(browser, "#noise", "drawn from the same noise")
 
 
 @needs_chromium
