@@ -35,7 +35,7 @@ from unimm.strict_yaml import dump_yaml, read_yaml
 from unimm.study.expand import expand_study
 from unimm.study.plan import read_plan
 from unimm.training.fit import read_checkpoint
-from unimm.user_errors import _raised_here
+from unimm.user_errors import raised_here
 
 Note = Callable[[str, object], None]
 FEW, MANY = 40, 1500
@@ -69,7 +69,7 @@ def told(work: Callable[[], object]) -> bool:
     except OSError:
         return False
     except ValueError as error:
-        if not _raised_here(error) or not str(error).strip():
+        if not raised_here(error) or not str(error).strip():
             raise
         return False
     return True

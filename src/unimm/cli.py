@@ -15,7 +15,7 @@ from unimm.planning.cli import plan
 from unimm.report.cli import view
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
-from unimm.user_errors import Interrupted, user_errors
+from unimm.user_errors import MISTAKE, Interrupted, user_errors
 
 if TYPE_CHECKING:
     from unimm.config import RunConfig
@@ -116,7 +116,7 @@ def score(
             _present(stages.score(path), path)
             return
         from unimm.evaluation.folder import score_folder
-        from unimm.evaluation.suite import choose
+        from unimm.evaluation.suite import NOT_SCORED, choose
         from unimm.files import write_json
         from unimm.foundation.folder import Foundation
         from unimm.report.page import print_scores
@@ -125,9 +125,14 @@ def score(
         source = Foundation(foundation or "scenes-nano")
         judges = [choose(text) for text in detector or []]
         scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges, geneval_results)
-        print_scores(scores)
+        print_scores([row for row in scores if NOT_SCORED not in row.protocol])
         if out is not None:
             write_json(out, [row._asdict() for row in scores])
+        refused = [row for row in scores if NOT_SCORED in row.protocol]
+        for row in refused:
+            typer.echo(f"not scored: {row.name}: {row.protocol[NOT_SCORED]}", err=True)
+        if refused and (names is not None or judges):  # what was asked for by name
+            raise typer.Exit(MISTAKE)
 
 
 def _default_folder(config: RunConfig) -> Path:

@@ -38,7 +38,7 @@ def user_errors() -> Iterator[None]:
         typer.echo(f"error: not enough memory ({error}): lower sizes or resolutions, or free some", err=True)
         raise typer.Exit(MACHINE) from error
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not _raised_here(error):
+        if isinstance(error, ValueError) and not raised_here(error):
             raise
         if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough, as `| head` has
             raise
@@ -54,7 +54,7 @@ def _end_progress() -> None:
             bar.close()
 
 
-def _raised_here(error: ValueError) -> bool:
+def raised_here(error: ValueError) -> bool:
     """Whether unimm itself raised the error: a ValueError from inside a library is a bug, not advice."""
     last = list(traceback.walk_tb(error.__traceback__))[-1][0]
     return Path(last.f_code.co_filename).is_relative_to(PACKAGE)

@@ -382,3 +382,28 @@ def test_images_that_are_scored_may_be_of_every_kind_too(tmp_path: Path) -> None
     Image.new("RGB", (8, 8)).save(tmp_path / "00000.png")
     with pytest.raises(ValueError, match="are the same image of prompt 0"):
         read_evidence(tmp_path, tmp_path / "p.txt", 1)
+
+
+def unknown_to_evaluators(folder: Path) -> Path:
+    """The prompts with a word that the evaluators' tokenizers do not have, where the judge reads metadata only."""
+    file = folder.parent / "words.jsonl"
+    lines = (folder.parent / "prompts.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    file.write_text("\n".join(json.dumps({**row, "prompt": f"{row['prompt']}, zebra"}) for row in rows))
+    return file
+
+
+def test_a_metric_that_refuses_loses_no_other_ones_scores(folder: Path) -> None:
+    """By default that is said and well; of metrics asked for by name it is a mistake, after the scores are kept."""
+    file, out = unknown_to_evaluators(folder), folder.parent / "scores.json"
+    asked = ["score", str(folder), "--prompts", str(file), "--images-per-prompt", str(PER_PROMPT), "--out", str(out)]
+    for named, code in (([], 0), (["--metrics", "geneval,clip_score"], 2)):
+        done = runner.invoke(app, [*asked, *named])
+        assert done.exit_code == code, done.output
+        assert "geneval/overall" in done.stdout and "clip_score" not in done.stdout
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("not scored")]
+        assert "not scored: clip_score: " in line and "zebra" in line
+        rows = {row["name"]: row for row in json.loads(out.read_text())}
+        assert rows["geneval/overall"]["value"] == 1.0
+        assert rows["clip_score"]["value"] is None and "zebra" in rows["clip_score"]["protocol"]["not scored"]
+    assert runner.invoke(app, [*asked, "--metrics", "clip_score"]).exit_code == 2

@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from unimm.evaluation.geneval.files import load_images, read_image_folder, read_
 from unimm.evaluation.images import pictures_in
 from unimm.evaluation.judge import Judge
 from unimm.evaluation.metric import Evidence, Metric, Score
-from unimm.evaluation.suite import build_metrics, score_all
+from unimm.evaluation.suite import build_metrics, score_each
 from unimm.files import read_text
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
@@ -53,10 +53,11 @@ def score_folder(
 ) -> list[Score]:
     """Scores of the images by the named metrics and by each detector; without either, by a run's metrics that apply.
 
+    A metric that refuses these images or prompts loses no other one's scores: its row has no value and says why.
     ``results`` is a file for the one detector's decisions image by image, as GenEval's own evaluator writes them.
 
-    Raises ValueError when images are missing, a named metric or a detector lacks what it needs, or ``results`` are
-    asked of no detector or of several.
+    Raises ValueError when images are missing, nothing could be scored, or ``results`` are asked of no detector or of
+    several.
     """
     if results is not None and len(detectors) != 1:
         raise ValueError(
@@ -69,18 +70,29 @@ def score_folder(
     names = metrics if metrics is not None else () if judges else DEFAULT_METRICS
     chosen = [*zip(names, build_metrics(names, foundation), strict=True), *judges]
     evidence = read_evidence(images, prompts, images_per_prompt)
-    if SQUARE & set(names) or any(isinstance(detector, Scenes) for detector in detectors):
-        _check_square(evidence, images)
     if any("reference" in metric.needs for _, metric in chosen):
         assert evidence.images is not None
         evidence = replace(evidence, reference=read_reference(foundation, reference, evidence.images.shape[-1]))
-    for name, metric in chosen if metrics is not None or judges else ():
+    if metrics is None and not judges:
+        chosen = [(name, metric) for name, metric in chosen if metric.needs <= evidence.given]
+    square = SQUARE | {f"detector {detector.name}" for detector in detectors if isinstance(detector, Scenes)}
+
+    def scores(name: str, metric: Metric) -> list[Score]:
+        if name in square:
+            _check_square(evidence, images)
         lacking = sorted(metric.needs - evidence.given)
         if lacking:
             raise ValueError(
                 f"{name!r} needs {', '.join(lacking)}, which a folder with these prompts does not give; leave it out"
             )
-    return score_all([metric for _, metric in chosen], evidence)
+        return metric.score(evidence)
+
+    return score_each([(name, partial(scores, name, metric)) for name, metric in chosen])
+
+
+def flat_name(prompt: int, image: int, images_per_prompt: int) -> str:
+    """The name of an image in a flat folder."""
+    return f"{prompt:05d}.png" if images_per_prompt == 1 else f"{prompt:05d}_{image}.png"
 
 
 def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Evidence:
@@ -101,7 +113,7 @@ def read_evidence(folder: Path, prompts: Path, images_per_prompt: int) -> Eviden
 
 
 def read_prompts(path: Path) -> tuple[list[Metadata] | None, list[str]]:
-    """GenEval's metadata where the file has it, and the texts; ValueError says what is wrong with the file."""
+    """GenEval metadata, None of plain texts, and the text of every prompt; ValueError names the line that is wrong."""
     if not path.is_file():
         raise ValueError(f"{path}: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)")
     if path.suffix != ".txt":
@@ -130,7 +142,7 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
         found[key] = path
     expected = [(prompt, image) for prompt in range(prompts) for image in range(per_prompt)]
     absent = [key for key in expected if key not in found]
-    missing = [f"{prompt:05d}.png" if per_prompt == 1 else f"{prompt:05d}_{image}.png" for prompt, image in absent]
+    missing = [flat_name(prompt, image, per_prompt) for prompt, image in absent]
     surplus = sorted(found.keys() - set(expected))
     if missing:
         listed = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")

@@ -8,7 +8,7 @@ spaces in quotes.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +21,9 @@ from unimm.foundation.folder import Foundation
 from unimm.registry import detectors
 from unimm.registry import metrics as registry
 from unimm.schema import Choice
+from unimm.user_errors import raised_here
+
+NOT_SCORED = "not scored"  # the entry of a protocol that says why
 
 
 def build_metrics(chosen: Iterable[str | Choice], foundation: Foundation) -> list[Metric]:
@@ -55,13 +58,37 @@ def own_words(metrics: Iterable[Metric]) -> dict[str, Words]:
 
 def score_all(metrics: Sequence[Metric], evidence: Evidence) -> list[Score]:
     """Scores of every metric whose evidence is there; two metrics that use one name are an error."""
+    return _named_once(
+        score for metric in metrics if metric.needs <= evidence.given for score in metric.score(evidence)
+    )
+
+
+def score_each(metrics: Sequence[tuple[str, Callable[[], list[Score]]]]) -> list[Score]:
+    """Scores of every metric that can score; one that refuses leaves a row of its name without a value, which says why.
+
+    ``metrics`` are names, each with what scores. Raises the first refusal where nothing could be scored at all.
+    """
+    scores: list[Score] = []
+    refusals: list[ValueError] = []
+    for name, score in metrics:
+        try:
+            scores += score()
+        except ValueError as error:
+            if not raised_here(error):
+                raise
+            refusals.append(error)
+            scores.append(Score(name, None, 0, {NOT_SCORED: str(error)}))
+    if refusals and len(refusals) == len(metrics):
+        raise refusals[0]
+    return _named_once(scores)
+
+
+def _named_once(found: Iterable[Score]) -> list[Score]:
     scores: dict[str, Score] = {}
-    for metric in metrics:
-        if metric.needs <= evidence.given:
-            for score in metric.score(evidence):
-                if score.name in scores:
-                    raise ValueError(f"two metrics give a score {score.name!r}; rename one of them")
-                scores[score.name] = score
+    for score in found:
+        if score.name in scores:
+            raise ValueError(f"two metrics give a score {score.name!r}; rename one of them")
+        scores[score.name] = score
     return list(scores.values())
 
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from unimm.arm import Arm
 from unimm.data.captions import cut
 from unimm.files import write_atomic
 from unimm.noise import NoiseSource
@@ -114,13 +115,9 @@ def write_samples(run_dir: Path, prompts: Sequence[str], seeds: Sequence[int], o
     for asked, what in ((prompts, "prompt"), (seeds, "seed")):
         if len(set(asked)) < len(asked):
             raise ValueError(f"a {what} is given twice: the same prompt and seed make the same image")
-    if not all(prompt.strip() for prompt in prompts):
-        raise ValueError("a prompt is empty: say what to draw")
-    for prompt in prompts:
-        cut(prompt, len(prompt))
+    check_prompts(prompts)
     arm = Run.finished(run_dir, torch.device("cpu")).model()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = arm.pipeline().to(device)
+    pipeline = pick_pipeline(arm)
     wanted = product(prompts, seeds)
     images = [picture(pixels) for pixels in draw(pipeline, wanted)]
     files = [out / image.file for image in wanted]
@@ -129,6 +126,19 @@ def write_samples(run_dir: Path, prompts: Sequence[str], seeds: Sequence[int], o
     write_atomic(out / SHEET, png(contact_sheet(prompts, seeds, images)))
     unknown = [word for prompt in prompts for word in unknown_words(arm.backbone.tokenizer, prompt)]
     return Samples(files, out / SHEET, list(dict.fromkeys(unknown)))
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """ValueError for a prompt that is empty or no text."""
+    if not all(prompt.strip() for prompt in prompts):
+        raise ValueError("a prompt is empty: say what to draw")
+    for prompt in prompts:
+        cut(prompt, len(prompt))
+
+
+def pick_pipeline(arm: Arm) -> Pipeline:
+    """What draws, on the GPU where there is one."""
+    return arm.pipeline().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def picture(pixels: UInt8[Tensor, "3 s s"]) -> Image.Image:

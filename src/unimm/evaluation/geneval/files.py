@@ -110,6 +110,16 @@ def _parse(line: str, place: str) -> Metadata:
     return dict(json.loads(line))
 
 
+def image_file(folder: Path, prompt: int, image: int) -> Path:
+    """Where the official script puts an image of a prompt, both counted from 0."""
+    return folder / f"{prompt:05d}" / "samples" / f"{image:05d}.png"
+
+
+def metadata_file(folder: Path, prompt: int) -> Path:
+    """Where it puts the prompt's metadata."""
+    return folder / f"{prompt:05d}" / "metadata.jsonl"
+
+
 def write_image_folder(
     folder: Path, prompts: Sequence[Metadata], images: Iterable[UInt8[Tensor, "k 3 height width"]]
 ) -> None:
@@ -121,10 +131,9 @@ def write_image_folder(
     for samples in images:
         if written == len(prompts):
             raise ValueError(f"more images than the {len(prompts)} prompts; give one tensor of images for every prompt")
-        home = folder / f"{written:05d}"
-        write_atomic(home / "metadata.jsonl", json.dumps(prompts[written]))
+        write_atomic(metadata_file(folder, written), json.dumps(prompts[written]))
         for number, sample in enumerate(samples):
-            write_atomic(home / "samples" / f"{number:05d}.png", _png(sample))
+            write_atomic(image_file(folder, written, number), _png(sample))
         written += 1
     if written < len(prompts):
         raise ValueError(f"images for {written} of {len(prompts)} prompts; give one tensor of images for every prompt")
@@ -136,7 +145,7 @@ def read_image_folder(folder: Path, prompts: Sequence[Metadata], images_per_prom
     Raises ValueError that lists images which are missing (the first ten and how many), images or prompts beyond those
     expected, which the official evaluator would count, and folders whose metadata belongs to another prompt.
     """
-    found = [_numbered_images(folder / f"{index:05d}" / "samples") for index in range(len(prompts))]
+    found = [_numbered_images(image_file(folder, index, 0).parent) for index in range(len(prompts))]
     expected = set(range(images_per_prompt))
     missing = [
         f"{index:05d}/samples/{number:05d}.png"
@@ -156,7 +165,7 @@ def read_image_folder(folder: Path, prompts: Sequence[Metadata], images_per_prom
             f"remove them, or give the prompts and images per prompt that were made"
         )
     for index, metadata in enumerate(prompts):
-        _check_same_prompt(folder / f"{index:05d}" / "metadata.jsonl", metadata)
+        _check_same_prompt(metadata_file(folder, index), metadata)
     return [
         PromptImages(index, metadata, [paths[number] for number in sorted(paths)])
         for index, (metadata, paths) in enumerate(zip(prompts, found, strict=True))
