@@ -234,7 +234,7 @@ def test_plans(examples: int, record_property: Note, tmp_path: Path) -> None:
 
     def attempt(content: bytes) -> None:
         path.write_bytes(content)
-        for read in (read_plan, study_folder.is_tuning, study_folder.read):
+        for read in (read_plan, study_folder.kind_of, study_folder.read):
             told(lambda read=read: read(path.parent))  # type: ignore[misc]
 
     fuzz(damaged(whole), examples, record_property, attempt)

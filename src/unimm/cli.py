@@ -177,16 +177,9 @@ def report(
         assert path is not None
         if out is not None:
             raise ValueError("--out is for --compare; a page is written into its own folder")
-        from unimm.report import page
-        from unimm.report.study import page as study_page
-        from unimm.report.study import tuning
-        from unimm.report.study.folder import is_tuning
-        from unimm.runs.record import PLAN
+        from unimm.report import pages
 
-        if not (path / PLAN).exists():
-            typer.echo(page.write(path))
-        else:
-            typer.echo((tuning if is_tuning(path) else study_page).write(path))
+        typer.echo(pages.write(path))
 
 
 app.command(cls=SeedsCommand)(sample)

@@ -305,8 +305,8 @@ class Vocabulary:
     facts: Collection[str]
 
 
-def read_claims(path: Path, known: Vocabulary) -> Claims:
-    """The claims in a YAML file, all their names known to the study.
+def read_claims(path: Path, known: Vocabulary | None = None) -> Claims:
+    """The claims in a YAML file, all their names known to the study, if there is one yet.
 
     Raises:
         ValueError: one line for each problem, with the claim, the key and the nearest valid choice.
@@ -317,13 +317,14 @@ def read_claims(path: Path, known: Vocabulary) -> Claims:
     except ValidationError as error:
         lines = [_line(problem["loc"], problem, content) for problem in problems(error)]
     else:
-        lines = _unknown_names(claims, known)
+        lines = unknown_names(claims, known) if known else []
     if lines:
         raise ValueError("\n".join(f"{path}: {line}" for line in lines))
     return claims
 
 
-def _unknown_names(claims: Claims, known: Vocabulary) -> list[str]:
+def unknown_names(claims: Claims, known: Vocabulary) -> list[str]:
+    """One line for every name of a claim that the study does not have, with the nearest that it has."""
     problems = []
     for claim in claims.claims:
         for key, kind, name in claim.references():

@@ -290,3 +290,35 @@ def compare(
     return contrast(
         {"a": a, "b": b}, weights, alpha=alpha, tasks=tasks, texts=texts, paired=paired, fixed_prompts=fixed_prompts
     )
+
+
+def compare_runs(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    tasks: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+) -> Comparison:
+    """Mean of run `a` minus mean of run `b`, both `[prompts]`, paired by prompt: V = between(a - b), by task.
+
+    The interval reaches over other texts of the same tasks. Two runs say nothing about other seeds.
+
+    Raises:
+        ValueError: shapes that differ, NaN, or a task of a single text.
+    """
+    first, second = (np.asarray(values, dtype=float) for values in (a, b))
+    if first.ndim != 1 or first.shape != second.shape or np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError(
+            f"two runs are compared on the same prompts, each with a score; got {first.shape}, {second.shape}"
+        )
+    groups = _groups(len(first), tasks, texts)
+    difference = (first - second)[None]
+    parts = np.array([group.between(difference[:, group.prompts]) for group in groups]) / len(groups) ** 2
+    estimate, variance = float(_run_scores(difference, groups)[0]), float(parts.sum())
+    each = np.array([group.n_effective - 1 for group in groups])
+    df = float(variance**2 / (parts**2 / each).sum() if variance > 0 else each.sum())
+    error = float(np.sqrt(variance))
+    low, high = _interval(estimate, error, df, alpha)
+    n_texts = sum(group.texts.shape[1] for group in groups)
+    return Comparison(estimate, low, high, df, 1, len(first), error, error, n_texts)

@@ -19,6 +19,10 @@ Guard = Callable[[Claim], str | None]
 MIN_SEEDS = 3
 
 
+class NotKnown(str):
+    """What a guard found: nothing, as the numbers come without what it has to look at. Shown, and no reason to stop."""
+
+
 class Untestable(Exception):
     """The reason why a claim cannot be tested on these results."""
 
@@ -46,7 +50,8 @@ class StudyResults:
         curves: metric -> arm -> learning curves on validation prompts.
         facts: fact -> arm -> whether it held, for each run.
         unfinished: arm -> how many of its planned runs have no result yet.
-        guards: guard -> function that gives None if a claim passes, and otherwise what was found.
+        guards: guard -> function that gives None if a claim passes, and otherwise what was found, which may be that
+            nobody can know (`NotKnown`).
         every_claim: guards of every claim, whether it names them or not.
         why_by_run: metric that could be scored by prompt -> why it was taken by run.
     """
@@ -69,7 +74,7 @@ class StudyResults:
         """Raise Untestable with the first guard of this or of every claim that fails or that nobody checked."""
         for name in dict.fromkeys((*claim.guards, *self.every_claim)):
             found = self.guards[name](claim) if name in self.guards else "was not checked"
-            if found is not None:
+            if found is not None and not isinstance(found, NotKnown):
                 raise Untestable(f"guard {name}: {found}")
 
     def score(self, budget: Budget, metric: str, arm: str) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,12 @@ Collect = Annotated[
     Path | None,
     typer.Option(help="Where finished results are kept to be committed, and taken from.", show_default="reports/NAME"),
 ]
+
+
+class PairBy(StrEnum):
+    """What two arms share that are compared pair by pair."""
+
+    SEED = "seed"
 
 
 @app.command()
@@ -163,8 +170,7 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
 def report(path: Either, out: Out = None, collect: Collect = None) -> None:
     """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
     with user_errors():
-        from unimm.report.study import page, tuning
-        from unimm.report.study.folder import is_tuning
+        from unimm.report import pages
         from unimm.study.collect import collect as copy
         from unimm.study.plan import has_plan, read_plan
 
@@ -172,7 +178,50 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
         target = collect or (_reports(path.stem) if _is_file(path) else folder)
         if target != folder and has_plan(folder):
             copy(folder, read_plan(folder), target)
-        typer.echo((tuning if has_plan(target) and is_tuning(target) else page).write(target))
+        typer.echo(pages.write_study(target))
+
+
+@app.command("import")
+def import_scores(
+    scores: Annotated[
+        Path, typer.Argument(help="Table of scores (.csv, .parquet), or folder of JSON logs.", metavar="SCORES")
+    ],
+    claims: Annotated[Path, typer.Option(help="Claims file, as of a study.", metavar="CLAIMS.yaml")],
+    out: Annotated[Path, typer.Option(help="New or empty folder of the study.", metavar="FOLDER")],
+    pair_by: Annotated[
+        PairBy | None, typer.Option(help="Compare all arms seed by seed.", show_default="as each claim says")
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help="Where the numbers hold: data, sizes.", show_default="runs that unimm has not seen"),
+    ] = None,
+) -> None:
+    """Decide claims on scores of runs made elsewhere; claims and pairing are fixed before the scores are read."""
+    with user_errors():
+        from unimm.report.imported.page import SETTING, import_table, remarks
+
+        page, study, answers = import_table(scores, claims, out, pair_by, setting or SETTING)
+        for line in remarks(study):
+            typer.echo(line, err=True)
+        for answer in answers:
+            typer.echo(f"{answer.mark} {answer.verdict.outcome.value:<13}{answer.claim.id}: {answer.sentence}")
+        typer.echo(page)
+
+
+@app.command("export")
+def export_scores(
+    path: Either,
+    folder: Annotated[Path, typer.Argument(help="Folder for scores.csv and claims.yaml.", metavar="DIR")],
+) -> None:
+    """Write a study's scores as a table and its claims as a file, which `import` and other tools read."""
+    with user_errors():
+        from unimm.report.imported.export import export_study
+
+        source = _folder(path)
+        if _is_file(path) and _reports(path.stem).is_dir():
+            source = _reports(path.stem)
+        scores, claims = export_study(source, folder)
+        typer.echo(f"{scores}\n{claims}")
 
 
 def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:

@@ -167,7 +167,7 @@ class StudyPlan(Plan):
         if not has_plan(folder):
             raise StudyError(f"{folder} holds no study: it has no {PLAN}; start one with `unimm study run STUDY.yaml`")
         if "kind" in (content := _content(folder)):
-            raise StudyError(f"{folder} holds a {content['kind']}, not a study; see `unimm study tune --help`")
+            raise StudyError(f"{folder} holds a {content['kind']}, not a study")
         return _checked(StudyPlan, folder)
 
 

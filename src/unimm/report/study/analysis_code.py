@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2]
 # What reads the runs, says which of them count and what is compared, and decides.
 DECIDES = (
     "analysis",
-    *(f"report/study/{name}.py" for name in ("folder", "soundness", "every_claim", "evidence")),
+    *(f"report/study/{name}.py" for name in ("folder", "soundness", "every_claim", "evidence", "limits")),
     *(f"runs/{name}.py" for name in ("planned", "record")),
 )
 

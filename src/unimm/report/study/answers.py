@@ -12,9 +12,9 @@ from unimm.analysis.claims import BestCell, Claim, Difference, Invariant, Measur
 from unimm.analysis.results import StudyResults
 from unimm.analysis.verdicts import Outcome, Verdict, decide
 from unimm.report.rendering import PlainTable
-from unimm.report.study.evidence import at_an_end
-from unimm.report.study.folder import Study
+from unimm.report.study.limits import at_an_end
 from unimm.report.study.numbers import between, signed, times
+from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import number
 
 Shown = Callable[[float | None], str]
@@ -29,7 +29,7 @@ MARKS = {
 }
 
 
-def measured(study: Study, claim: Measured, verdict: Verdict) -> str:
+def measured(study: ScoredStudy, claim: Measured, verdict: Verdict) -> str:
     """Answers a claim with a number and its interval."""
     if verdict.outcome is Outcome.UNTESTABLE:
         return f"Not tested: {verdict.note}."
@@ -82,7 +82,7 @@ _SENTENCES = {
 }
 
 
-def _finding(study: Study, claim: Measured, verdict: Verdict) -> str:
+def _finding(study: ScoredStudy, claim: Measured, verdict: Verdict) -> str:
     """What was measured, the way it points: "lower by 0.14" instead of "higher by -0.14", whatever was claimed."""
     if isinstance(claim, Reach):
         effect, interval = times(verdict.estimate), between(verdict.low, verdict.high, times)
@@ -106,7 +106,9 @@ def _turned(effect: float, ratio: bool) -> float:
     return 1 / effect if effect else math.inf
 
 
-def _difference(study: Study, claim: Measured, direction: str, ends: tuple[float, float, float], shown: Shown) -> str:
+def _difference(
+    study: ScoredStudy, claim: Measured, direction: str, ends: tuple[float, float, float], shown: Shown
+) -> str:
     at = " at equal FLOPs" if claim.budget == "flops" else ""
     score = study.words[claim.metric].short
     effect, interval = shown(ends[0]), between(ends[1], ends[2], shown)
@@ -114,19 +116,19 @@ def _difference(study: Study, claim: Measured, direction: str, ends: tuple[float
 
 
 @singledispatch
-def _favoured(claim: Measured, study: Study) -> str:
+def _favoured(claim: Measured, study: ScoredStudy) -> str:
     """Which side of the comparison the claim favours."""
     raise NotImplementedError(type(claim))
 
 
 @_favoured.register
-def _(claim: BestCell, study: Study) -> str:
+def _(claim: BestCell, study: ScoredStudy) -> str:
     return claim.best
 
 
 @_favoured.register(Difference)
 @_favoured.register(NonInferiority)
-def _(claim: Difference | NonInferiority, study: Study) -> str:
+def _(claim: Difference | NonInferiority, study: ScoredStudy) -> str:
     """What the arms with positive weights share and the others lack (`sequential`), or else their names."""
     levels: dict[str, set[object]] = {
         arm: {planned.component(kind) for kind in ("encoder", "objective", "strategy")}
@@ -150,7 +152,7 @@ def _warned(verdict: Verdict) -> str:
     return "".join(f" Mind: {warning[0].lower()}{warning[1:]}." for warning in verdict.warnings)
 
 
-def _stuck(study: Study, claim: Measured, verdict: Verdict) -> str:
+def _stuck(study: ScoredStudy, claim: Measured, verdict: Verdict) -> str:
     """Arms at their floor or ceiling, whose distance from the others is then understated."""
     ends = {end: arms for end, arms in at_an_end(study, claim).items() if arms}
     return "".join(f" At the {end}: {', '.join(arms)}." for end, arms in ends.items())
@@ -174,7 +176,7 @@ class Answer:
         return MARKS[self.verdict.outcome]
 
 
-def answers(study: Study, results: StudyResults) -> list[Answer]:
+def answers(study: ScoredStudy, results: StudyResults) -> list[Answer]:
     """Every claim of the plan with its verdict, in the plan's order."""
     claims = study.plan.claims
     verdicts = decide(claims, results)
@@ -238,7 +240,7 @@ def _details(answer: Answer) -> tuple[str, ...]:
     )
 
 
-def _answer(study: Study, claim: Claim, verdict: Verdict) -> Answer:
+def _answer(study: ScoredStudy, claim: Claim, verdict: Verdict) -> Answer:
     if isinstance(claim, Invariant):
         return Answer(claim, verdict, checked(verdict), "", "", _sample(verdict), "invariant")
     effect = interval = ""

@@ -16,7 +16,7 @@ nothing about how texts vary. All else is by run: runs without `items.json`, dis
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -58,7 +58,12 @@ class _Table(NamedTuple):
 
 def by_item(study: Study, metric: str) -> ByItem | None:
     """The score of every unit in every finished run, or None where it can only be taken by run."""
-    tables = {arm: [_table(run, metric) for run in study.finished(arm)] for arm in study.plan.arms}
+    return by_item_of({arm: study.finished(arm) for arm in study.plan.arms}, metric)
+
+
+def by_item_of(runs: Mapping[str, Sequence[StudyRun]], metric: str) -> ByItem | None:
+    """The same of any runs, by whatever name."""
+    tables = {arm: [_table(run, metric) for run in own] for arm, own in runs.items()}
     found = [table for own in tables.values() for table in own]
     first = found[0] if found else None
     if first is None or any(t is None or (t.measured, [*t.units]) != (first.measured, [*first.units]) for t in found):

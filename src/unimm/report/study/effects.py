@@ -17,7 +17,8 @@ from unimm.analysis.results import StudyResults
 from unimm.analysis.verdicts import Outcome
 from unimm.report.study.answers import Answer
 from unimm.report.study.every_claim import arms_of
-from unimm.report.study.folder import Array, Study
+from unimm.report.study.folder import Array
+from unimm.report.study.scored import ScoredStudy
 from unimm.report.study.style import (
     BLUE,
     GREY,
@@ -43,7 +44,7 @@ WORDS = COLOURS | {Outcome.INCONCLUSIVE: "#7A5200"}
 Dots = tuple[Array, np.ndarray]
 
 
-def effects_figure(study: Study, answers: list[Answer], results: StudyResults) -> Picture | None:
+def effects_figure(study: ScoredStudy, answers: list[Answer], results: StudyResults) -> Picture | None:
     """Panels by metric, each with its own unit; None if no claim has a number."""
     groups: dict[str, list[tuple[Answer, Measured]]] = {}
     for answer in answers:
@@ -60,7 +61,7 @@ def effects_figure(study: Study, answers: list[Answer], results: StudyResults) -
     return picture(figure)
 
 
-def _unit(claim: Measured, study: Study) -> str:
+def _unit(claim: Measured, study: ScoredStudy) -> str:
     if isinstance(claim, Reach):
         return "ratio of costs to reach the target, slower / faster arm (log scale)"
     better = {1: "higher", -1: "lower"}[claim.sign]
@@ -128,7 +129,7 @@ def _row(axis: Axes, row: int, answer: Answer, seeds: Dots, limits: tuple[float,
     )
 
 
-def _dots(study: Study, claim: Measured, results: StudyResults) -> Dots:
+def _dots(study: ScoredStudy, claim: Measured, results: StudyResults) -> Dots:
     """The claim's effect in each seed; none unless every arm has finished every seed, as seeds would be mixed up."""
     complete = all(len(study.finished(arm)) == len(study.plan.seeds) for arm in arms_of(claim))
     return _seeds(claim, results) if complete else _known(np.zeros(0))

@@ -12,6 +12,7 @@ foundation is compared only among arms that configure it alike. Arms that name a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -24,6 +25,7 @@ TRAINED = ("head", "backbone")
 OWN = "latents"  # an encoder's, at the arm's resolution
 WORLD = "world"
 NAMED = 4
+Run = TypeVar("Run")
 Parts = Mapping[str, JsonValue]
 
 
@@ -52,6 +54,9 @@ def judge_card(study: Study, claim: Claim) -> str | None:
             if wrong := failures(card):
                 return f"the judge {judge} fails its card ({'; '.join(wrong)}) in {arm} seed {seed}"
     return None
+def named_runs(runs: Mapping[str, Mapping[int, Run]], claim: Claim) -> Iterable[tuple[str, Run]]:
+    """Every run of the claim's arms, with its name."""
+    return ((f"{arm}, seed {seed}", run) for arm in arms_of(claim) for seed, run in runs[arm].items())
 
 
 def shortened(head: str, names: list[str]) -> str:

@@ -14,34 +14,28 @@ Guards are the conditions without which a claim is untestable, checked on the ru
     evaluator_independent  the features and evaluators that score are not what the arm trains against
     within_range           the arms do not all sit at the floor, or all at the ceiling, where nothing can differ; for a
                            claim of "no worse", none of them does
-
-An arm at the floor beside one well above it does show a difference (one that is rather too small), so `within_range`
-lets a claimed difference pass unless every arm sits at the same end; `at_an_end` names the arms for the reader. What is
-too small favours "no worse", though: arms that cannot get worse hide what the others lose.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import isfinite
 from operator import eq, lt
 
 import numpy as np
-from pydantic import JsonValue
 
-from unimm.analysis.claims import Budget, Claim, Invariant, NonInferiority
+from unimm.analysis.claims import Budget, Claim, Invariant
 from unimm.analysis.results import Curve, Guard, StudyResults
 from unimm.evaluation.words import judge_of
 from unimm.report.study.by_item import by_item, why_by_run
-from unimm.report.study.every_claim import arms_of, judge_card, runs_count, same_foundation, shortened
+from unimm.report.study.every_claim import arms_of, judge_card, named_runs, runs_count, same_foundation
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
-from unimm.runs.record import NamedScores, Result, ScoreRecord
+from unimm.report.study.limits import complete, within_range
+from unimm.runs.record import Result
 
 JUDGE_AT_LEAST = 0.99
-MARGIN = 0.03
 Fact = Callable[[Result], bool | None]
 Check = Callable[[Study, Claim], str | None]
 
@@ -53,87 +47,24 @@ def of_every_claim(study: Study) -> dict[str, Check]:
     return found | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
 
 
-def reference(run: StudyRun, kind: str, metric: str) -> float | None:
-    """The run's floor (`floors`) or lowest ceiling (`ceilings`) of a score: what its own parts allow, if measured."""
-    tables: Mapping[str, NamedScores] = getattr(run.result, kind)
-    values = [value for scores in tables.values() if (value := scores.get(metric)) is not None and isfinite(value)]
-    return min(values) if values else None
-
-
-def mean_reference(study: Study, arm: str, kind: str, metric: str) -> float | None:
-    """Mean over seeds of an arm's floor or ceiling, or None where none was measured."""
-    values = [value for run in study.finished(arm) if (value := reference(run, kind, metric)) is not None]
-    return sum(values) / len(values) if values else None
-
-
 def guards(study: Study) -> dict[str, Guard]:
     """Guard -> function that gives None if a claim passes, and otherwise what was found."""
     return {name: partial(check, study) for name, check in (GUARDS | of_every_claim(study)).items()}
 
 
-def at_an_end(study: Study, claim: Claim) -> dict[str, list[str]]:
-    """The claim's arms whose mean lies within 3 % of the range from its floor (`floor`) or ceiling (`ceiling`)."""
-    found: dict[str, list[str]] = {"floor": [], "ceiling": []}
-    if isinstance(claim, Invariant):
-        return found
-    for arm in arms_of(claim):
-        limits = _limits(study, arm, claim.metric)
-        if limits is not None:
-            floor, ceiling = limits
-            mean, margin = study.values(arm, claim.metric).mean(), MARGIN * (ceiling - floor)
-            found["floor"] += [arm] if mean <= floor + margin else []
-            found["ceiling"] += [arm] if mean >= ceiling - margin else []
-    return found
-
-
-def _runs(study: Study, claim: Claim) -> Iterable[tuple[str, StudyRun]]:
-    return ((f"{arm}, seed {seed}", run) for arm in arms_of(claim) for seed, run in study.runs[arm].items())
-
-
 def _complete(study: Study, claim: Claim) -> str | None:
-    if refused := runs_count(study, claim):
-        return refused
-    missing = [f"{arm} seed {seed}" for (arm, seed) in study.missing if arm in arms_of(claim)]
-    if missing:
-        return shortened("runs not finished: ", missing)
-    if isinstance(claim, Invariant):
-        return None
-    unmeasured = [name for name, run in _runs(study, claim) if np.isnan(run.value(claim.metric))]
-    if unmeasured:
-        return f"{claim.metric} could not be measured in {'; '.join(unmeasured)}"
-    scores = [s for _, run in _runs(study, claim) for s in run.result.scores if s.name == claim.metric]
-    # Of a score among correct images only the protocol is the same in every arm: how many are correct is a finding.
-    counts = sorted({score.n for score in scores if "among" not in score.protocol})
-    if len(counts) > 1:
-        return f"runs scored different numbers of items: {', '.join(map(str, counts))}"
-    return _not_comparable(claim.metric, scores)
-
-
-def _not_comparable(metric: str, scores: Sequence[ScoreRecord]) -> str | None:
-    """Why a metric's values are no ground for a verdict: it is no score, or biased, or was measured differently."""
-    if metric.startswith("bias/"):
-        return f"{metric} is a diagnostic of an evaluator's bias and no score"
-    if any(score.protocol.get("biased") for score in scores):
-        return f"{metric} of {scores[0].n:,} images is biased upwards: claim the kernel distance, or score more images"
-    for key in sorted(set().union(*(score.protocol for score in scores))):
-        values = {_spelled(score.protocol[key]) if key in score.protocol else "not recorded" for score in scores}
-        if len(values) > 1:
-            return f"runs measured {metric} differently: {key} is {' or '.join(sorted(values))}"
-    return None
-
-
-def _spelled(value: JsonValue) -> str:
-    """A protocol's entry as text; numbers to six digits, which another machine's rounding does not reach."""
-    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, sort_keys=True)
+    return runs_count(study, claim) or complete(study, claim)
 
 
 def _budgets_match(study: Study, claim: Claim) -> str | None:
     assert not isinstance(claim, Invariant), "claims files give invariants no budget"
     if claim.budget == "flops":
         # Scores are read off the learning curves at one common number of FLOPs: equal by construction.
-        unknown = [name for name, run in _runs(study, claim) if _flops_each(run) is None]
+        unknown = [name for name, run in named_runs(study.runs, claim) if _flops_each(run) is None]
         return f"FLOPs were not recorded in {'; '.join(unknown)}" if unknown else None
-    spent = {(run.result.counts.generation_samples, run.result.counts.steps) for _, run in _runs(study, claim)}
+    spent = {
+        (run.result.counts.generation_samples, run.result.counts.steps) for _, run in named_runs(study.runs, claim)
+    }
     if len(spent) == 1:
         return None
     return "arms spent " + "; ".join(f"{samples:,} samples in {steps:,} steps" for samples, steps in sorted(spent))
@@ -142,7 +73,7 @@ def _budgets_match(study: Study, claim: Claim) -> str | None:
 def _judge_passes(study: Study, claim: Claim) -> str | None:
     if not isinstance(claim, Invariant) and judge_of(claim.metric):
         return judge_card(study, claim)
-    for name, run in _runs(study, claim):
+    for name, run in named_runs(study.runs, claim):
         accepted = run.result.ceilings.get("real", {}).get("geneval/overall")
         if accepted is None or not isfinite(accepted):
             return f"{name}: the judge was not tried on real scenes"
@@ -165,25 +96,6 @@ def _evaluator_independent(study: Study, claim: Claim) -> str | None:
     return None
 
 
-def _within_range(study: Study, claim: Claim) -> str | None:
-    assert not isinstance(claim, Invariant), "claims files give invariants no metric"
-    arms = arms_of(claim)
-    if any(_limits(study, arm, claim.metric) is None for arm in arms):
-        return f"no floor of {claim.metric} was measured in every arm"
-    for end, stuck in at_an_end(study, claim).items():
-        if stuck and isinstance(claim, NonInferiority):
-            return f"{', '.join(stuck)} at the {end} of {claim.metric}, where a loss cannot show"
-        if len(stuck) == len(arms):
-            return f"every arm lies within {MARGIN:.0%} of its {end} of {claim.metric}"
-    return None
-
-
-def _limits(study: Study, arm: str, metric: str) -> tuple[float, float] | None:
-    """Mean floor and ceiling of an arm; a fraction without a measured ceiling can reach 1."""
-    floor, ceiling = (mean_reference(study, arm, kind, metric) for kind in ("floors", "ceilings"))
-    return None if floor is None else (floor, 1.0 if ceiling is None else ceiling)
-
-
 def evidence(study: Study) -> StudyResults:
     """Everything that the study's claims are decided on."""
     scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
@@ -192,14 +104,14 @@ def evidence(study: Study) -> StudyResults:
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
     if curves and all(_flops_each(run) for run in study.all_runs):
-        budgets["flops"] = {metric: _at_equal_flops(curves[metric]) for metric in curves}
+        budgets["flops"] = {metric: at_equal_flops(curves[metric]) for metric in curves}
     return StudyResults(
         setting=setting(study),
         scores=budgets,
         tasks={metric: found.strata for metric, found in items.items()},
         texts={metric: found.texts for metric, found in items.items()},
         units={metric: found.units for metric, found in items.items()},
-        questions={name for run in study.all_runs for name in run.result.floors.get("blind", {})},
+        questions=questions(study),
         first_stage=first_stages(study.plan),
         curves=curves,
         facts={name: _checked(study, check) for name, check in FACTS.items()},
@@ -208,6 +120,11 @@ def evidence(study: Study) -> StudyResults:
         every_claim=tuple(of_every_claim(study)),
         why_by_run={name: why for name in scores.keys() - items.keys() if (why := why_by_run(study, name))},
     )
+
+
+def questions(study: Study) -> set[str]:
+    """Metrics that score answers to questions about images: those that have a score without the image."""
+    return {name for run in study.all_runs for name in run.result.floors.get("blind", {})}
 
 
 def setting(study: Study) -> str:
@@ -256,7 +173,7 @@ def _flops_each(run: StudyRun) -> float | None:
     return each if isfinite(each) and each > 0 else None
 
 
-def _at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
+def at_equal_flops(curves: Mapping[str, Curve]) -> dict[str, Array]:
     """Scores of every run at the FLOPs of the cheapest run, `[seeds]`; NaN where the first checkpoint is later."""
     common = np.log(min(curve.costs["flops"][:, -1].min() for curve in curves.values()))
 
@@ -295,7 +212,7 @@ GUARDS: dict[str, Check] = {
     "budgets_match": _budgets_match,
     "judge_passes": _judge_passes,
     "evaluator_independent": _evaluator_independent,
-    "within_range": _within_range,
+    "within_range": within_range,
     "runs_count": runs_count,
     "same_foundation": same_foundation,
 }

@@ -7,7 +7,7 @@ and the page shows some of them, evenly spaced again, of the first seed that all
 
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -18,9 +18,10 @@ from scipy import stats
 
 from unimm.report.opening import spread
 from unimm.report.rendering import inline
-from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Array, Study, StudyRun
+from unimm.report.study.limits import mean_reference
 from unimm.report.study.numbers import mean_of
+from unimm.report.study.scored import ScoredStudy
 from unimm.report.study.style import (
     BLUE,
     GREY,
@@ -37,6 +38,7 @@ from unimm.report.study.style import (
     plain,
 )
 from unimm.report.study.tables import headline_metrics
+from unimm.runs.record import RunFolder
 from unimm.runs.samples import Sample
 
 CURVES = ("geneval/overall", "atoms/overall")
@@ -44,7 +46,7 @@ DIVERSITY = ("diversity/latents/vendi", "diversity/latents/place_entropy")
 COLUMNS = 2
 
 
-def scores_figure(study: Study) -> Picture | None:
+def scores_figure(study: ScoredStudy) -> Picture | None:
     """Every headline score by arm: seeds as dots, mean and 95 % interval over seeds, floor and ceiling in grey."""
     metrics, arms = headline_metrics(study), list(study.plan.arms)
     if not metrics:
@@ -73,7 +75,7 @@ def _strip(axis: Axes, values: Array, row: int, look: Look) -> None:
     axis.plot(values, heights, look.marker, color=look.colour, markerfacecolor=look.face, markersize=5)
 
 
-def _limits(axis: Axes, study: Study, arm: str, metric: str, row: int) -> None:
+def _limits(axis: Axes, study: ScoredStudy, arm: str, metric: str, row: int) -> None:
     for kind, style in (("floors", ":"), ("ceilings", "-")):
         value = mean_reference(study, arm, kind, metric)
         if value is not None:
@@ -205,15 +207,19 @@ def sample_grid(study: Study) -> SampleGrid | None:
     seeds = [seed for seed in study.plan.seeds if arms and all(seed in study.runs[arm] for arm in arms)]
     if not seeds:
         return None
-    runs = [study.runs[arm][seeds[0]].folder for arm in arms]
+    rows = same_prompts([study.runs[arm][seeds[0]].folder for arm in arms], PROMPTS)
+    prompts = tuple(prompt for prompt, _ in rows)
+    return SampleGrid(seeds[0], arms, prompts, tuple(shown for _, shown in rows)) if rows else None
+
+
+def same_prompts(runs: Sequence[RunFolder], most: int) -> list[tuple[str, tuple[Shown, ...]]]:
+    """Prompts of which every run kept an image, at most so many and evenly spaced, each with the images in order."""
     kept: list[dict[tuple[int, str], Sample]] = [{(s.index, s.prompt): s for s in run.samples} for run in runs]
     common = [key for key in kept[0] if all(key in row for row in kept)]
-    chosen = [common[place] for place in spread(common, PROMPTS)]
-    rows = tuple(
-        tuple(Shown(run.image(own[key]), own[key].correct) for run, own in zip(runs, kept, strict=True))
-        for key in chosen
-    )
-    return SampleGrid(seeds[0], arms, tuple(prompt for _, prompt in chosen), rows) if chosen else None
+    return [
+        (key[1], tuple(Shown(run.image(own[key]), own[key].correct) for run, own in zip(runs, kept, strict=True)))
+        for key in (common[place] for place in spread(common, most))
+    ]
 
 
 def strip(grid: SampleGrid) -> SampleGrid:

@@ -26,6 +26,7 @@ from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Resu
 from unimm.runs.samples import GRID, Sample
 from unimm.strict_yaml import ConfigError
 
+TUNING = "tuning"
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -166,7 +167,7 @@ def read(folder: Path) -> Study:
             if not (run_dir / RESULT).is_file():
                 missing[arm, seed] = _why_missing(run_dir, folder / "logs" / f"{arm}-seed{seed}.log")
                 continue
-            found[arm, seed] = run = _run(run_dir)
+            found[arm, seed] = run = read_run(run_dir)
             if reason := _why_refused(plan.run(arm, seed), run):
                 refused[arm, seed] = reason
     kept = {key: run for key, run in found.items() if key not in refused}
@@ -194,10 +195,10 @@ def _pooled(runs: Mapping[int, StudyRun]) -> dict[int, StudyRun]:
     }
 
 
-def is_tuning(folder: Path) -> bool:
-    """Whether the plan in a folder is a tuning's; ValueError where it is no plan at all."""
+def kind_of(folder: Path) -> str:
+    """What the plan in a folder is of: `tuning`, `table`, or empty for a study; ValueError where it is no plan."""
     try:
-        return bool(read_object(folder / PLAN, "restore it").get("kind") == "tuning")
+        return str(read_object(folder / PLAN, "restore it").get("kind", ""))
     except ValueError as error:
         raise ValueError(f"{folder / PLAN} is not a plan that this unimm reads: {error}") from error
 
@@ -236,7 +237,8 @@ def check_frozen(path: Path, advice: str) -> None:
         raise ValueError(problem)
 
 
-def _run(run_dir: Path) -> StudyRun:
+def read_run(run_dir: Path) -> StudyRun:
+    """A finished run, as it stands; ValueError where its files do not follow docs/result.md."""
     result = read_record(run_dir / RESULT, Result)
     samples = _optional(run_dir / GRID, tuple[Sample, ...])
     items = _optional(run_dir / ITEMS, Items)

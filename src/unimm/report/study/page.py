@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unimm.analysis.results import StudyResults
 from unimm.files import write_atomic
@@ -16,7 +17,7 @@ from unimm.report.rendering import PlainTable, environment, inline, latex, markd
 from unimm.report.study.answers import Answer, answers, details, scopes, tally
 from unimm.report.study.effects import effects_figure
 from unimm.report.study.every_claim import arms_of
-from unimm.report.study.evidence import evidence, mean_reference
+from unimm.report.study.evidence import evidence
 from unimm.report.study.figures import (
     SampleGrid,
     abilities_figure,
@@ -31,6 +32,7 @@ from unimm.report.study.folder import Study
 from unimm.report.study.folder import read as read_study
 from unimm.report.study.judges import judges_table
 from unimm.report.study.ledger import ledger
+from unimm.report.study.limits import mean_reference
 from unimm.report.study.style import Picture
 from unimm.report.study.tables import (
     all_scores,
@@ -138,7 +140,13 @@ def write(folder: Path) -> Path:
         "grid": report.grid,
         "refused": [f"{arm} seed {seed}: {reason}" for (arm, seed), reason in report.study.refused.items()],
         "unfinished": len(report.study.missing) - len(report.study.refused),
+        "imported": None,
     }
+    return lay_out(folder, context, figures)
+
+
+def lay_out(folder: Path, context: Mapping[str, Any], figures: Mapping[str, Picture]) -> Path:
+    """Write `report.html` and `report.md` of a study, run by unimm or imported, and return the path of the first."""
     pages = environment()
     text = pages.get_template("study.md.j2").render(**context, figures=figures.keys(), markdown=markdown)
     write_atomic(folder / "report.md", text)

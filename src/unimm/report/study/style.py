@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from unimm.report.study.folder import ArmRecord
+from unimm.report.study.scored import ScoredArm
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 GREY, LIGHT = "#595959", "#E4E4E4"
@@ -54,7 +54,7 @@ class Picture:
     png: bytes
 
 
-def looks(arms: Mapping[str, ArmRecord]) -> dict[str, Look]:
+def looks(arms: Mapping[str, ScoredArm]) -> dict[str, Look]:
     """A look for every arm: pairs of encoder and objective, and strategies, in the order in which the plan has them.
 
     Arms that differ in neither (one of them is tuned, say) get different lines as if they were other strategies.
@@ -76,7 +76,7 @@ def looks(arms: Mapping[str, ArmRecord]) -> dict[str, Look]:
     }
 
 
-def legend(figure: Figure, arms: Mapping[str, ArmRecord], columns: int = 4) -> None:
+def legend(figure: Figure, arms: Mapping[str, ScoredArm], columns: int = 4) -> None:
     """One entry an arm, below the panels."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ls=look.line, markerfacecolor=look.face, label=arm)

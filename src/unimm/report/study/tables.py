@@ -12,13 +12,14 @@ import numpy as np
 
 from unimm.analysis import factorial, figure4
 from unimm.analysis.contrast import Comparison, compare
-from unimm.analysis.results import StudyResults
+from unimm.analysis.results import NotKnown, StudyResults
 from unimm.evaluation.words import BUILT_IN, LOWER, Words
 from unimm.report.rendering import PlainTable
 from unimm.report.study.analysis_code import analysis_code
-from unimm.report.study.evidence import mean_reference
 from unimm.report.study.folder import Study, StudyRun
+from unimm.report.study.limits import mean_reference
 from unimm.report.study.numbers import Mean, mean_of, signed
+from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import chance, duration, number, with_chance
 
 ANALYSIS = "analysed by"
@@ -27,12 +28,12 @@ FACETS = ("atoms/", "atoms_long/")
 COUNTERPARTS = {"geneval": "geneval/overall", "dpg": None, "fid": "frechet_distance"}
 
 
-def headline_metrics(study: Study) -> list[str]:
+def headline_metrics(study: ScoredStudy) -> list[str]:
     """The headline scores that this study has."""
     return study.words.headlines(study.metrics)
 
 
-def arms_table(study: Study) -> PlainTable:
+def arms_table(study: ScoredStudy) -> PlainTable:
     """One row an arm, one column a headline score: mean over seeds, standard error, floor and ceiling."""
     metrics = headline_metrics(study)
     headers = ("arm", "seeds", *(_directed(study.words[metric]) for metric in metrics))
@@ -49,7 +50,7 @@ def arms_table(study: Study) -> PlainTable:
     return PlainTable("arms", "Arms", headers, rows, note)
 
 
-def facets_table(study: Study) -> PlainTable | None:
+def facets_table(study: ScoredStudy) -> PlainTable | None:
     """One row an arm, one column a kind of fact (object, shape, colour, count, relation); None where none was scored.
 
     Whole prompts are the mean of six tasks, of which some may be dead in every arm; a kind of fact shows what differs.
@@ -68,25 +69,25 @@ def _directed(words: Words) -> str:
     return f"{words.short} ({LOWER})" if words.lower_is_better else words.short
 
 
-def _scored(study: Study, arm: str, metric: str) -> str:
+def _scored(study: ScoredStudy, arm: str, metric: str) -> str:
     limits = [_limit(study, arm, kind, metric) for kind in ("floors", "ceilings")]
     bounds = f"\n[{'; '.join(limits)}]" if any(limit != "-" for limit in limits) else ""
     return f"{measured(study, arm, metric)}{bounds}"
 
 
-def measured(study: Study, arm: str, metric: str) -> str:
+def measured(study: ScoredStudy, arm: str, metric: str) -> str:
     """Mean and standard error of an arm's score over seeds, with what chance alone gives where that is known."""
     scores = (score for run in study.finished(arm) for score in run.result.scores if score.name == metric)
     known = [value for score in scores if (value := chance(score.protocol)) is not None]
     return with_chance(str(mean_of(study.values(arm, metric))), float(np.mean(known)) if known else None)
 
 
-def _limit(study: Study, arm: str, kind: str, metric: str) -> str:
+def _limit(study: ScoredStudy, arm: str, kind: str, metric: str) -> str:
     value = mean_reference(study, arm, kind, metric)
     return "-" if value is None else number(value)
 
 
-def all_scores(study: Study) -> PlainTable:
+def all_scores(study: ScoredStudy) -> PlainTable:
     """One row a score, one column an arm."""
     arms = list(study.plan.arms)
     rows = []
@@ -98,7 +99,7 @@ def all_scores(study: Study) -> PlainTable:
     return PlainTable("scores", "All scores", ("group", "score", "n", *arms), tuple(rows), note, text_columns=2)
 
 
-def _items(study: Study, metric: str) -> str:
+def _items(study: ScoredStudy, metric: str) -> str:
     counts = {score.n for run in study.all_runs for score in run.result.scores if score.name == metric}
     return f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
 
@@ -214,19 +215,30 @@ def _state(study: Study, arm: str, seed: int) -> str:
     return study.missing[arm, seed] if run is None else f"finished in {duration(run.result.speed.wall_seconds)}"
 
 
-def guards_table(study: Study, results: StudyResults) -> PlainTable:
+def guards_table(study: ScoredStudy, results: StudyResults) -> PlainTable:
     """Every guard: how many claims it holds for, those that name it or all, and which of them it stops."""
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
     for guard, check in results.guards.items():
         everyone = guard in results.every_claim
         named = [claim for claim in study.plan.claims.claims if everyone or guard in claim.guards]
-        failed = [f"{claim.id}: {found}" for claim in named if (found := check(claim)) is not None]
+        found = {claim.id: reason for claim in named if (reason := check(claim)) is not None}
+        failed = [f"{claim}: {reason}" for claim, reason in found.items() if not isinstance(reason, NotKnown)]
+        unknown = dict.fromkeys(reason for reason in found.values() if isinstance(reason, NotKnown))
         if failed:
             marked.add(len(rows))
-        rows.append((guard, "every one" if everyone else str(len(named)), "; ".join(failed) or "none"))
-    headers = ("guard", "claims", "claims that it makes untestable")
-    return PlainTable("guards", "Guards", headers, tuple(rows), marked=frozenset(marked), text_columns=3)
+        cells = ("; ".join(failed) or "none", "; ".join(unknown))
+        rows.append((guard, "every one" if everyone else str(len(named)), *cells))
+    headers = ("guard", "claims", "claims that it makes untestable", "not known")
+    shown = len(headers) if any(row[-1] for row in rows) else len(headers) - 1
+    return PlainTable(
+        "guards",
+        "Guards",
+        headers[:shown],
+        tuple(row[:shown] for row in rows),
+        marked=frozenset(marked),
+        text_columns=4,
+    )
 
 
 def provenance_table(study: Study) -> PlainTable:
