@@ -182,6 +182,25 @@ def report(
         typer.echo(pages.write(path))
 
 
+@app.command("compare")
+def compare_runs(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs; the first is the base.", metavar="RUN RUN...")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page.", show_default="experiments/runs/compare/A-and-B")
+    ] = None,
+) -> None:
+    """Set runs side by side: scores with paired differences, settings, the same prompts' images, cost."""
+    with user_errors():
+        from unimm.report import side_by_side
+
+        found = side_by_side.compare(runs)
+        side_by_side.show(found)
+        folder = out or Path("experiments/runs/compare") / found.slug
+        typer.echo(f"Page: {side_by_side.write(found, folder)}")
+
+
 app.command(cls=SeedsCommand)(sample)
 app.command()(export)
 app.command()(plan)

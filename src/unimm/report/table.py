@@ -48,7 +48,8 @@ def headline(result: Result) -> Table:
         references = tuple(number(values[name]) if name in values else "" for values in columns.values())
         value, n = (shown_value(score), f"{score.n:,}") if score else ("", "")
         rows.append(ScoreRow(words.group, name, words.label, value, n, references))
-    return Table(tuple(columns), (*rows, *_cost(result, len(columns))))
+    spent = [ScoreRow("Cost", label, label, value, "", ("",) * len(columns)) for label, value in cost(result)]
+    return Table(tuple(columns), (*rows, *spent))
 
 
 def _merged(floors: dict[str, dict[str, float | None]]) -> dict[str, float | None]:
@@ -69,8 +70,8 @@ def _ceilings(found: dict[str, dict[str, float | None]]) -> dict[str, dict[str, 
     return columns
 
 
-def _cost(result: Result, columns: int) -> list[ScoreRow]:
-    """What the run cost, as rows of the same table."""
+def cost(result: Result) -> tuple[tuple[str, str], ...]:
+    """What the run cost, as pairs of label and value."""
     speed = result.speed
     cells: tuple[tuple[str, str], ...] = (
         ("training speed (samples/s)", number(speed.samples_per_second)),
@@ -87,7 +88,7 @@ def _cost(result: Result, columns: int) -> list[ScoreRow]:
             ("sampling time (seconds an image)", number(spent.sampling_seconds_per_image)),
             ("peak memory (GiB)", number(spent.peak_memory_bytes / 2**30)),
         )
-    return [ScoreRow("Cost", label, label, value, "", ("",) * columns) for label, value in cells]
+    return cells
 
 
 def number(value: float | None) -> str:
