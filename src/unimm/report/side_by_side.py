@@ -99,11 +99,8 @@ def _scores(runs: dict[str, StudyRun], pair: tuple[str, str], metrics: Sequence[
 def _row(first: StudyRun, second: StudyRun, metric: str, words: Words) -> tuple[str, str, str, str]:
     scores = [_score(run, metric) for run in (first, second)]
     label = words.headline or f"{words.section}: {words.label}"
-    return (
-        label,
-        *(NONE if score is None else shown_value(score) for score in scores),
-        _difference(first, second, metric),
-    )
+    a, b = (NONE if score is None else shown_value(score) for score in scores)
+    return (label, a, b, _difference(first, second, metric))
 
 
 def _score(run: StudyRun, metric: str) -> ScoreRecord | None:

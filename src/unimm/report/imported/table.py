@@ -34,8 +34,10 @@ REQUIRED = ("arm", "seed", "metric", "value")
 ARM = ("encoder", "objective", "strategy", "first_stage")
 TEXTS = ("prompt", "task", "text", "unit", "split", "protocol")
 NUMBERS = ("samples", "flops", "floor", "ceiling", "n")
-COLUMNS = ("study", "arm", "seed", "metric", "n", "value", "prompt", "task", "text", "unit", "split")
-COLUMNS += ("samples", "flops", "floor", "ceiling", "protocol", *ARM)
+COLUMNS = (
+    *("study", "arm", "seed", "metric", "n", "value", "prompt", "task", "text", "unit", "split"),
+    *("samples", "flops", "floor", "ceiling", "protocol", *ARM),
+)
 NOT_MEASURED = ("", "nan", "null", "none", "na", "n/a")
 CHOICES = {"unit": ("", "prompt", "question", "description"), "split": ("", "test", "validation")}
 FACT = "fact:"
