@@ -54,6 +54,8 @@ def judge_card(study: Study, claim: Claim) -> str | None:
             if wrong := failures(card):
                 return f"the judge {judge} fails its card ({'; '.join(wrong)}) in {arm} seed {seed}"
     return None
+
+
 def named_runs(runs: Mapping[str, Mapping[int, Run]], claim: Claim) -> Iterable[tuple[str, Run]]:
     """Every run of the claim's arms, with its name."""
     return ((f"{arm}, seed {seed}", run) for arm in arms_of(claim) for seed, run in runs[arm].items())

@@ -38,13 +38,13 @@ from unimm.runs.record import Result
 JUDGE_AT_LEAST = 0.99
 Fact = Callable[[Result], bool | None]
 Check = Callable[[Study, Claim], str | None]
+EVERY_CLAIM: dict[str, Check] = {"runs_count": runs_count, "same_foundation": same_foundation}
 
 
 def of_every_claim(study: Study) -> dict[str, Check]:
     """Guards of all claims; that of cards stands where runs or claims have scores of a judge that needs one."""
-    found: dict[str, Check] = {"runs_count": runs_count, "same_foundation": same_foundation}
     claimed = {claim.metric for claim in study.plan.claims.claims if not isinstance(claim, Invariant)}
-    return found | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
+    return EVERY_CLAIM | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
 
 
 def guards(study: Study) -> dict[str, Guard]:
@@ -213,8 +213,7 @@ GUARDS: dict[str, Check] = {
     "judge_passes": _judge_passes,
     "evaluator_independent": _evaluator_independent,
     "within_range": within_range,
-    "runs_count": runs_count,
-    "same_foundation": same_foundation,
+    **EVERY_CLAIM,
 }
 FACTS: dict[str, Fact] = {
     "backbone_unchanged": lambda result: result.invariants.backbone_unchanged,
