@@ -37,10 +37,10 @@ test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2
 
-test-extras: ## tests that need optional packages (LoRA, shards, SLURM, Ray, PostgreSQL, other FID libraries), in .venv-extras
+test-extras: ## tests that need optional packages (LoRA, shards, SLURM, Ray, PostgreSQL, trackers, other FID libraries), in .venv-extras
 	$(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) \
-		-e '.[dev,lora,shards,hf,slurm,ray,postgres]' statsmodels torch-fidelity
+		-e '.[dev,lora,shards,hf,slurm,ray,postgres,tensorboard,trackio,wandb]' optuna-dashboard statsmodels torch-fidelity
 	.venv-extras/bin/pytest -q -n 2 -rs $$(grep -rl --include='*.py' importorskip tests)
 
 format: $(VENV)/.stamp ## apply the formatter and the safe fixes

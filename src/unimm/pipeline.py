@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.backbones.causal_lm import conditions_of
 from unimm.backbones.literal import dropped
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.noise import NoiseSource
+from unimm.progress import counting, say
 from unimm.seam_checks import check_images, check_sampled
 
 BATCH = 64
@@ -51,9 +51,11 @@ class Pipeline:
     ) -> UInt8[Tensor, "m 3 s s"]:
         """One image for every prompt, with a progress bar; equal keys mean equal noise."""
         images = []
-        for begin in tqdm(range(0, len(prompts), batch), desc="sampling", unit="batch"):
-            part = slice(begin, begin + batch)
-            images.append(self.decoded(self.latents(prompts[part], keys[part], noise), keys[part], noise))
+        with counting(len(prompts), "sampling", "image") as bar:
+            for begin in range(0, len(prompts), batch):
+                part = slice(begin, begin + batch)
+                images.append(self.decoded(self.latents(prompts[part], keys[part], noise), keys[part], noise))
+                bar.update(len(images[-1]))
         return torch.cat(images)
 
     @torch.inference_mode()
@@ -63,7 +65,7 @@ class Pipeline:
         rows = [generation_ids(tokenizer, prompt) for prompt in prompts]
         for prompt, row in zip(prompts, rows, strict=True):
             if dropped(row):
-                tqdm.write(f"the prompt {prompt[:SHOWN]}... is too long: its last {dropped(row):,} tokens were cut off")
+                say(f"the prompt {prompt[:SHOWN]}... is too long: its last {dropped(row):,} tokens were cut off")
         conditions = conditions_of(self.backbone, rows)
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()

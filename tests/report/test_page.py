@@ -229,8 +229,9 @@ def test_terminal_summary_shows_the_table_and_the_page(golden: dict[str, Any]) -
     console = Console(width=120, record=True)
     print_summary(Result.model_validate(golden), Path("runs/a/report.html"), console)
     text = console.export_text()
-    assert "clip[red], seed 3" in text and "Report: runs/a/report.html" in text
-    assert re.search(r"overall .* 0\.193 .* 553 .* 0\.022 .* 0\.922", text)
+    assert "clip[red], seed 3" in text and text.rstrip().endswith("Report: runs/a/report.html")
+    assert re.search(r"GenEval-style score .* 0\.193 .* 553 .* 0\.022 .* 0\.922", text)
+    assert "All 22 scores: runs/a/report.md" in text and "samples in" in text
 
 
 def test_a_ceiling_of_other_scores_takes_no_column_of_its_own(golden: dict[str, Any]) -> None:

@@ -48,15 +48,14 @@ def positions_of(mask: Bool[Tensor, "b l"]) -> Int[Tensor, "b l"]:
     return (mask.long().cumsum(1) - 1).clamp(min=0)
 
 
-def embedded_scale(embeddings: Any) -> Tensor:
+def embedded_scale(embeddings: nn.Embedding) -> Tensor:
     """The standard deviation over all components of embedded tokens, which is not that of the weights where the module
     scales what it looks up, as Gemma's does by the root of the width."""
     weight = embeddings.weight.detach()
     some = torch.linspace(0, len(weight) - 1, SCALE_MEASURED).long().to(weight.device)
     with torch.no_grad():
         embedded, looked_up = (rows.float().std() for rows in (embeddings(some), weight[some]))
-    scale: Tensor = weight.float().std() * (embedded / looked_up)
-    return scale
+    return weight.float().std() * (embedded / looked_up)
 
 
 def _cache_of(states: Float[Tensor, "layers 2 b heads l d"]) -> KeysAndValues:
@@ -148,9 +147,9 @@ class CausalLM(Backbone):
         self.queries.data = normal * embedded_scale(self.embeddings)
 
     @property
-    def embeddings(self) -> Any:
-        """The language model's input embedding: an `nn.Embedding`, or the adapter that peft puts around one."""
-        return self.model.get_input_embeddings()  # type: ignore[operator]
+    def embeddings(self) -> nn.Embedding:
+        """The language model's input embedding."""
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return,operator]
 
     @property
     def width(self) -> int:

@@ -22,9 +22,9 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.files import cache_folder, written
+from unimm.progress import counting
 
 AT_ONCE = 64
 KEPT_BYTES = 1 << 31
@@ -81,7 +81,7 @@ def _computed(ordered: list[tuple[int, ...]], shared: int, run: Run) -> Iterator
     before = run(torch.tensor([ordered[0][:shared]]), None) if shared else None
     if before is not None:
         yield _by_token(before)
-    with tqdm(total=len(ordered), desc="reading prompts", unit="prompt") as bar:
+    with counting(len(ordered), "reading prompts", "prompt") as bar:
         for _, group in groupby(ordered, len):
             ids = torch.tensor([prompt[shared:] for prompt in group])
             for part in ids.split(AT_ONCE):

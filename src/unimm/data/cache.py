@@ -18,12 +18,12 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.components import Encoder, LatentSpec
 from unimm.data.content import Content, check_still, joined, stamp_of, unchanged
 from unimm.data.source import IndexedSource
 from unimm.files import cache_folder, written
+from unimm.progress import counting, say
 from unimm.seam_checks import check_finite, check_latents
 
 SIDE = 64
@@ -72,7 +72,7 @@ def cached_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> Ke
             if content != kept.content:
                 _write(path, kept._replace(content=content))
             return kept._replace(content=content)
-        tqdm.write(f"files of {data.name} changed since their latents were cached: encoding them again")
+        say(f"files of {data.name} changed since their latents were cached: encoding them again")
     latents = compute_latents(encoder.to(device), data, device)
     _write(path, latents)
     return latents
@@ -84,7 +84,7 @@ def compute_latents(encoder: Encoder, data: ImageSet, device: torch.device) -> K
     spec, stamp, size = encoder.latent_spec(), stamp_of(data), at_once(256, data.resolution)
     parts: list[Tensor] = []
     digests: list[bytes] = []
-    with torch.inference_mode(), tqdm(total=len(data), desc="encoding images", unit="image") as bar:
+    with torch.inference_mode(), counting(len(data), "encoding images", "image") as bar:
         for images, hashes in _reads(data, size):
             keys = partial(_key, data, int(bar.n))
             parts.append(_encoded(encoder, spec, images.to(device), keys))

@@ -9,7 +9,6 @@ images.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from pathlib import Path
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.detectors.scenes import Scenes
@@ -30,6 +28,7 @@ from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.suite import build_metrics, score_each
 from unimm.files import read_text
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress, say
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import World
 from unimm.schema import DEFAULT_METRICS
@@ -153,7 +152,7 @@ def _files(folder: Path, metadata: list[Metadata] | None, prompts: int, per_prom
 
 
 def _load(files: Sequence[Path], folder: Path) -> UInt8[Tensor, "m 3 h w"]:
-    images = [load_images([file])[0] for file in tqdm(files, desc="reading", unit="image")]
+    images = [load_images([file])[0] for file in progress(files, "reading", "image")]
     sizes = {tuple(image.shape[1:]) for image in images}
     if len(sizes) > 1:
         raise ValueError(f"{folder} holds images of several sizes ({sorted(sizes)[:3]}); make them equal first")
@@ -184,7 +183,7 @@ def read_reference(foundation: Foundation, folder: Path | None, side: int) -> UI
         raise ValueError(f"{folder} holds {len(files)} JPEG, PNG or WebP files: a reference needs many images")
     kinds = Counter(path.suffix[1:].lower() for path in files)
     counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    tqdm.write(f"reference: {len(files)} pictures of {folder} ({counted})", file=sys.stderr)
+    say(f"reference: {len(files)} pictures of {folder} ({counted})")
     return _load(files, folder)
 
 

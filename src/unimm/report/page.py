@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from unimm.evaluation.words import Glossary
 from unimm.files import write_atomic
 from unimm.report.details import (
     cards_table,
@@ -31,7 +32,7 @@ from unimm.report.details import (
 from unimm.report.opening import opening, spread
 from unimm.report.rendering import environment, inline, markdown
 from unimm.report.study.style import log_ticks
-from unimm.report.table import Scored, headline, shown_value
+from unimm.report.table import Scored, duration, headline, number, shown_value
 from unimm.runs import reading
 from unimm.runs.record import CurvePoint, Result, Step
 from unimm.runs.samples import Sample
@@ -42,15 +43,19 @@ CURVES = {"geneval/overall": "whole prompts", "atoms/colour": "colours", "atoms/
 
 
 def training_curves(steps: Sequence[Step]) -> bytes:
-    """A PNG with one panel per loss that was logged, each on its own scale."""
+    """A PNG with one panel per loss that was logged, each on its own scale, and one of the validation loss."""
     generation = [step.generation_loss for step in steps]
     panels = [("generation loss\n(the objective's own units)", BLUE, generation)]
     understanding = [step.understanding_loss for step in steps]
     if any(value is not None for value in understanding):
         panels.append(("understanding loss\n(nats per answer token)", VERMILION, understanding))
-    figure = Figure(figsize=(4.8 * len(panels), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (label, colour, values) in zip(axes, panels, strict=True):
+    held_out = [step for step in steps if step.validation_loss is not None]
+    count = len(panels) + bool(held_out)
+    figure = Figure(figsize=(4.8 * count, 3.4), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    if held_out:
+        _held_out(axes[-1], held_out)
+    for axis, (label, colour, values) in zip(axes, panels, strict=False):
         _panel(axis, label, colour, [step.samples for step in steps], values)
     return _png(figure)
 
@@ -92,6 +97,22 @@ def _panel(axis: Axes, label: str, colour: str, samples: list[int], values: list
     axis.locator_params(axis="x", nbins=5)
     axis.grid(alpha=0.25)
     axis.legend(frameon=False)
+
+
+def _held_out(axis: Axes, steps: Sequence[Step]) -> None:
+    """The validation loss over all times, and in each bin of them."""
+    samples = [step.samples for step in steps]
+    axis.plot(samples, [step.validation_loss for step in steps], "o-", color=GREEN, linewidth=1.8, label="all t")
+    bins = [name for name in steps[-1].model_extra or {} if name.startswith("validation_loss/")]
+    for name, style in zip(bins, ("-", "--", "-.", ":"), strict=False):
+        values = [(step.model_extra or {}).get(name) for step in steps]
+        axis.plot(samples, values, style, color="0.35", linewidth=1.0, label="t " + name.partition("/")[2])
+    axis.set_xlabel("training (generation samples)")
+    axis.set_ylabel("validation loss (no comparison\nbetween encoders or objectives)")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.locator_params(axis="x", nbins=5)
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False, fontsize="small")
 
 
 def smoothing_window(count: int) -> int:
@@ -192,36 +213,31 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-LEFT_TO_THE_PAGE = frozenset(
-    f"diversity/{source}/{factor}_{view}"
-    for source in ("latents", "decoder")
-    for factor in ("place", "size", "colour")
-    for view in ("entropy", "coverage")
-)
-
-
 def print_summary(result: Result, page: Path, console: Console | None = None) -> None:
-    """Print the scores of `result` (`result.json`) and the path of `page`."""
+    """Print what `result` (`result.json`) comes to: its main scores, what they cost, and where all others are."""
     console = console or Console()
-    table = headline(result)
+    table, glossary = headline(result), Glossary(result.words)
     title = f"{result.arm}, seed {result.seed}, {result.profile} on {result.world}"
     shown = RichTable(title=escape(title), title_justify="left", box=SIMPLE)
     shown.add_column("score")
     for heading in ("value", "n", *(title.removesuffix(" ceiling") for title in table.references)):
         shown.add_column(escape(heading), justify="right", no_wrap=True)
-    group = ""
-    for row in table.rows:
-        if row.name in LEFT_TO_THE_PAGE:
-            continue
-        if row.group != group:
-            group = row.group
-            shown.add_section()
-            shown.add_row(Text(group.partition(" (")[0], style="bold"))
-        style = "bold" if row.overall else ""
-        value = row.value.replace(" (", "\n(")  # a narrow terminal has no room for the remark beside it
-        shown.add_row(Text(f"  {row.label}"), value, row.n, *row.references, style=style)
+    scores = [row for row in table.rows if row.name in {score.name for score in result.scores}]
+    main = glossary.headlines([row.name for row in scores])
+    for row in scores:
+        if row.name in main or not main:
+            value = row.value.replace(" (", "\n(")  # a narrow terminal has no room for the remark beside it
+            shown.add_row(Text(glossary[row.name].short), value, row.n, *row.references)
     console.print(shown)
+    console.print(Text(_cost_line(result)), soft_wrap=True)
+    console.print(Text(f"All {len(scores)} scores: {page.with_suffix('.md')}"), soft_wrap=True)
     console.print(Text(f"Report: {page}"), soft_wrap=True)
+
+
+def _cost_line(result: Result) -> str:
+    speed, samples = result.speed, result.counts.generation_samples
+    trained = f"{samples:,} samples in {duration(speed.train_seconds)} ({number(speed.samples_per_second)} a second)"
+    return f"Trained on {trained}, scored in {duration(speed.score_seconds)}"
 
 
 def print_scores(scores: Sequence[Scored], console: Console | None = None) -> None:

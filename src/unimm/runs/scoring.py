@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.analysis.judging import FactCard
 from unimm.arm import open_source
@@ -30,6 +29,7 @@ from unimm.evaluation.suite import own_words, score_all
 from unimm.evaluation.words import Words
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline, to_uint8
+from unimm.progress import progress
 from unimm.runs import record
 from unimm.runs.run import Run
 from unimm.runs.understanding import questioned
@@ -269,7 +269,7 @@ def shown_as(run: Run, real: Tensor) -> dict[str, Tensor]:
     noise, decoded = NoiseSource(0, "ceiling"), []
     encoder = arm.encoder.to(device)
     size = at_once(64, arm.foundation.resolution)
-    for begin in tqdm(range(0, len(real), size), desc="ceiling", unit="batch"):
+    for begin in progress(range(0, len(real), size), "ceiling", "batch"):
         images = real[begin : begin + size].to(device).float() / 255
         keys = [str(begin + i) for i in range(len(images))]
         decoded.append(to_uint8(arm.decoder.decode(encoder.encode(images), noise, keys)))

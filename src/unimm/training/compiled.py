@@ -12,10 +12,10 @@ import os
 import shutil
 
 import torch
-from tqdm import tqdm
 
 from unimm.arm import Arm
 from unimm.files import cache_folder
+from unimm.progress import say
 
 COMPILERS = ("g++", "clang++")
 
@@ -25,7 +25,7 @@ def compile_parts(arm: Arm, device: torch.device) -> bool:
     compiler = os.environ.get("CXX")
     if device.type == "cpu" and not any(map(shutil.which, (compiler,) if compiler else COMPILERS)):
         wanted = f"$CXX={compiler}" if compiler else " or ".join(COMPILERS)
-        tqdm.write(f"training.compile: no C++ compiler here ({wanted}), so this run trains without compilation")
+        say(f"training.compile: no C++ compiler here ({wanted}), so this run trains without compilation")
         return False
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     for part in (arm.head, arm.backbone):

@@ -17,13 +17,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from tqdm import tqdm
 
 from unimm.data.captions import DIFFER, Caption, Texts
 from unimm.data.content import Content
 from unimm.data.mixture import Mixture
 from unimm.data.source import Source, Visit
 from unimm.files import read_object, write_json
+from unimm.progress import say
 from unimm.training.callbacks import StepCallback
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.step_data import Cut, Seen, StepData
@@ -181,12 +181,12 @@ class DataCard(StepCallback):
         content = {"content": self.content._asdict()} if self.content.stamp else {}
         write_json(self.path, self.visited.card(visits.source, visits.latents.kind) | content)
         if self.visited.unusable:
-            tqdm.write(f"{len(self.visited.unusable)} samples could not be used and were replaced: see {self.path}")
+            say(f"{len(self.visited.unusable)} samples could not be used and were replaced: see {self.path}")
         if self.visited.cut:
             cut = len(self.visited.cut)
-            tqdm.write(f"{cut} samples have texts of more tokens than the backbone reads, cut at the end: {self.path}")
+            say(f"{cut} samples have texts of more tokens than the backbone reads, cut at the end: {self.path}")
         if self.visited.differing:
-            tqdm.write(f"captions in .txt and .json differ, as of {self.visited.differing[0]}: see {self.path}")
+            say(f"captions in .txt and .json differ, as of {self.visited.differing[0]}: see {self.path}")
 
     @staticmethod
     def summary(path: Path) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ def build_trainer(
         gradient_clip_val=settings.gradient_clip,
         callbacks=callbacks,
         logger=False,
+        enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

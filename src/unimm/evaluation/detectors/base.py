@@ -16,12 +16,12 @@ import torch
 from jaxtyping import UInt8
 from pydantic import Field
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval.files import GenEvalResult, evaluate_image, judge_objects, write_results
 from unimm.evaluation.judge import SWEPT, Judge, Judged, score_name
 from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.progress import progress
 from unimm.scenes.geneval_rules import Box, Objects, compute_iou
 from unimm.scenes.prompts import Metadata
 
@@ -65,7 +65,7 @@ class Detector(Judge):
     def find(self, images: UInt8[Tensor, "m 3 height width"]) -> list[dict[str, list[list[Any]]]]:
         """The objects on each image, batch by batch; those that a floor shows with other prompts are kept."""
         if self._last is None or self._last[0] is not images:
-            begins = tqdm(range(0, len(images), BATCH), desc=f"detecting ({self.name})", unit="batch")
+            begins = progress(range(0, len(images), BATCH), f"detecting ({self.name})", "batch")
             found = [objects for begin in begins for objects in self.detect(images[begin : begin + BATCH])]
             self._last = images, found
         return self._last[1]

@@ -30,7 +30,6 @@ from numpy import ndarray, unique
 from pydantic import Field
 from torch import Tensor, nn
 from torchmetrics.multimodal.clip_score import CLIPScore
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from unimm.component_config import ComponentConfig
@@ -39,6 +38,7 @@ from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress, say
 from unimm.scenes.prompts import Metadata
 
 DISTRACTORS = 99
@@ -182,7 +182,7 @@ def embed(
     adapter = OpenClipAdapter(model, known)
     metric = CLIPScore(model_name_or_path=lambda: (adapter, processor))  # type: ignore[arg-type,return-value]
     sized = at_resolution(images, side_of(model))
-    for begin in tqdm(range(0, len(images), BATCH), desc="CLIP score", unit="batch"):
+    for begin in progress(range(0, len(images), BATCH), "CLIP score", "batch"):
         metric.update(list(sized[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
     pictures, texts = (F.normalize(torch.cat(parts).double()) for parts in (adapter.pictures, adapter.texts))
     return Embedded(float(metric.compute()), pictures.numpy(), texts.numpy(), adapter.pictures)
@@ -247,7 +247,7 @@ class ClipScore(Metric):
         """R-precision, where there are prompts enough for the distractors and all are told apart."""
         distinct = list(dict.fromkeys(texts))
         if len(distinct) <= self.config.distractors:
-            tqdm.write(
+            say(
                 f"clip_score: no R-precision: {self.config.distractors} distractors need more than {len(distinct)} "
                 "distinct prompts; set distractors lower, or give more prompts"
             )

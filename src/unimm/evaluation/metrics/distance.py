@@ -27,7 +27,6 @@ import torch
 from jaxtyping import Float64, Integer, UInt8
 from scipy.spatial.distance import cdist
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.features import FeatureExtractor
@@ -46,6 +45,7 @@ from unimm.evaluation.statistics import (
     kernel_distance,
 )
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress
 
 BATCH = 256
 JACKKNIFE = "jackknife over shuffled groups of the test's prompts"
@@ -72,7 +72,7 @@ def identical_to_others(images: UInt8[Tensor, "m 3 h w"], prompts: Sequence[str]
 @torch.inference_mode()
 def features_of(extractor: FeatureExtractor, images: UInt8[Tensor, "m 3 s s"]) -> Float64[np.ndarray, "m d"]:
     """Features of images, extracted in float32 and returned in float64."""
-    begins = tqdm(range(0, len(images), BATCH), desc="features", unit="batch")
+    begins = progress(range(0, len(images), BATCH), "features", "batch")
     parts = [extractor(images[begin : begin + BATCH].float() / 255) for begin in begins]
     return torch.cat(parts).double().numpy()
 

@@ -21,7 +21,6 @@ from cleanfid.resize import build_resizer
 from cleanfid.utils import EXTENSIONS
 from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.images import fingerprint
@@ -30,6 +29,7 @@ from unimm.evaluation.statistics import frechet_bias, frechet_distance, is_biase
 from unimm.files import cache_folder
 from unimm.foundation.card import sha256
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress
 
 FILE = "inception-2015-12-05.pt"
 SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -73,7 +73,7 @@ def inception_features(network: InceptionV3W, images: UInt8[Tensor, "n 3 h w"] |
         resize = build_resizer("clean")
         batches = [
             network(torch.stack([torch.from_numpy(resize(image)) for image in part.numpy()]).permute(0, 3, 1, 2))
-            for part in tqdm(images.permute(0, 2, 3, 1).split(BATCH), desc="Inception", unit="batch")
+            for part in progress(images.permute(0, 2, 3, 1).split(BATCH), "Inception features", "batch")
         ]
         features = torch.cat(batches).numpy()
     return features.astype(np.float64)

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.evaluation.geneval.files import evaluate_image
@@ -32,6 +31,7 @@ from unimm.evaluation.judge import named
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered, clustered_mean
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress
 from unimm.scenes.atoms import atoms
 from unimm.scenes.combinations import TAGS, clear_position
 from unimm.scenes.judge import Detection, detect, to_objects
@@ -99,7 +99,7 @@ class Judged(NamedTuple):
 def find_objects(images: UInt8[Tensor, "m 3 s s"], world: World) -> list[list[Detection]]:
     """What the judge sees on every image."""
     arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
-    return [detect(np.ascontiguousarray(image), world) for image in tqdm(arrays, desc="judging", unit="image")]
+    return [detect(np.ascontiguousarray(image), world) for image in progress(arrays, "judging", "image")]
 
 
 def judge(found: list[list[Detection]], prompts: Sequence[Metadata]) -> list[Judged]:
