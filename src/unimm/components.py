@@ -245,6 +245,19 @@ class Objective(ABC):
     ) -> Float[Tensor, "b n d"]:
         """Sampled latents of ``shape`` (tokens, channels)."""
 
+    def losses_at(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+        time: Float[Tensor, " b"],
+    ) -> Float[Tensor, " b"]:
+        """Each sample's loss at its ``time`` with its condition kept, for the validation loss; optional, and asked only
+        of the class whose `loss` it belongs to."""
+        raise NotImplementedError(f"{type(self).__name__} has no losses_at")
+
 
 class Strategy(ABC):
     """Which parameters train, on which mix of streams; ``start`` names the foundation backbone to begin from."""

@@ -30,16 +30,11 @@ class CosineDistance(MeanSquaredError):
 
     config: Config
 
-    def loss(
-        self,
-        head: Head,
-        latents: Float[Tensor, "b n d"],
-        conditions: Float[Tensor, "b q h"],
-        noise: NoiseSource,
-        keys: Sequence[str | int],
-    ) -> Float[Tensor, ""]:
+    def _errors(
+        self, head: Head, latents: Float[Tensor, "b n d"], conditions: Float[Tensor, "b q h"]
+    ) -> Float[Tensor, "b n"]:
         predicted = self.predict(head, conditions, (latents.shape[1], latents.shape[2]))
-        return 1 - F.cosine_similarity(predicted.float(), latents.float(), dim=-1).mean()
+        return 1 - F.cosine_similarity(predicted.float(), latents.float(), dim=-1)
 
     def sample(
         self,

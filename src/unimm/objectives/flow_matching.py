@@ -74,9 +74,32 @@ class FlowMatching(Objective):
         eps = noise.child("eps").normal(keys, tuple(latents.shape[1:])).to(device)
         kept = noise.child("dropout").uniform(keys) >= self.config.condition_dropout
         conditions = conditions * kept.to(device, conditions.dtype)[:, None, None]
+        return self._errors(head, latents, conditions, time, eps).mean()
+
+    def losses_at(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+        time: Float[Tensor, " b"],
+    ) -> Float[Tensor, " b"]:
+        eps = noise.child("eps").normal(keys, tuple(latents.shape[1:])).to(latents.device)
+        return self._errors(head, latents, conditions, time, eps).mean(dim=(1, 2))
+
+    def _errors(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        time: Float[Tensor, " b"],
+        eps: Float[Tensor, "b n d"],
+    ) -> Float[Tensor, "b n d"]:
+        """Squared errors of the predicted velocity."""
         mixed = (1 - time)[:, None, None] * latents + time[:, None, None] * eps
         velocity: Tensor = head(mixed, time, conditions)
-        return (velocity.float() - (eps - latents)).square().mean()
+        return (velocity.float() - (eps - latents)).square()
 
     def sample(
         self,

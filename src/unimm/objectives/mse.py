@@ -35,8 +35,25 @@ class MeanSquaredError(Objective):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, ""]:
+        return self._errors(head, latents, conditions).mean()
+
+    def losses_at(
+        self,
+        head: Head,
+        latents: Float[Tensor, "b n d"],
+        conditions: Float[Tensor, "b q h"],
+        noise: NoiseSource,
+        keys: Sequence[str | int],
+        time: Float[Tensor, " b"],
+    ) -> Float[Tensor, " b"]:
+        return self._errors(head, latents, conditions).flatten(1).mean(dim=1)
+
+    def _errors(
+        self, head: Head, latents: Float[Tensor, "b n d"], conditions: Float[Tensor, "b q h"]
+    ) -> Float[Tensor, "b ..."]:
+        """What the loss is the mean of."""
         predicted = self.predict(head, conditions, (latents.shape[1], latents.shape[2]))
-        return (predicted.float() - latents).square().mean()
+        return (predicted.float() - latents).square()
 
     def sample(
         self,

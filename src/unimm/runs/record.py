@@ -312,6 +312,7 @@ class Step(_Record):
     generation_loss: float | None
     understanding_loss: float | None = None
     gradient_norm: float | None = None
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -15,7 +16,6 @@ import lightning as L
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.devices import peak_memory
 from unimm.files import append, read_text, write_atomic, written
@@ -23,6 +23,8 @@ from unimm.training.averaging import Averaging
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, not_finite
 from unimm.training.sharding import like, whole
+from unimm.training.trackers import Tracker
+from unimm.training.validation import ValidationLoss
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -83,25 +85,48 @@ class MovingAverage(StepCallback):
 
 
 class JsonLines(StepCallback):
-    """Append-only ``metrics.jsonl``, written by the first rank; a resumed run first drops rows past its checkpoint."""
+    """Append-only ``metrics.jsonl``, written by the first rank; a resumed run first drops rows past its checkpoint.
 
-    def __init__(self, path: Path, batch_size: int, every: int = 10, writes: bool = True) -> None:
+    ``trackers`` hold the same rows; the ``validation`` loss joins the row of its step. Neither counts as training time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        batch_size: int,
+        every: int = 10,
+        writes: bool = True,
+        trackers: Sequence[Tracker] = (),
+        validation: ValidationLoss | None = None,
+    ) -> None:
         self.path, self.batch_size, self.every, self.writes = path, batch_size, every, writes
+        self.trackers, self.validation = trackers if writes else (), validation
         self.seconds = 0.0
         self.waited = 0.0
         self.peak_memory = 0
         self._last = self._fetch = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        kept: list[str] = []
         if self.writes and self.path.exists():
             kept = [line for line in read_text(self.path).splitlines() if _step_of(line) <= trainer.global_step]
             write_atomic(self.path, "".join(f"{line}\n" for line in kept))
+        for tracker in self.trackers:
+            tracker.begin([json.loads(line) for line in kept])
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         self._last = self._fetch = time.monotonic()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.peak_memory = max(self.peak_memory, peak_memory(trainer.strategy.root_device))
+        self._end()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for tracker in self.trackers:
+            tracker.end()
 
     def on_train_batch_start(self, *args: Any) -> None:
         self.waited += time.monotonic() - self._fetch
@@ -114,14 +139,20 @@ class JsonLines(StepCallback):
 
     def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArmModule)
-        now = time.monotonic()
-        self.seconds += now - self._last
-        self._last = now
+        self.seconds += time.monotonic() - self._last
         step = trainer.global_step
-        if self.writes and (step % self.every == 0 or step == trainer.max_steps):
+        held_out = {} if self.validation is None else self.validation.at(step, pl_module)  # on every rank
+        if self.writes and (held_out or step % self.every == 0 or step == trainer.max_steps):
             samples = step * self.batch_size
-            row = {"step": step, "samples": samples, "seconds": round(self.seconds, 3), **pl_module.latest}
-            append(self.path, json.dumps(row) + "\n")
+            self._add(
+                {"step": step, "samples": samples, "seconds": round(self.seconds, 3)} | pl_module.latest | held_out
+            )
+        self._last = time.monotonic()
+
+    def _add(self, row: dict[str, Any]) -> None:
+        append(self.path, json.dumps(row) + "\n")
+        for tracker in self.trackers:
+            tracker.add(row)
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "waited": self.waited, "peak_memory": self.peak_memory}
@@ -157,24 +188,6 @@ class Checkpoint(StepCallback):
         # Only the first rank writes; all of them gather what is split over them.
         with written(self.path) if trainer.is_global_zero else nullcontext(self.path) as path:
             trainer.save_checkpoint(path, weights_only=False)
-
-
-class ExpectedTime(StepCallback):
-    """Says, after the first steps of a run, how long training will take at that pace."""
-
-    def __init__(self, after: int = 20) -> None:
-        self.after = after
-        self.started = 0.0
-        self.first = 0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started, self.first = time.monotonic(), trainer.global_step
-
-    def on_step_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        done = trainer.global_step - self.first
-        if done == self.after and trainer.is_global_zero:
-            left = (time.monotonic() - self.started) / done * (trainer.max_steps - trainer.global_step)
-            tqdm.write(f"training will take about {left / 60:.1f} more minutes at this pace")
 
 
 class StopOnSignals(StepCallback):

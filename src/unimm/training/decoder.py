@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unimm.arm import foundation_of, open_source
+from unimm.component_config import Strict
 from unimm.components import Encoder
 from unimm.data.latents import Visits, latents_of
 from unimm.data.source import Source
@@ -33,7 +34,7 @@ from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 from unimm.pretraining.recipes import TrainingCost, fit
 from unimm.registry import encoders
-from unimm.schema import Choice, EncoderChoice, HeadChoice, RunConfig, Strict
+from unimm.schema import Choice, EncoderChoice, HeadChoice, RunConfig
 from unimm.strict_yaml import ConfigError, setting
 
 CHOICES = {"latents": {"name": "vae"}, "network": {"name": "dit"}}

@@ -12,7 +12,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
 from unimm.arm import Arm, assemble
@@ -22,14 +21,17 @@ from unimm.files import AVERAGES, CHECKPOINT, METRICS, WEIGHTS
 from unimm.schema import RunConfig
 from unimm.training import data_card
 from unimm.training.averaging import averaging
-from unimm.training.callbacks import Checkpoint, ExpectedTime, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
+from unimm.training.bar import TrainingBar
+from unimm.training.callbacks import Checkpoint, FiniteLoss, JsonLines, MovingAverage, StopOnSignals
 from unimm.training.compiled import compile_parts
 from unimm.training.data_card import DataCard
 from unimm.training.distributed import ALONE, Ranks
 from unimm.training.module import ArmModule, Endless
 from unimm.training.sharding import whole
 from unimm.training.step_data import shares, step_data
+from unimm.training.trackers import Tracker
 from unimm.training.trainer import build_trainer, check_batch, check_questions, quiet_lightning
+from unimm.training.validation import validation_loss
 from unimm.user_errors import Interrupted
 
 STOPPED = 130
@@ -43,8 +45,10 @@ def train(
     device: torch.device,
     averages: Sequence[MovingAverage] = (),
     world: Ranks = ALONE,
+    trackers: Sequence[Tracker] = (),
 ) -> tuple[ArmModule, JsonLines]:
-    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile.
+    """Fit with Lightning, resuming from ``last.ckpt`` if the folder has one; keeps other ``averages`` meanwhile, and
+    ``trackers`` hold what the log holds.
 
     Writes ``metrics.jsonl``, snapshots of the average, ``data_card.json``, checkpoints, and the final average as
     ``weights.safetensors``. Only the first rank returns; an arm that was split over ranks is whole again by then.
@@ -62,9 +66,10 @@ def train(
     module = ArmModule(arm.backbone, arm.head, arm.objective, mix, settings, data, world)
     if settings.compile:
         compile_parts(arm, device)
-    log = JsonLines(out / METRICS, settings.batch_size, writes=world.first)
     kind = averaging(settings.model_dump())
     average = MovingAverage(kind, out / AVERAGES, settings.steps, settings.snapshots, world.first)
+    held_out = validation_loss(config, arm, source, device, [*average.at, settings.steps], data.samples_at_once)
+    log = JsonLines(out / METRICS, settings.batch_size, 10, world.first, trackers, held_out)
     card = DataCard(out / data_card.FILE, data, world)
     checkpoint = out / CHECKPOINT
     (found,) = world.sum([checkpoint.exists()])
@@ -73,9 +78,8 @@ def train(
     resume = bool(found)
     start = int(read_checkpoint(checkpoint)["global_step"]) if resume else 0
     callbacks = [
-        TQDMProgressBar(refresh_rate=20),
+        TrainingBar(settings.batch_size),
         FiniteLoss(world),
-        ExpectedTime(),
         StopOnSignals(world),
         log,
         average,

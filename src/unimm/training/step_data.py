@@ -174,6 +174,11 @@ class StepData:
         return len(self.questions_by_step) - 1
 
     @property
+    def samples_at_once(self) -> int:
+        """How many samples of a step go through the model together."""
+        return max(1, self.batch_size // self.shares[0].parts)
+
+    @property
     def fewest_questions(self) -> int:
         """Rows about images in the step that has the fewest."""
         return min(end - begin for begin, end in pairwise(self.questions_by_step))
