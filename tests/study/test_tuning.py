@@ -442,3 +442,26 @@ def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: p
         plan.arms["clip_fm_tuned"].config["objective"]["guidance"]
         == read_tuned(reports).arms["clip_fm"].chosen["objective.guidance"]
     )
+
+
+@pytest.mark.parametrize(
+    ("states", "code"), [(["failed", "failed"], 1), (["done", "failed"], 0), (["done", "waiting"], 1)]
+)
+def test_a_tuning_says_that_trials_failed_and_ends_well_only_with_some(
+    tmp_path, planned, monkeypatch, states, code
+) -> None:
+    """Every second trial stands in the one state, the others in the other."""
+    found = {trial: State(states[number % 2]) for number, trial in enumerate(planned.units)}
+    for trial in planned.units:
+        log_file(tmp_path, trial).parent.mkdir(exist_ok=True)
+        log_file(tmp_path, trial).write_text("the loss is not finite\n")
+    monkeypatch.setattr("unimm.study.launch.plan_tuning", lambda path, places: planned)
+    monkeypatch.setattr("unimm.study.launch.launch", lambda *arguments: found)
+    monkeypatch.setattr("unimm.study.pace._took", lambda folder, unit: None)
+    monkeypatch.setattr("unimm.report.study.tuning.write", lambda folder: folder / "report.html")
+    done = runner.invoke(
+        app, ["study", "tune", "search.yaml", "--out", str(tmp_path), "--collect", str(tmp_path / "r")]
+    )
+    assert done.exit_code == code, done.output
+    assert ("trials failed; their logs are in" in done.stderr) == ("failed" in states)
+    assert ("report.html" in done.stdout) == ("done" in states)

@@ -116,8 +116,12 @@ def tune(
         places = Places(out or _folder(path), collect or _reports(path.stem))
         plan = plan_tuning(path, places)
         states = _launch(plan, places, engine, workers, storage, f"tune {path}")
-        typer.echo(tuning.write(places.reports))
-        if any(state not in (State.DONE, State.FAILED) for state in states.values()):
+        done, failed = (sum(state is wanted for state in states.values()) for wanted in (State.DONE, State.FAILED))
+        if done:
+            typer.echo(tuning.write(places.reports))
+        if failed:
+            typer.echo(f"{failed} of {len(states)} trials failed; their logs are in {places.folder / 'logs'}", err=True)
+        if not done or done + failed < len(states):
             raise typer.Exit(1)
 
 
@@ -153,7 +157,12 @@ def work(folder: StudyFolder, storage: Storage = None, collect: Collect = None) 
 
 
 @app.command()
-def status(path: Either, storage: Storage = None, out: Out = None) -> None:
+def status(
+    path: Either,
+    storage: Storage = None,
+    out: Out = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds, until all is done.")] = False,
+) -> None:
     """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
         from unimm.study.plan import has_plan, read_plan
@@ -163,6 +172,11 @@ def status(path: Either, storage: Storage = None, out: Out = None) -> None:
         if out is None and _is_file(path) and not has_plan(folder) and _reports(path.stem).is_dir():
             folder = _reports(path.stem)  # never run here: what is committed says how far it came elsewhere
         plan = read_plan(folder)
+        if watch:
+            from unimm.study.watching import look_on
+
+            look_on(folder, plan, storage)
+            return
         typer.echo(describe(folder, plan, read_states(folder, plan, storage)))
 
 
@@ -171,6 +185,7 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
     """Collect finished runs and write the report beside them; a FOLDER without --collect is reported in place."""
     with user_errors():
         from unimm.report import pages
+        from unimm.report.study.folder import kind_of
         from unimm.study.collect import collect as copy
         from unimm.study.plan import has_plan, read_plan
 
@@ -178,7 +193,10 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
         target = collect or (_reports(path.stem) if _is_file(path) else folder)
         if target != folder and has_plan(folder):
             copy(folder, read_plan(folder), target)
-        typer.echo(pages.write_study(target))
+        if has_plan(target) and kind_of(target) in pages.OF_KIND:
+            typer.echo(pages.write_study(target))
+        else:
+            _report(target)
 
 
 @app.command("import")
@@ -254,12 +272,24 @@ def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
 
 
 def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None) -> None:
-    """Run, then say how far it came; exit code 1 if a run is missing."""
+    """Run, then say how far it came, what was found and where the page is; exit code 1 if a run is missing."""
     from unimm.study.queue import State
 
     states = _launch(plan, places, engine, workers, storage, f"resume {places.folder}")
+    if any(state is State.DONE for state in states.values()):
+        _report(places.reports)
     if any(state is not State.DONE for state in states.values()):
         raise typer.Exit(1)
+
+
+def _report(folder: Path) -> None:
+    """Write a study's report, and say the verdicts and where the page is."""
+    from unimm.report.study import page
+    from unimm.report.study.answers import told
+
+    report = page.build(folder)
+    typer.echo(told(report.answers))
+    typer.echo(page.write_report(report))
 
 
 def _launch(

@@ -19,6 +19,7 @@ from unimm.study.offered import refuse_equal_options
 from unimm.study.plan import Plan, StudyPlan, TuningPlan, has_plan, hashed, is_tuning
 from unimm.study.processes import StudyError
 from unimm.study.queue import State
+from unimm.study.watching import watched
 from unimm.study.worker import open_queue
 
 
@@ -61,7 +62,8 @@ def launch(
     queue = open_queue(places.folder, plan, storage)
     queue.restart()
     if any(state is not State.DONE for state in queue.states().values()):
-        start(engines.worker_command(places.folder, places.reports, storage), workers, places.folder)
+        with watched(places.folder, plan, queue.states):
+            start(engines.worker_command(places.folder, places.reports, storage), workers, places.folder)
         collect.collect(places.folder, plan, places.reports)  # why the last ones failed
     return queue.states()
 

@@ -23,6 +23,7 @@ from unimm.study.processes import StudyError
 
 SCHEMA_VERSION = PLAN_VERSION
 KIND = "tuning"
+OVERALL = "geneval/overall"
 AGAIN = "copy it again, or delete it and the study makes it again"
 RESTORE = "restore it from where it was committed"
 SearchedSettings = dict[str, Any]
@@ -54,6 +55,15 @@ class Plan(ABC):
     @abstractmethod
     def is_done(self, folder: Path, unit: Unit) -> bool:
         """Whether `folder` has what the unit was planned to leave: that file is written last, so it is whole."""
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """The score that stands for a unit where there is room for one."""
+
+    @abstractmethod
+    def score(self, folder: Path, unit: Unit) -> float | None:
+        """That score of a finished unit; None where it could not be measured."""
 
     @abstractmethod
     def extends(self, other: Any, source: Path) -> bool:
@@ -141,6 +151,17 @@ class StudyPlan(Plan):
         arm = self.arms[unit.arm]
         return PlannedResult(unit.arm, unit.number, arm, self.parts_of(arm)).why_another(record, path) is None
 
+    @property
+    def headline(self) -> str:
+        """That of the first claim that has one."""
+        claims = self.claims.get("claims", ())
+        return next((claim["metric"] for claim in claims if "metric" in claim), OVERALL)
+
+    def score(self, folder: Path, unit: Unit) -> float | None:
+        """Read off its result."""
+        scores = read_object(unit_folder(folder, unit) / RESULT, AGAIN).get("scores", ())
+        return next((score["value"] for score in scores if score["name"] == self.headline), None)
+
     def parts_of(self, arm: PlannedArm) -> dict[str, str]:
         """Hashes of the parts of an arm's foundation; none in a plan that an earlier unimm wrote."""
         return self.foundations.get(arm.config["foundation"], {})
@@ -225,6 +246,16 @@ class TuningPlan(Plan):
     def is_done(self, folder: Path, unit: Unit) -> bool:
         """Whether the trial has a record."""
         return self.record_of(folder, unit) is not None
+
+    @property
+    def headline(self) -> str:
+        """What the tuning looks for."""
+        return self.metric
+
+    def score(self, folder: Path, unit: Unit) -> float | None:
+        """The score with the settings that were chosen by sampling."""
+        record = self.record_of(folder, unit)
+        return None if record is None else record.value
 
     def extends(self, other: TuningPlan, source: Path) -> bool:
         """Whether `other` is this plan, whenever it was made."""

@@ -1,7 +1,8 @@
 """What hands out units of work; and the queue of a study, an Optuna study with one trial an attempt.
 
-The run folders are the truth. A claim happens under the gate, a lock of the study's folder: enqueue the first run of
-the plan that waits, take its trial, lock the run, open the gate. So runs come in the plan's order whatever was
+The run folders are the truth; the value of a finished trial is the run's first claimed score, for people who look at
+the database (`optuna-dashboard`). A claim happens under the gate, a lock of the study's folder: enqueue the first run
+of the plan that waits, take its trial, lock the run, open the gate. So runs come in the plan's order whatever was
 interrupted, the queue never holds a run twice, and a trial that is RUNNING while nobody holds its run's lock was left
 by a worker that died: its run goes back at once. Optuna's heartbeat marks such trials failed after a while; it is slow
 on purpose, because one that is too quick fails live trials (optuna#4234). A crash is tried again twice, but for one
@@ -20,6 +21,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from unimm.evaluation.words import Glossary
 from unimm.study.database import database_url, open_storage, using
 from unimm.study.layout import ATTEMPTS, PlannedRun, Unit, lock_file
 from unimm.study.plan import StudyPlan
@@ -77,7 +79,16 @@ class RunQueue(Queue):
         with using(self.url), self.gate:  # two workers that create the tables at once fail
             # The time of planning tells apart studies of one name that share a database.
             name, database = f"{plan.name} {plan.created}", open_storage(folder / DATABASE, storage)
-            self.study = optuna.create_study(study_name=name, storage=database, load_if_exists=True)
+            better = "minimize" if Glossary()[plan.headline].lower_is_better else "maximize"
+            self.study = optuna.create_study(study_name=name, storage=database, direction=better, load_if_exists=True)
+            self._name_score()
+
+    def _name_score(self) -> None:
+        """Say, to who looks at the database, what its values are."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            if self.study.metric_names is None:
+                self.study.set_metric_names([self.plan.headline])
 
     def states(self) -> dict[Unit, State]:
         """Every planned run's state."""
@@ -122,7 +133,10 @@ class RunQueue(Queue):
                 raise
             finally:
                 lock.release()
-            return 0.0
+            value = self.plan.score(self.folder, run)
+            if value is None:
+                raise optuna.TrialPruned
+            return value
 
         return attempt
 

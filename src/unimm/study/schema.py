@@ -53,9 +53,10 @@ from pydantic import (
     model_validator,
 )
 
+from unimm.component_config import Strict
 from unimm.config_errors import problems
 from unimm.registry import nearest
-from unimm.schema import INSTEAD, Seed, Strict
+from unimm.schema import INSTEAD, Seed
 from unimm.strict_yaml import read_yaml
 from unimm.study.processes import StudyError
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unimm.files import METRICS
-from unimm.study.layout import Unit, log_file, unit_folder
+from unimm.report.table import duration
+from unimm.study.layout import Unit, log_file
+from unimm.study.pace import logged, seconds_left
 from unimm.study.plan import Plan, StudyPlan, TuningPlan
 from unimm.study.queue import RunQueue, State
 from unimm.study.trials import trial_states
@@ -28,20 +30,43 @@ def read_states(folder: Path, plan: StudyPlan | TuningPlan, storage: str | None)
 
 def describe(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> str:
     """The table, a line of totals, and for what failed the last lines of its log."""
-    header = ("arm", *(f"{plan.unit.word} {number}" for number in plan.numbers))
-    rows = [(arm, *(_cell(folder, plan, plan.unit(arm, n), states) for n in plan.numbers)) for arm in plan.arms]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [header, *rows]]
-    totals = Counter(states.values())
-    summary = ", ".join(f"{totals[state]} {state.value}" for state in State if totals[state])
     failed = [unit for unit, state in states.items() if state is State.FAILED]
     return "\n".join(
         [
-            *table,
-            f"{plan.name}: {summary} of {len(states)} {plan.unit.room}",
+            *_table(folder, plan, states),
+            summary(folder, plan, states),
             *(_failure(str(unit), log_file(folder, unit)) for unit in failed),
         ]
     )
+
+
+def summary(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> str:
+    """How many units are where, and how long the rest will take while some of them run."""
+    totals = Counter(states.values())
+    counted = ", ".join(f"{totals[state]} {state.value}" for state in State if totals[state])
+    left = seconds_left(folder, plan, states)
+    remark = "" if left is None else f"; about {duration(left)} left"
+    return f"{plan.name}: {counted} of {len(states)} {plan.unit.room}{remark}"
+
+
+def _table(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> list[str]:
+    """A row an arm with a column a number; where the terminal is too narrow, the arm's numbers by their state."""
+    header = ("arm", *(f"{plan.unit.word} {number}" for number in plan.numbers))
+    rows = [(arm, *(_cell(folder, plan, plan.unit(arm, n), states) for n in plan.numbers)) for arm in plan.arms]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
+        return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [header, *rows]]
+    return [line for arm, *cells in rows for line in _by_state(plan, arm, cells)]
+
+
+def _by_state(plan: Plan, arm: str, cells: Sequence[str]) -> list[str]:
+    """An arm's numbers by what their cells say, as in `clip_fm: trials 0, 1 done; 2 running 40%`."""
+    numbers: dict[str, list[str]] = {}
+    for number, cell in zip(plan.numbers, cells, strict=True):
+        numbers.setdefault(cell, []).append(str(number))
+    text = "; ".join(f"{', '.join(those)} {cell}" for cell, those in numbers.items())
+    width = shutil.get_terminal_size().columns
+    return textwrap.wrap(f"{arm}: {plan.unit.word}s {text}", width, subsequent_indent="  ")
 
 
 def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
@@ -58,18 +83,5 @@ def _failure(what: str, log: Path) -> str:
 
 def _cell(folder: Path, plan: Plan, unit: Unit, states: Mapping[Unit, State]) -> str:
     state = states[unit]
-    share = _share(unit_folder(folder, unit), plan.arms[unit.arm].config["training"]["samples"])
+    share = logged(folder, plan, unit).share
     return f"{state.value} {share:.0%}" if state in (State.RUNNING, State.WAITING) and share else state.value
-
-
-def _share(folder: Path, samples: int) -> float:
-    """How much of its training a run or trial has logged, 0 to 1."""
-    own = folder / METRICS
-    logs = [own] if own.is_file() else folder.glob(f"*/{METRICS}")  # of each stage
-    return sum(map(_logged, logs)) / samples
-
-
-def _logged(log: Path) -> float:
-    """How many samples a log has seen."""
-    whole = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    return float(json.loads(whole[-1])["samples"]) if whole else 0.0

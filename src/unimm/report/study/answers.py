@@ -4,6 +4,7 @@ The sentence depends on the verdict and on the kind of claim.
 """
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
@@ -18,6 +19,7 @@ from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import number
 
 Shown = Callable[[float | None], str]
+COLUMNS = 80
 
 # Every outcome has a word, and a mark for readers who do not see its colour.
 MARKS = {
@@ -261,3 +263,13 @@ def _answer(study: ScoredStudy, claim: Claim, verdict: Verdict) -> Answer:
 def _sample(verdict: Verdict) -> str:
     """Seeds an arm, and prompts where the score has a value for each."""
     return " x ".join(f"{count:,}" for count in (verdict.n_seeds, verdict.n_items) if count)
+
+
+def told(found: list[Answer]) -> str:
+    """Every verdict for a terminal of 80 columns: its word, the claim, and the sentence that answers it."""
+    shown = []
+    for answer in found:
+        head = f"{answer.mark} {answer.verdict.outcome.value}: {answer.claim.text}"
+        shown += textwrap.wrap(head, COLUMNS, subsequent_indent="  ")
+        shown += textwrap.wrap(answer.sentence, COLUMNS, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(shown)

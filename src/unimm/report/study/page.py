@@ -123,7 +123,12 @@ class StudyReport:
 
 def write(folder: Path) -> Path:
     """Read the study in `folder`, write its report there, and return the path of the html page."""
-    report = build(folder)
+    return write_report(build(folder))
+
+
+def write_report(report: StudyReport) -> Path:
+    """Write a report into its study's folder, and return the path of the html page."""
+    folder = report.study.path
     figures = draw(report, FIGURES)
     write_scores(report.study)
     write_tables(folder, report.tables.values())
