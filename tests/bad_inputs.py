@@ -153,6 +153,12 @@ CONFIG = [
         "Give a value of the type that it names.",
     ),
     check(
+        "a number that is true",
+        HEAD + "name: x\nseed: true\n",
+        "arm.yaml: seed: expected a number, and true and false are none",
+        "Write the number.",
+    ),
+    check(
         "infinity",
         HEAD + "name: x\ntraining: {learning_rate: .inf}\n",
         "arm.yaml: training.learning_rate: Input should be a finite number (given: inf)",
@@ -432,6 +438,7 @@ RUNS = [
     Bad("run", "a folder that holds this run", RESUME[:-1], "run already holds this run; --resume continues it, --overwrite starts again", "Say which of the two.", make=run_folder),
     Bad("run", "a configuration of the folder that was cut short", RESUME, "run holds a run of another configuration; choose another --out or --overwrite it: …", "Restore it, or `--overwrite`.", make=run_with("config.yaml", "name: [")),
     Bad("run", "a foundation that is not there", ["run", ARM, "profile=tiny", "foundation=absent", "--out", "{d}/run"], "no foundation 'absent': shipped are …; build one with …", "Build it, or give one that ships."),
+    Bad("run", "a file where a run's folder should be", ["run", ARM, "profile=tiny", "--out", "{d}/taken"], "taken is a file, and a folder is needed there: give another path", "Choose another `--out`.", {"taken": "mine"}),
     Bad("run", "a page with a folder of its own", ["report", "{d}", "--out", "{d}/out"], "--out is for --compare; a page is written into its own folder", "Leave `--out` out."),
     Bad("checkpoint", "weights that were cut short", SAMPLE, "run/weights.safetensors is truncated or altered (…); run the arm again with --overwrite", "Copy them again, or run the arm again.", make=run_folder),
     Bad("checkpoint", "a last.ckpt that is empty", RESUME, "run/last.ckpt is empty: copy it again, or delete it and --resume trains from the beginning", "Copy it again, or delete it.", make=run_without("result.json")),

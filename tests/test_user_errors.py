@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 from tqdm import tqdm
 
-from unimm.user_errors import MACHINE, user_errors
+from unimm.user_errors import MACHINE, MISTAKE, user_errors
 
 
 def test_a_machine_without_the_memory_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +30,21 @@ def test_a_reader_that_has_seen_enough_gets_no_message(capsys: pytest.CaptureFix
     with pytest.raises(BrokenPipeError), user_errors():
         raise BrokenPipeError("| head")
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "config.yaml"])
+def test_a_file_in_a_folders_place_is_named(below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(typer.Exit) as stop, user_errors():
+        list((tmp_path / "taken" / below).iterdir())
+    assert stop.value.exit_code == MISTAKE
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path}/taken is a file, and a folder is needed there: give another path\n"
+    )
+
+
+def test_a_folder_in_a_files_place_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), user_errors():
+        tmp_path.write_text("")
+    assert capsys.readouterr().err == f"error: {tmp_path} is a folder, and a file is needed there: give another path\n"

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -29,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from unimm.component_config import ComponentConfig
+from unimm.component_config import ComponentConfig, Strict
 from unimm.registry import Registry, backbones, detectors, encoders, heads, metrics, objectives, sources, strategies
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what every random number generator takes
@@ -54,12 +52,6 @@ COMPONENTS: dict[str, Registry[Any]] = {
     "strategy": strategies,
     "source": sources,
 }
-
-
-class Strict(BaseModel):
-    """Frozen, and strict about unknown keys and numbers that are none: JSON has no infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Choice(Strict):
@@ -343,7 +335,7 @@ class RunConfig(Strict):
     training: TrainingConfig
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    stages: dict[str, StageConfig] = {}
+    stages: dict[str, StageConfig] = Field(default_factory=dict)
 
     @field_validator("stages")
     @classmethod

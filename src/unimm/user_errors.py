@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -43,8 +44,20 @@ def user_errors() -> Iterator[None]:
         if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough, as `| head` has
             raise
         _end_progress()
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {_said(error)}", err=True)
         raise typer.Exit(MACHINE if isinstance(error, OSError) and error.errno in TRANSIENT else MISTAKE) from error
+
+
+def _said(error: ValueError | OSError) -> str:
+    """The message; where a file stands in a folder's place, or the other way round, the system's own says little."""
+    if isinstance(error, OSError) and error.filename is not None:
+        path = Path(os.fsdecode(error.filename))
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            in_the_way = next((place for place in (path, *path.parents) if place.is_file()), path)
+            return f"{in_the_way} is a file, and a folder is needed there: give another path"
+        if error.errno == errno.EISDIR:
+            return f"{path} is a folder, and a file is needed there: give another path"
+    return str(error)
 
 
 def _end_progress() -> None:
