@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,23 +45,40 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="With --resume: train a finished run on, to more training.samples.")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Show the log elsewhere too: tensorboard, wandb, trackio; repeatable.", envvar="UNIMM_TRACK"),
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Only show the resolved YAML.")] = False,
 ) -> None:
     """Train, sample and score one arm with one seed."""
     with user_errors():
         from unimm.config import dump, load
+        from unimm.progress import say
+        from unimm.training.trackers import chosen
 
         if resume and overwrite:
             raise ValueError("--resume continues a run and --overwrite deletes it: give one of them")
+        if extend and not resume:
+            raise ValueError(
+                "--extend goes on with a run, and a new one has its length from training.samples: add --resume"
+            )
+        chosen(track or ())  # before anything is loaded
         config = load(arm, overrides or [])
         if print_config:
             typer.echo(dump(config), nl=False)
             return
+        folder = out or _default_folder(config)
+        if folder.is_file():
+            raise FileExistsError(errno.EEXIST, "a file", str(folder))
+        say(f"{config.name}, seed {config.seed}, profile {config.profile}: loading libraries\nfolder: {folder}")
         from unimm.runs import stages
 
-        folder = out or _default_folder(config)
         try:
-            result = stages.run(config, folder, resume=resume, overwrite=overwrite)
+            result = stages.run(config, folder, resume, overwrite, extend, track or ())
         except Interrupted as stop:
             typer.echo(f"{stop} (folder {folder})", err=True)
             raise typer.Exit(130) from stop
@@ -285,3 +303,28 @@ def doctor() -> None:
 
         for name, value in checks.report():
             typer.echo(f"{name:<16}{value}")
+
+
+@app.command()
+def clean(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs or studies.", metavar="[FOLDERS]...")
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Also what unimm keeps to save time.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Show what finished runs and the cache could do without, and delete it if you say so.
+
+    Of a run goes its last.ckpt, which only --extend needs: it can still be scored, sampled from and exported.
+    """
+    with user_errors():
+        from unimm.cleaning import delete, in_cache, leftovers, mib
+
+        if not (folders or cache):
+            raise ValueError("give folders of runs or studies whose leftovers should go, or --cache")
+        found = [path for folder in folders or () for path in leftovers(folder)] + (in_cache() if cache else [])
+        for path in found:
+            typer.echo(f"{mib([path]):>14}  {path}")
+        typer.echo(f"{mib(found):>14}  in all")
+        if found and (yes or typer.confirm("Delete them?")):
+            delete(found)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from unimm.cleaning import cached, mib
+from unimm.files import cache_folder
 from unimm.foundation.card import find, verify
 
 PACKAGES = (
@@ -36,6 +38,9 @@ def report() -> Iterator[tuple[str, str]]:
     yield "ranks", _ranks()
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / GIB:.1f} GiB free here"
     yield "hub cache", os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
+    yield "unimm cache", f"{cache_folder()} ($UNIMM_CACHE; `unimm clean --cache` empties it)"
+    for kind, paths in cached():
+        yield "unimm cache", f"{mib(paths)} of {kind.what}"
     yield from _foundations()
 
 

@@ -7,6 +7,7 @@ ranks train, the first one alone writes files, and scores when the others have l
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,9 @@ from typing import Any, NamedTuple
 
 from unimm.components import parameter_count
 from unimm.files import METRICS
+from unimm.progress import say
 from unimm.runs.cost import completed, efficiency, resolution_scaling
+from unimm.runs.extend import lengthen
 from unimm.runs.outcome import claim, counts, describe, save_gallery, save_grid, save_items
 from unimm.runs.record import Data, Efficiency, Invariants, Parameters, Result, Speed, write_result
 from unimm.runs.run import Run
@@ -27,6 +30,7 @@ from unimm.training.callbacks import JsonLines
 from unimm.training.data_card import DataCard
 from unimm.training.distributed import Ranks, join
 from unimm.training.fit import train
+from unimm.training.trackers import Tracker, chosen
 
 LIBRARIES = ("torch", "lightning", "transformers", "diffusers", "unimm")
 
@@ -38,32 +42,50 @@ class Earlier(NamedTuple):
     spent: Efficiency
 
 
-def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> Result:
+def run(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    extend: bool = False,
+    track: Sequence[str] = (),
+) -> Result:
     """Train, sample and score one arm without stages; returns, on the first rank, what ``result.json`` holds.
+
+    With ``extend``, a shorter run in the folder goes on to this length (`unimm.runs.extend`); ``track`` names trackers
+    that watch (`unimm.training.trackers`).
 
     Raises:
         SystemExit: on the other ranks, when nothing is left to do for them.
         Interrupted: a signal stopped training; the checkpoint is written.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    trackers = [tracker(config, out) for tracker in chosen(track)]
     this = Run(config, out)
     world = join(this.device)
+    if world.first:
+        say(f"loading {config.foundation}, encoder {config.encoder.name}, backbone {config.backbone.name}")
+        if trackers:
+            say("losses of other encoders or objectives are in other units: their curves do not compare, scores do")
     world.in_turns(lambda: (this.arm, this.source))
     with ExitStack() as claimed:
         with world.together():
             if world.first:
                 this.check()
+                if extend:
+                    lengthen(this)
                 claimed.enter_context(claim(config, out, resume, overwrite))
-        return _claimed(this, world, started, clock)
+        return _claimed(this, world, started, clock, trackers)
 
 
-def _claimed(this: Run, world: Ranks, started: datetime, clock: float) -> Result:
+def _claimed(this: Run, world: Ranks, started: datetime, clock: float, trackers: Sequence[Tracker]) -> Result:
     """Train and score in the claimed folder; ``clock`` is when the run began."""
     config, arm, source, out = this.config, this.arm, this.source, this.folder
     this.start()
     with world.together():
         before = before_training(this) if world.first else None
-    module, log = train(config, arm, source, out, this.device, world=world)
+    module, log = train(config, arm, source, out, this.device, world=world, trackers=trackers)
+    say("sampling and scoring")
     this.weights()
     unchanged = check_frozen(before, probe(this)) if before and is_frozen(this) else None
     prompts = [str(p["prompt"]) for p in this.benchmark.validation(1) or this.benchmark.test()[0]]

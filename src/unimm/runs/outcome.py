@@ -14,9 +14,9 @@ from unimm.arm import understanding_samples
 from unimm.config import ConfigError, current, differing, dump, shown
 from unimm.devices import device_name
 from unimm.evaluation.metrics.geneval import find_objects
-from unimm.files import write_atomic
+from unimm.files import CHECKPOINT, write_atomic
 from unimm.runs.gallery import FoundObject, write_gallery
-from unimm.runs.record import CONFIG, IMAGES, ITEMS, SCHEMA_VERSION, Counts, ItemPrompt, Items, LatentShape
+from unimm.runs.record import CONFIG, IMAGES, ITEMS, RESULT, SCHEMA_VERSION, Counts, ItemPrompt, Items, LatentShape
 from unimm.runs.run import Run
 from unimm.runs.samples import write_sheet
 from unimm.runs.scoring import Scored
@@ -140,6 +140,11 @@ def prepare(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> None
             raise FileExistsError(f"{out} holds a run of another configuration; {advice}: {reason}")
         if not resume:
             raise FileExistsError(f"{out} already holds this run; --resume continues it, --overwrite starts again")
+        if not config.stages and (out / RESULT).is_file() and not (out / CHECKPOINT).is_file():
+            raise FileExistsError(
+                f"{out} is finished, and has no {CHECKPOINT} to go on from; `unimm score {out}` scores it again, "
+                "--overwrite starts again"
+            )
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(settings, dump(config))
 

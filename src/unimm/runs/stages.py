@@ -71,10 +71,22 @@ def stage_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest(), "big")
 
 
-def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = False) -> Result:
-    """Train, sample and score one arm, stage by stage if it has any; returns what ``result.json`` holds."""
+def run(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    extend: bool = False,
+    track: Sequence[str] = (),
+) -> Result:
+    """Train, sample and score one arm, stage by stage if it has any; returns what ``result.json`` holds.
+
+    ``extend`` and ``track`` are those of `unimm.runs.job.run`.
+    """
     if not config.stages:
-        return job.run(config, out, resume, overwrite)
+        return job.run(config, out, resume, overwrite, extend, track)
+    if extend:
+        raise ValueError("--extend: an arm with stages has a length for each, and cannot be lengthened")
     if ranks_started() > 1:
         raise ValueError("an arm with stages trains on one device: several ranks share a run without stages")
     check_chosen(config)
@@ -86,7 +98,7 @@ def run(config: RunConfig, out: Path, resume: bool = False, overwrite: bool = Fa
                 with _claim(settings, folder):
                     if earlier is not None:
                         hand_over(earlier, folder)
-                    job.run(settings, folder, resume=True)
+                    job.run(settings, folder, resume=True, track=track)
             earlier = folder
         return join(config, out)
 

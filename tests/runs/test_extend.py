@@ -1,0 +1,91 @@
+"""A run that was lengthened is the run that was as long from the beginning; what is no longer run is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from unimm.cli import app
+from unimm.config import dump, load, read
+from unimm.registry import strategies
+from unimm.runs.extend import lengthen
+from unimm.runs.outcome import prepare
+
+ABLATIONS = Path(__file__).parents[2] / "ablations"
+FOUNDATION = SimpleNamespace(card={"costs": {"understanding": {"samples": 1000}}})
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A finished joint run of 64 samples, four steps, with 64 questions."""
+    (tmp_path / "config.yaml").write_text(dump(load(ABLATIONS / "clip_fm_joint.yaml", ["profile=tiny"])))
+    for name in ("last.ckpt", "result.json"):
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+def run_with(folder: Path, *overrides: str) -> Any:
+    config = load(ABLATIONS / "clip_fm_joint.yaml", ["profile=tiny", *overrides])
+    mix = strategies.get("joint")(config.strategy.config).mix()
+    return SimpleNamespace(config=config, folder=folder, arm=SimpleNamespace(foundation=FOUNDATION), mix=mix)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.samples=64"], "has training.samples=64: give more, as in training.samples=128"),
+        (["training.samples=128", "seed=1"], "seed is 0 there and 1 now"),
+        (["training.samples=128"], "a longer run needs as many a step: set strategy.understanding_samples=128"),
+        (["training.samples=128", "strategy.understanding_samples=200"], "strategy.understanding_samples=128"),
+    ],
+)
+def test_what_is_not_a_longer_run_is_refused_and_the_record_stays(
+    finished: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        lengthen(run_with(finished, *overrides))
+    assert (finished / "result.json").exists()
+    assert read(finished / "config.yaml").training.samples == 64
+
+
+def test_a_run_whose_checkpoint_was_cleaned_away_cannot_go_on(finished: Path) -> None:
+    (finished / "last.ckpt").unlink()
+    longer = run_with(finished, "training.samples=128", "strategy.understanding_samples=128")
+    with pytest.raises(ValueError, match=r"cannot go on: it has no last\.ckpt"):
+        lengthen(longer)
+    with pytest.raises(FileExistsError, match=r"is finished, and has no last\.ckpt.*unimm score"):
+        prepare(read(finished / "config.yaml"), finished, resume=True, overwrite=False)
+
+
+def test_a_longer_run_is_unfinished_until_it_is_scored(finished: Path) -> None:
+    lengthen(run_with(finished, "training.samples=128", "strategy.understanding_samples=128"))
+    assert not (finished / "result.json").exists()
+    assert read(finished / "config.yaml").training.samples == 128
+
+
+def test_extending_needs_resume(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["run", str(ABLATIONS / "clip_fm.yaml"), "--extend", "--out", str(tmp_path)])
+    assert refused.exit_code == 2 and "add --resume" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_lengthened_run_equals_a_straight_one_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    arm = [str(ABLATIONS / "clip_fm_joint.yaml"), "profile=tiny", "evaluation.metrics=[geneval]"]
+    longer = ["training.samples=128", "strategy.understanding_samples=128"]
+    for out, options in (("grown", []), ("grown", [*longer, "--resume", "--extend"]), ("straight", longer)):
+        done = CliRunner().invoke(app, ["run", *arm, "--out", str(tmp_path / out), *options])
+        assert done.exit_code == 0, done.output[-3000:]
+    grown, straight = (load_file(tmp_path / out / "weights.safetensors") for out in ("grown", "straight"))
+    assert grown.keys() == straight.keys() and all(torch.equal(grown[key], straight[key]) for key in grown)
+    results = [json.loads((tmp_path / out / "result.json").read_text()) for out in ("grown", "straight")]
+    assert results[0]["counts"] == results[1]["counts"] and results[0]["data"] == results[1]["data"]
+    assert [score["value"] for score in results[0]["scores"]] == [score["value"] for score in results[1]["scores"]]
+    assert [point["step"] for point in results[0]["curve"]][-1] == 8
