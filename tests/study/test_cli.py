@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -82,7 +83,8 @@ def test_an_unknown_engine_is_named_before_anything_runs(tmp_path, make_plan) ->
 
 def test_report_collects_first_and_is_written_beside_the_results(tmp_path, make_plan, monkeypatch) -> None:
     make_plan(tmp_path / "study", {"a": 0}, seeds=1)
-    monkeypatch.setattr("unimm.report.study.page.write", lambda folder: folder / "report.html")
+    monkeypatch.setattr("unimm.report.study.page.build", lambda folder: SimpleNamespace(answers=[], folder=folder))
+    monkeypatch.setattr("unimm.report.study.page.write_report", lambda report: report.folder / "report.html")
     for options, target in (["--collect", str(tmp_path / "kept")], "kept"), ([], "study"):
         result = runner.invoke(app, ["study", "report", str(tmp_path / "study"), *options])
         assert result.exit_code == 0, result.output
@@ -110,6 +112,8 @@ def test_a_real_study_runs_and_collects(tmp_path: Path, monkeypatch: pytest.Monk
     done = runner.invoke(app, ["study", "run", "features.yaml", "--workers", "1"])
     assert done.exit_code == 0, (done.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
     assert "features: 2 done of 2 runs" in done.stdout
+    assert "vae_mse/seed0 done: geneval/overall" in done.stderr
+    assert "✓ supported: It holds." in done.stdout and done.stdout.rstrip().endswith("reports/features/report.html")
     for folder in (tmp_path / "experiments/runs/studies/features", tmp_path / "reports/features"):
         plan = json.loads((folder / "plan.json").read_text())
         for arm, planned in plan["arms"].items():
