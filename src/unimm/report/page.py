@@ -102,10 +102,11 @@ def _panel(axis: Axes, label: str, colour: str, samples: list[int], values: list
 def _held_out(axis: Axes, steps: Sequence[Step]) -> None:
     """The validation loss over all times, and in each bin of them."""
     samples = [step.samples for step in steps]
-    axis.plot(samples, [step.validation_loss for step in steps], "o-", color=GREEN, linewidth=1.8, label="all t")
+    total = np.array([step.validation_loss for step in steps], dtype=float)
+    axis.plot(samples, total, "o-", color=GREEN, linewidth=1.8, label="all t")
     bins = [name for name in steps[-1].model_extra or {} if name.startswith("validation_loss/")]
     for name, style in zip(bins, ("-", "--", "-.", ":"), strict=False):
-        values = [(step.model_extra or {}).get(name) for step in steps]
+        values = np.array([(step.model_extra or {}).get(name) for step in steps], dtype=float)
         axis.plot(samples, values, style, color="0.35", linewidth=1.0, label="t " + name.partition("/")[2])
     axis.set_xlabel("training (generation samples)")
     axis.set_ylabel("validation loss (no comparison\nbetween encoders or objectives)")

@@ -11,6 +11,8 @@ The record goes first, so that a folder with a `result.json` is always finished,
 
 from __future__ import annotations
 
+from typing import Any
+
 from unimm.arm import understanding_samples
 from unimm.components import Strategy
 from unimm.config import differing, dump, read, shown
@@ -55,7 +57,8 @@ def lengthen(run: Run) -> None:
 
 def _check_questions(run: Run, stored: RunConfig) -> None:
     """ValueError where a step that was trained would have asked another number of questions in a run of this length."""
-    strategy: Strategy = strategies.get(stored.strategy.name)(stored.strategy.config)
+    kind: Any = strategies.get(stored.strategy.name)  # constructors differ by kind
+    strategy: Strategy = kind(stored.strategy.config)
     before, after = (understanding_samples(mix, run.arm.foundation) for mix in (strategy.mix(), run.mix))
     steps, longer = stored.training.steps, run.config.training.steps
     if any(before * step // steps != after * step // longer for step in range(steps + 1)):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from unimm.evaluation.words import Glossary
@@ -79,7 +80,8 @@ class RunQueue(Queue):
         with using(self.url), self.gate:  # two workers that create the tables at once fail
             # The time of planning tells apart studies of one name that share a database.
             name, database = f"{plan.name} {plan.created}", open_storage(folder / DATABASE, storage)
-            better = "minimize" if Glossary()[plan.headline].lower_is_better else "maximize"
+            lower = Glossary()[plan.headline].lower_is_better
+            better = StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE
             self.study = optuna.create_study(study_name=name, storage=database, direction=better, load_if_exists=True)
             self._name_score()
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from unimm.schema import INSTEAD, Strict
+from unimm.component_config import Strict
+from unimm.schema import INSTEAD
 from unimm.study.processes import StudyError
 from unimm.study.schema import StudyArm, read_file
 
