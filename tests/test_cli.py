@@ -22,8 +22,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand-in for unimm.runs.stages that records its calls."""
     made: list[dict[str, Any]] = []
 
-    def run(config: Any, out: Path, resume: bool, overwrite: bool) -> None:
-        made.append({"config": config, "out": out, "resume": resume, "overwrite": overwrite})
+    def run(config: Any, out: Path, resume: bool, overwrite: bool, extend: bool, track: Any) -> None:
+        given = {"resume": resume, "overwrite": overwrite, "extend": extend, "track": list(track)}
+        made.append({"config": config, "out": out, **given})
 
     stages = types.ModuleType("unimm.runs.stages")
     stages.__dict__.update(run=run, score=lambda run_dir: made.append({"score": run_dir}))
@@ -78,6 +79,7 @@ def test_run_passes_everything_on(calls: list[dict[str, Any]], tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert calls[0]["config"].seed == 3
     assert (calls[0]["out"], calls[0]["resume"], calls[0]["overwrite"]) == (tmp_path, True, False)
+    assert (calls[0]["extend"], calls[0]["track"]) == (False, [])
 
 
 def test_run_has_a_default_folder_per_profile_arm_and_seed(calls: list[dict[str, Any]]) -> None:
