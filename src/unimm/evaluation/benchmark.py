@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from jaxtyping import UInt8
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from unimm.analysis.judging import FactCard
 from unimm.data.scenes import SceneSet
@@ -35,6 +34,7 @@ from unimm.evaluation.metrics.own_clip import OwnClipScore
 from unimm.evaluation.reference import FEWEST, reference_images
 from unimm.evaluation.suite import build_metrics
 from unimm.foundation.folder import Foundation
+from unimm.progress import say
 from unimm.registry import detectors, sources
 from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
@@ -225,7 +225,7 @@ class Benchmark:
         if self.own_clip is not None:
             self.own_clip.check_independent(encoder)
         for sentence in self.left_out:
-            tqdm.write(sentence, file=sys.stderr)
+            say(sentence)
 
     def _check_files(self) -> None:
         """ValueError for own files that cannot be read, and for validation prompts that are the test's."""

@@ -29,12 +29,12 @@ from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from unimm.analysis.judging import WHOLE
 from unimm.data.tar_index import leaves_folder
 from unimm.evaluation.geneval.files import Colour, PromptMetadata, load_images
 from unimm.files import read_text
+from unimm.progress import progress
 from unimm.scenes.combinations import clear_position
 from unimm.scenes.prompts import NUMBERS, Metadata, article, plural
 from unimm.scenes.render import render
@@ -104,9 +104,7 @@ def read_labels(folder: Path, labels: Path, side: int | None = None) -> Labelled
     ]
     if not lines:
         raise ValueError(f"{labels}: no labels; write one line of JSON for every picture")
-    pictures = [
-        _shrunk(_picture(folder, line.file, labels), side) for line in tqdm(lines, desc="reading", unit="image")
-    ]
+    pictures = [_shrunk(_picture(folder, line.file, labels), side) for line in progress(lines, "reading", "image")]
     known = [(number, line.objects) for number, line in enumerate(lines) if line.objects is not None]
     facts = [*facts_of(known), *(fact for number, line in enumerate(lines) for fact in _decided(number, line, labels))]
     if not any(fact.true for fact in facts) or all(fact.true for fact in facts):

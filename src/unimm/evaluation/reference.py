@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.data.decode import Limits, decode
 from unimm.data.shards import Shards
 from unimm.data.source import Unusable
 from unimm.evaluation.images import pictures_in
+from unimm.progress import progress
 
 FEWEST = 6  # each with five neighbours
 ANY = Limits(min_side=1, max_pixels=50_000_000)
@@ -64,5 +64,5 @@ def _of_tars(folder: Path, count: int, side: int) -> list[Tensor]:
 def _evenly(read: Callable[[int], Tensor | None], there: int, count: int) -> list[Tensor]:
     number = min(there, count)
     chosen = [place * there // number for place in range(number)]
-    found = (read(place) for place in tqdm(chosen, desc="reading the reference", unit="image"))
+    found = (read(place) for place in progress(chosen, "reading the reference", "image"))
     return [image for image in found if image is not None]

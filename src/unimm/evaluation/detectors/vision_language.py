@@ -25,7 +25,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from pydantic import Field
 from torch import Tensor
-from tqdm import tqdm
 
 from unimm.component_config import ComponentConfig
 from unimm.components import weights_hash
@@ -34,6 +33,7 @@ from unimm.evaluation.judge import SURE, Judge, Judged
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered
 from unimm.evaluation.words import Words
+from unimm.progress import progress
 from unimm.scenes.prompts import NUMBERS, Metadata, article, plural
 
 BATCH = 8
@@ -95,7 +95,7 @@ class VisionLanguage(Judge):
         if self._about is not images:
             self._about, self._asked = images, {}
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._asked]
-        for begin in tqdm(range(0, len(new), self.config.batch), desc=f"asking ({self.name})", unit="batch"):
+        for begin in progress(range(0, len(new), self.config.batch), f"asking ({self.name})", "batch"):
             part = new[begin : begin + self.config.batch]
             answers = self._batch([images[number] for number, _ in part], [text for _, text in part])
             self._asked |= dict(zip(part, answers.tolist(), strict=True))

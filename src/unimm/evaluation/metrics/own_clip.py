@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from jaxtyping import Float64, UInt8
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from unimm.components import weights_hash
 from unimm.encoders.open_clip import whole_model
@@ -29,6 +28,7 @@ from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.metrics.clip_score import ClipScore, r_precision
 from unimm.evaluation.statistics import clustered
 from unimm.foundation.folder import Foundation
+from unimm.progress import progress
 
 BATCH = 64
 LARGE = 512  # values of a tensor that two models do not share by chance or by construction
@@ -91,7 +91,7 @@ class OwnClipScore(Metric):
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         transform = image_transform_v2(PreprocessCfg(**self.model.visual.preprocess_cfg), is_train=False)
-        for part in tqdm(images.permute(0, 2, 3, 1).split(BATCH), desc="own CLIP", unit="batch"):
+        for part in progress(images.permute(0, 2, 3, 1).split(BATCH), "own CLIP", "batch"):
             yield torch.stack([transform(Image.fromarray(image)) for image in part.numpy()])
 
     def _texts(self, texts: Sequence[str]) -> Float64[np.ndarray, "p e"]:
