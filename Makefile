@@ -6,12 +6,13 @@ ARGS    ?=
 
 PYVER       := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 CONSTRAINTS := $(wildcard constraints/$(PYVER).txt)
+OLDEST      := $(wildcard constraints/oldest-$(PYVER).txt)
 ARMS        := $(subst _,-,$(basename $(notdir $(wildcard ablations/*.yaml))))
 STUDIES     := $(subst _,-,$(filter-out %claims tuning,$(basename $(notdir $(wildcard ablations/studies/*.yaml)))))
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-extras format tuning
+.PHONY: help install test test-extras test-oldest format tuning
 
 help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +29,7 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 install: $(VENV)/.stamp ## create .venv and install unimm, with exact versions where constraints/ has them
 
 # Two workers on two cores: with more threads each they would wait for one another.
-test test-extras: export OMP_NUM_THREADS = 1
+test test-extras test-oldest: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/ruff check
@@ -37,11 +38,16 @@ test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2
 
-test-extras: ## tests that need optional packages (LoRA, shards, SLURM, Ray, PostgreSQL, trackers, other FID libraries), in .venv-extras
+test-extras: ## tests that need optional packages (LoRA, GGUF, shards, SLURM, Ray, PostgreSQL, trackers, other FID libraries), in .venv-extras
 	$(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) \
-		-e '.[dev,lora,shards,hf,slurm,ray,postgres,tensorboard,trackio,wandb]' optuna-dashboard statsmodels torch-fidelity
+		-e '.[dev,lora,gguf,shards,hf,slurm,ray,postgres,tensorboard,trackio,wandb]' optuna-dashboard statsmodels torch-fidelity
 	.venv-extras/bin/pytest -q -n 2 -rs $$(grep -rl --include='*.py' importorskip tests)
+
+test-oldest: ## the tests with the oldest versions that pyproject allows (constraints/oldest-*.txt), in .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet $(addprefix -c ,$(OLDEST)) -e '.[dev]'
+	.venv-oldest/bin/pytest -q -n 2
 
 format: $(VENV)/.stamp ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix

@@ -496,7 +496,7 @@ DATA = [
     Bad("score", "a detector in half a quotation", [*SCORE_IMAGES, "--detector", "scenes world='a"], "detector \"scenes world='a\": No closing quotation; close the quotation", "Close it.", PICTURE),
     Bad("score", "options for pictures without prompts", ["score", "{d}", "--metrics", "geneval"], "a run is scored by its own protocol; the options are for images, with --prompts FILE", "Give `--prompts`, or leave them out."),
     Bad("encoder", "a checkpoint that is not there", [*TOWER, "encoder.pretrained=./absent"], "pretrained=./absent: no such folder, and not a hub id (owner/name)", "Give a folder that `save_pretrained` wrote."),
-    Bad("export", "a folder that holds something", ["export", "{d}/run", "{d}"], "{d} is not empty: export into a new or empty folder", "Choose a new folder.", {"notes.txt": "mine"}),
+    Bad("export", "a folder that holds something", ["export", "{d}/run", "{d}"], "{d} is not empty: give a new or empty folder", "Choose a new folder.", {"notes.txt": "mine"}),
     Bad("foundation", "a recipe that is not there", ["foundation", "build", "mine", "--profile", "huge", "--out", "{d}"], "no foundation recipe for profile 'huge'; known: …", "Take one of the profiles."),
     Bad("cache", "a latent cache that was cut short", ["run", ARM, "profile=tiny", "data.train_scenes=64", "--out", "{d}/run"], "latent cache {d}/latents-….safetensors is truncated (…); delete the file to have it recomputed", "Delete the file.", make=cut_cache),
 ]  # fmt: skip

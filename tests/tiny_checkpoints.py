@@ -304,9 +304,10 @@ def save(name: str, folder: Path) -> Path:
     """The checkpoint called ``name`` in a new folder, always with the same weights."""
     from tiny_backbones import BACKBONES
     from tiny_judges import JUDGES
+    from tiny_targets import TARGETS
 
     folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        (SAVERS | BACKBONES | JUDGES)[name](folder)
+        (SAVERS | BACKBONES | JUDGES | TARGETS)[name](folder)
     return folder

@@ -11,7 +11,7 @@ from unimm.components import Backbone, Decoder, Encoder, Head, Mix, Objective, S
 from unimm.data.cache import at_once
 from unimm.data.source import Context, Source
 from unimm.devices import pick_device
-from unimm.encoders.calibrated import CalibratedEncoder, calibrate, calibration_images
+from unimm.encoders.calibrated import calibrate, calibration_images, uncalibrated
 from unimm.evaluation.metrics.geneval import check_readable
 from unimm.foundation.folder import Foundation
 from unimm.pipeline import BATCH, Pipeline
@@ -81,10 +81,10 @@ def foundation_of(config: RunConfig) -> Foundation:
 def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
     encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
-    if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
+    if uncalibrated(encoder):
         encoder.check_decodable()
         source = config.data.statistics_source or config.source
-        images = calibration_images(open_source(config.model_copy(update={"source": source}), foundation), encoder)
+        images = calibration_images(open_source(config.model_copy(update={"source": source}), foundation))
         calibrate(encoder, images, pick_device(config.training.device))
     return encoder
 

@@ -76,6 +76,11 @@ def _fetched(pretrained: str, subfolder: str, patterns: tuple[str, ...]) -> Path
         ) from error
 
 
+def on_hub(pretrained: str) -> bool:
+    """Whether this is no folder here and could be the id of a checkpoint on the hub."""
+    return not Path(pretrained).is_dir() and _HUB_ID.fullmatch(pretrained) is not None
+
+
 def read_config(folder: Path, name: str, fix: str) -> dict[str, Any]:
     """A JSON file of the checkpoint.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unimm.backbones.checkpoint_cli import app as checkpoint
 from unimm.curation.cli import app as data
 from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
@@ -33,8 +34,9 @@ app.add_typer(foundation, name="foundation")
 app.add_typer(study, name="study")
 app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
+app.add_typer(checkpoint, name="checkpoint")
 
-SCORES = "scores"
+SCORES, TARGETS = "scores", "targets"
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
 
 
@@ -255,9 +257,9 @@ def foundation_show(
 
 @app.command("list")
 def list_kind(
-    kind: Annotated[str, typer.Argument(help="encoders, objectives, strategies, ..., or scores: what claims can name")],
+    kind: Annotated[str, typer.Argument(help="encoders, objectives, ...; scores, which claims name; targets, a table")],
 ) -> None:
-    """List the components of one kind, or the scores of built-in metrics, with a line about each."""
+    """List the components of one kind, the scores of built-in metrics, or the targets, with a line about each."""
     with user_errors():
         from unimm.registry import KINDS, nearest
 
@@ -268,8 +270,13 @@ def list_kind(
                 lower = " (lower is better)" if words.lower_is_better else ""
                 typer.echo(f"{name:<42}{words.section}: {words.label}{lower}")
             return
+        if kind == TARGETS:
+            from unimm.planning.targets import page
+
+            typer.echo(page(), nl=False)
+            return
         if kind not in KINDS:
-            choices = [*KINDS, SCORES]
+            choices = [*KINDS, SCORES, TARGETS]
             guess = nearest(kind, choices)
             hint = f"did you mean {guess!r}? " if guess else ""
             raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(choices)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -36,9 +36,13 @@ class LatentSpec:
 
 
 class Encoder(nn.Module, ABC):
-    """Images to target latents, and what turns such latents back into images."""
+    """Images to target latents, and what turns such latents back into images.
+
+    ``examples``: settings of well-known checkpoints whose configurations ship with unimm, for docs/targets.md.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -56,6 +60,9 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def latent_spec(self) -> LatentSpec:
         """Shape and fingerprint of what `encode` returns."""
+
+    def check_decodable(self) -> None:
+        """ValueError where nothing could decode these latents, before statistics are measured for them."""
 
 
 class Decoder(nn.Module, ABC):

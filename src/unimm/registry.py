@@ -179,13 +179,19 @@ encoders: Registry[Encoder] = Registry(
     "unimm.components:Encoder",
     {
         "clip": "unimm.encoders.clip:Clip",
+        "clip_layers": "unimm.encoders.clip_layers:ClipLayers",
         "vae": "unimm.encoders.vae:Vae",
         "open_clip": "unimm.encoders.open_clip:OpenClip",
         "transformers_vision": "unimm.encoders.transformers_vision:TransformersVision",
+        "timm_vision": "unimm.encoders.timm_vision:TimmVision",
+        "side_by_side": "unimm.encoders.side_by_side:SideBySide",
         "autoencoder_kl": "unimm.encoders.autoencoder:AutoencoderKL",
         "autoencoder_dc": "unimm.encoders.autoencoder:AutoencoderDC",
         "autoencoder_tiny": "unimm.encoders.autoencoder:AutoencoderTiny",
         "autoencoder_rae": "unimm.encoders.autoencoder:AutoencoderRAE",
+        "autoencoder_flux2": "unimm.encoders.autoencoder:AutoencoderKLFlux2",
+        "autoencoder_qwen_image": "unimm.encoders.autoencoder:AutoencoderKLQwenImage",
+        "autoencoder_wan": "unimm.encoders.autoencoder:AutoencoderKLWan",
         "pixels": "unimm.encoders.pixels:Pixels",
     },
 )
@@ -198,6 +204,8 @@ decoders: Registry[Decoder] = Registry(
         "autoencoder": "unimm.encoders.autoencoder:AutoencoderDecoder",
         "pixels": "unimm.encoders.autoencoder:PixelDecoder",
         "trained": "unimm.encoders.token_decoder:TrainedDecoder",
+        "rae": "unimm.encoders.rae_decoder:RaeDecoder",
+        "part": "unimm.encoders.side_by_side:PartDecoder",
     },
     has_settings=False,
 )

@@ -37,6 +37,7 @@ SMALL_UNET = [
     "decoder.aligned=false",
 ]
 SMALL_DIT = ["decoder.network.width=16", "decoder.network.layers=1", "decoder.network.heads=2"]
+NOISED = ["decoder.latents.name=pixels", "decoder.token_noise=0.8", *SMALL_DIT]
 # checkpoint, encoder, settings, recipe of its decoder (None: it decodes itself)
 ENCODERS = [
     ("open_clip", "open_clip", ["grid=4"], SMALL_DIT),
@@ -46,11 +47,16 @@ ENCODERS = [
     ("siglip2_naflex", "transformers_vision", ["grid=4"], SMALL_DIT),
     ("dinov2", "transformers_vision", ["grid=4"], SMALL_DIT),
     ("dinov2_registers", "transformers_vision", ["grid=4"], SMALL_DIT),
+    ("dinov3", "transformers_vision", ["grid=4", "layers=2", "normed=true"], NOISED),
+    ("perception_encoder", "timm_vision", ["grid=4"], NOISED),
+    ("", "clip_layers", ["layers=2"], NOISED),
     ("autoencoder_kl", "autoencoder_kl", ["patch=2"], None),
     ("autoencoder_flux", "autoencoder_kl", ["patch=2", "standardise=false"], None),
     ("autoencoder_dc", "autoencoder_dc", ["patch=4", "dtype=bfloat16"], None),
     ("autoencoder_tiny", "autoencoder_tiny", ["patch=2"], None),
     ("autoencoder_rae", "autoencoder_rae", [], None),
+    ("autoencoder_flux2", "autoencoder_flux2", ["patch=2"], None),
+    ("autoencoder_wan", "autoencoder_wan", ["patch=4"], None),
     ("", "pixels", ["patch=16"], None),
 ]
 BACKBONES = [
@@ -116,6 +122,16 @@ def test_every_encoder_trains_and_samples(
     assert images.shape == (2, 3, 64, 64)
     assert images.dtype == torch.uint8
     assert set(module.latest) >= {"generation_loss", "loss"}
+
+
+@pytest.mark.slow
+def test_two_encoders_side_by_side_train_and_sample(tmp_path: Path) -> None:
+    both = ["encoder=side_by_side", "+encoder.first.name=clip", "+encoder.second.name=vae", "+encoder.decoded=second"]
+    arm, _ = trained(arm_of("clip_fm", *both), tmp_path / "run")
+    spec = arm.encoder.latent_spec()
+    parts = [part.latent_spec() for part in (arm.encoder.first, arm.encoder.second)]
+    assert (spec.tokens, spec.channels) == (parts[0].tokens, parts[0].channels + parts[1].channels)
+    assert drawn(arm).shape == (2, 3, 64, 64)
 
 
 @pytest.mark.slow

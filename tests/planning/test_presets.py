@@ -13,7 +13,9 @@ from unimm.planning.cli import PRESETS
 from unimm.schema import RunConfig
 
 FILES = sorted(PRESETS.glob("*.yaml"))
-NAMES = {"paper_ablation", "blip3o_4b", "blip3o_8b", "metaquery_like", "emu2_like", "seedx_like"}
+AT_448 = {"paper_ablation", "blip3o_4b", "blip3o_8b", "emu2_like", "seedx_like"}
+OF_2026 = {"raev2_like", "diffusionbench_like", "scale_rae_like", "blip3o_next_like"}
+NAMES = AT_448 | OF_2026 | {"metaquery_like"}
 
 
 def preset(name: str) -> RunConfig:
@@ -59,7 +61,7 @@ def test_the_metaquery_arm_differs_from_blip3o_in_target_and_noise_only() -> Non
     assert (sides, mine["source"]) == ([512, 448], other["source"])
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"metaquery_like"}))
+@pytest.mark.parametrize("name", sorted(AT_448))
 def test_towers_see_images_of_their_own_side(name: str) -> None:
     config = preset(name)
     assert config.source.config.model_dump()["resolution"] == config.encoder.config.model_dump()["resolution"] == 448
@@ -74,3 +76,27 @@ def test_regression_arms_have_no_diffusion_head() -> None:
     assert cosine.objective.config.model_dump() == {"rms": 2.0}
     weights = preset("seedx_like").strategy.config.model_dump()
     assert (weights["generation_weight"], weights["understanding_weight"]) == (6.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "steps"), [("raev2_like", 256, 200_000), ("diffusionbench_like", 256, 100_000)]
+)
+def test_the_arms_of_2026_train_as_long_as_published(name: str, side: int, steps: int) -> None:
+    config = preset(name)
+    objective = config.objective.config.model_dump()
+    assert config.training.steps == steps
+    assert (objective["time_mean"], objective["time_std"], objective["shift"]) == (0.0, 1.0, None)
+    assert (objective["steps"], objective["guidance"]) == (50, 6.0)
+    assert config.source.config.model_dump()["resolution"] == 256
+    assert config.encoder.config.model_dump()["normed"]
+
+
+def test_raev2_sums_every_second_of_the_last_thirteen_blocks() -> None:
+    config = preset("raev2_like").encoder.config
+    assert sorted(24 + number for number in config.blocks(-1)) == [11, 13, 15, 17, 19, 21, 23]  # type: ignore[attr-defined]
+
+
+def test_scale_rae_weighs_the_image_twice_and_next_trains_its_language_model() -> None:
+    weights = preset("scale_rae_like").strategy.config.model_dump()
+    assert (weights["generation_weight"], weights["understanding_weight"]) == (2.0, 1.0)
+    assert preset("blip3o_next_like").strategy.name == "sequential_unfrozen"

@@ -1,17 +1,15 @@
 """Autoencoders of `diffusers` as targets: their latents are tokens, and they bring their own decoder.
 
-Latents are what the library's own pipelines diffuse: the posterior's mean (deterministic, as a latent cache needs it),
-shifted and scaled by what ``config.json`` says (FLUX: ``(z - 0.1159) * 0.3611``), folded ``patch`` x ``patch`` to
-tokens. ``standardise`` then divides out what is left, channel by channel; without it the published scale stays.
-
-Four classes of the library are known: AutoencoderKL, AutoencoderDC, AutoencoderTiny and AutoencoderRAE. Their decoders
-are deterministic, as is the trivial one of pixels, which stands here too.
+Latents are what the library's own pipelines diffuse, shifted and scaled as these do (`unimm.encoders.autoencoder_cores`
+says how each class of the library is called), folded ``patch`` x ``patch`` to tokens. ``standardise`` then divides out
+what is left, channel by channel; without it the published scale stays. Their decoders are deterministic, as is the
+trivial one of pixels, which stands here too.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from unimm.checkpoints import (
     check_complete,
@@ -32,6 +30,17 @@ from unimm.checkpoints import (
 )
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
+from unimm.encoders.autoencoder_cores import (
+    CORES,
+    Core,
+    DCCore,
+    Flux2Core,
+    KLCore,
+    QwenImageCore,
+    RAECore,
+    TinyCore,
+    WanCore,
+)
 from unimm.encoders.calibrated import OutlinedEncoder, Statistics, blank, blank_on_meta
 from unimm.encoders.images import check_drawn, check_side, resized
 from unimm.encoders.tower import DTYPES
@@ -41,57 +50,6 @@ from unimm.noise import NoiseSource
 
 CONFIG = "config.json"
 STEMS = ("diffusion_pytorch_model",)
-
-
-class Core(nn.Module):
-    """A `diffusers` autoencoder between images in [0, 1] and scaled latents ``[B, C, h, w]``, in float32 outside."""
-
-    library_class: ClassVar[str]
-    # What is done to images before they are encoded, where that is not all in the checkpoint's files.
-    preprocessing: ClassVar[dict[str, str]] = {}
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    @abstractmethod
-    def factor(self) -> int:
-        """Pixels a side of one latent position."""
-
-    def taken(self, side: int) -> int:
-        """Side at which images of a side are encoded."""
-        return side
-
-    def drawn(self, side: int) -> int:
-        """Side of what `decode` gives back of images of a side."""
-        return side
-
-    @abstractmethod
-    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        """The library's own latents of images in [-1, 1], unscaled."""
-
-    def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        """Scaled latents of images in [0, 1]."""
-        latents = self.posterior((images * 2 - 1).to(self.model.dtype)).float()
-        shift, scale = self._scaling(latents.device)
-        return (latents - shift) * scale
-
-    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 s s"]:
-        """Images in [0, 1] of scaled latents."""
-        shift, scale = self._scaling(latents.device)
-        decoded: Tensor = self.model.decode((latents / scale + shift).to(self.model.dtype)).sample
-        return ((decoded.float() + 1) / 2).clamp(0, 1)
-
-    def _scaling(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Shift and scale, per channel where the configuration says so, else the same for all."""
-        config = self.model.config
-        shift = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
-        deviation = config.get("latents_std") or [1.0]
-        scale = config.get("scaling_factor") or 1.0
-        values = (torch.tensor(part, device=device).view(1, -1, 1, 1) for part in (shift, deviation))
-        mean, std = values
-        return mean, scale / std
 
 
 class Autoencoder(OutlinedEncoder):
@@ -177,8 +135,6 @@ class Autoencoder(OutlinedEncoder):
 
 def _folded(core: Core, side: int, config: Any) -> tuple[int, int]:
     """Side of the token grid and channels of a token, from a pass without numbers."""
-    import copy
-
     setting = "source.resolution" if config.resolution is None else "encoder.resolution"
     check_side(side, core.factor * config.patch, f"{config.pretrained} with patch={config.patch}", setting)
     outline = copy.deepcopy(core).to("meta")
@@ -188,98 +144,37 @@ def _folded(core: Core, side: int, config: Any) -> tuple[int, int]:
     return rows // config.patch, channels * config.patch**2
 
 
-class KLCore(Core):
-    """Gaussian posterior: its mean."""
-
-    library_class = "AutoencoderKL"
-
-    @property
-    def factor(self) -> int:
-        return int(2 ** (len(self.model.config.block_out_channels) - 1))
-
-    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        return self.model.encode(images).latent_dist.mean  # type: ignore[no-any-return]
-
-
-class DCCore(Core):
-    """Deep-compression autoencoder: 32 times fewer pixels a side, so 64 tokens at 256 pixels."""
-
-    library_class = "AutoencoderDC"
-
-    @property
-    def factor(self) -> int:
-        return int(2 ** (len(self.model.config.encoder_block_out_channels) - 1))
-
-    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        return self.model.encode(images).latent  # type: ignore[no-any-return]
-
-
-class TinyCore(Core):
-    """Tiny autoencoder: fast enough for a CPU."""
-
-    library_class = "AutoencoderTiny"
-
-    @property
-    def factor(self) -> int:
-        return int(2 ** (len(self.model.config.encoder_block_out_channels) - 1))
-
-    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        return self.model.encode(images).latents  # type: ignore[no-any-return]
-
-
-class RAECore(Core):
-    """Representation autoencoder: a frozen vision tower with a trained decoder (arXiv 2510.11690).
-
-    It normalises images in [0, 1] and its latents by itself, and decodes to [0, 1]. It would also resize images, but
-    without antialiasing (its authors go from 256 to 224 pixels only): they come to it at its side.
-    """
-
-    library_class = "AutoencoderRAE"
-    preprocessing: ClassVar[dict[str, str]] = {"resize": "bicubic, antialiased"}
-
-    @property
-    def factor(self) -> int:
-        return int(self.model.config.encoder_patch_size)
-
-    def taken(self, side: int) -> int:
-        return int(self.model.encoder_input_size)
-
-    def drawn(self, side: int) -> int:
-        return int(self.model.decoder_image_size)
-
-    def posterior(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b c h w"]:
-        return self.model.encode((images + 1) / 2).latent  # type: ignore[no-any-return]
-
-    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 s s"]:
-        decoded: Tensor = self.model.decode(latents.to(self.model.dtype)).sample
-        return decoded.float().clamp(0, 1)
-
-    def _scaling(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        return torch.zeros((), device=device), torch.ones((), device=device)
-
-
 class AutoencoderKL(Autoencoder):
     """Latents of an AutoencoderKL (SD, SDXL, SD3, FLUX), scaled and shifted as its configuration says."""
 
     core_class = KLCore
+    examples = (
+        {"pretrained": "stabilityai/sd-vae-ft-ema"},
+        {"pretrained": "stabilityai/sdxl-vae"},
+        {"pretrained": "stabilityai/stable-diffusion-3-medium-diffusers", "subfolder": "vae", "patch": 2},
+        {"pretrained": "black-forest-labs/FLUX.1-dev", "subfolder": "vae", "patch": 2},
+    )
 
 
 class AutoencoderDC(Autoencoder):
     """Latents of an AutoencoderDC (DC-AE, as SANA uses it): few tokens, to match a CLIP arm's count."""
 
     core_class = DCCore
+    examples = ({"pretrained": "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"},)
 
 
 class AutoencoderTiny(Autoencoder):
     """Latents of an AutoencoderTiny (TAESD): a VAE at CPU speed."""
 
     core_class = TinyCore
+    examples = ({"pretrained": "madebyollin/taesd"},)
 
 
 class AutoencoderRAE(Autoencoder):
     """Latents of an AutoencoderRAE: semantic features (DINOv2, SigLIP 2, MAE) with a pixel decoder of their own."""
 
     core_class = RAECore
+    examples = ({"pretrained": "nyu-visionx/RAE-dinov2-wReg-base-ViTXL-n08"},)
 
     class Config(ComponentConfig):
         """Grid and resolution are the checkpoint's own."""
@@ -304,7 +199,25 @@ class AutoencoderRAE(Autoencoder):
         return int(settings.get("encoder_input_size", 224))
 
 
-CORES: dict[str, type[Core]] = {core.library_class: core for core in (KLCore, DCCore, TinyCore, RAECore)}
+class AutoencoderKLFlux2(Autoencoder):
+    """Latents of an AutoencoderKLFlux2 (FLUX.2), normalised by the statistics that the checkpoint carries."""
+
+    core_class = Flux2Core
+    examples = ({"pretrained": "black-forest-labs/FLUX.2-dev", "subfolder": "vae"},)
+
+
+class AutoencoderKLQwenImage(Autoencoder):
+    """Latents of an AutoencoderKLQwenImage (Qwen-Image), standardised a channel as its configuration says."""
+
+    core_class = QwenImageCore
+    examples = ({"pretrained": "Qwen/Qwen-Image", "subfolder": "vae", "patch": 2},)
+
+
+class AutoencoderKLWan(Autoencoder):
+    """Latents of an AutoencoderKLWan (Wan 2.1 and 2.2) of one frame, standardised a channel by its configuration."""
+
+    core_class = WanCore
+    examples = ({"pretrained": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "subfolder": "vae", "patch": 2},)
 
 
 class AutoencoderDecoder(Decoder):

@@ -118,9 +118,6 @@ class CalibratedEncoder(Encoder):
         """Whether it has to be calibrated before it can encode."""
         return bool(self.config.standardise) and self.statistics is None
 
-    def check_decodable(self) -> None:
-        """ValueError where nothing could decode these latents, before statistics are measured for them."""
-
     @abstractmethod
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Raw latents of images in [0, 1], before statistics, in float32."""
@@ -150,10 +147,18 @@ class OutlinedEncoder(CalibratedEncoder):
         """The encoder without weights, on the meta device: shapes, parameter counts and FLOPs for images of a side."""
 
 
+def uncalibrated(encoder: Encoder) -> list[CalibratedEncoder]:
+    """What has to be calibrated before the encoder can encode: itself, or encoders inside of it."""
+    return [part for part in encoder.modules() if isinstance(part, CalibratedEncoder) and part.needs_statistics]
+
+
 def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
-    """Give an encoder that needs them its statistics over ``data``; others are left as they are."""
-    if not isinstance(encoder, CalibratedEncoder) or not encoder.needs_statistics:
-        return
+    """Give an encoder, and encoders inside of it, the statistics over ``data`` that they need; each has its own."""
+    for part in uncalibrated(encoder):
+        _calibrate(part, data, device)
+
+
+def _calibrate(encoder: CalibratedEncoder, data: Images, device: torch.device) -> None:
     key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}".encode()).hexdigest()[:24]
     path = cache_folder() / f"statistics-{key}.safetensors"
     encoder.statistics = _kept(path, data)
@@ -251,7 +256,7 @@ class CalibrationImages:
         return self.source.content_of(self.indices)
 
 
-def calibration_images(source: Source, encoder: CalibratedEncoder) -> CalibrationImages:
+def calibration_images(source: Source) -> CalibrationImages:
     """The sample of ``source``; ValueError where images cannot be looked up twice."""
     if not isinstance(source, IndexedSource):
         raise ValueError(

@@ -20,12 +20,14 @@ from transformers import PreTrainedTokenizerFast
 
 from unimm.component_config import ComponentConfig
 from unimm.components import Decoder
+from unimm.encoders.block_sum import BlockSum
 from unimm.encoders.calibrated import CalibratedEncoder, Statistics, shipped
 from unimm.encoders.images import resized
 from unimm.encoders.token_decoder import DiffusionDecoder, TrainedDecoder
 from unimm.foundation.folder import Foundation
 
 CLIP_CONTEXT = 64
+LAST = BlockSum()
 
 
 class Clip(CalibratedEncoder):
@@ -68,14 +70,18 @@ class Clip(CalibratedEncoder):
         return pooled_features(self.visual, images, self.config.grid)
 
 
-def pooled_features(visual: Any, images: Float[Tensor, "b 3 s s"], grid: int) -> Float[Tensor, "b n d"]:
-    """Patch tokens of the last block, average-pooled to ``grid`` x ``grid``.
+def pooled_features(
+    visual: Any, images: Float[Tensor, "b 3 s s"], grid: int, blocks: BlockSum = LAST
+) -> Float[Tensor, "b n d"]:
+    """Patch tokens of the last block, or of a sum of ``blocks``, average-pooled to ``grid`` x ``grid``.
 
     Images are resized to the tower's own size first, so the number of tokens never depends on the resolution.
     """
     images = resized(images, int(visual.image_size[0]))
-    output = visual.forward_intermediates(images * 2 - 1, indices=1, intermediates_only=True)
-    pooled: Tensor = F.adaptive_avg_pool2d(output["image_intermediates"][-1], grid).flatten(2).transpose(1, 2)
+    output = visual.forward_intermediates(images * 2 - 1, indices=blocks.blocks(-1), intermediates_only=True)
+    pooled: Tensor = (
+        F.adaptive_avg_pool2d(blocks.combined(output["image_intermediates"]), grid).flatten(2).transpose(1, 2)
+    )
     return pooled
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from unimm.checkpoints import checkpoint_folder, config_folder, files_hash, read_config, reading, weight_files
 from unimm.encoders.calibrated import blank_on_meta
 from unimm.encoders.images import Preprocessing, check_side
-from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+from unimm.encoders.tower import DTYPES, VisionTower, grid_and_channels
 from unimm.foundation.folder import Foundation
 
 CONFIG = "open_clip_config.json"
@@ -27,8 +27,13 @@ FIX = "give the folder of an open_clip model: open_clip_config.json beside open_
 class OpenClip(VisionTower):
     """Image tower of any open_clip model, its patch tokens pooled to a fixed grid."""
 
+    examples = (
+        {"pretrained": "timm/eva02_enormous_patch14_plus_clip_224.laion2b_s9b_b144k", "resolution": 448},
+        {"pretrained": "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "resolution": 448},
+    )
+
     def __init__(self, config: VisionTower.Config, visual: Any, preprocessing: Preprocessing, fingerprint: str) -> None:
-        own, channels = _grid_and_channels(config, visual, preprocessing.side)
+        own, channels = grid_and_channels(config, visual, preprocessing.side, _all_blocks)
         super().__init__(config, preprocessing, own, channels, fingerprint)
         self.visual = visual
         self.requires_grad_(False).eval()
@@ -40,7 +45,7 @@ class OpenClip(VisionTower):
         files = weight_files(folder, STEMS)
         visual = _tower(folder, config.resolution, files[0])
         preprocessing = _preprocessing(folder, visual)
-        fingerprint = files_hash(files, settings, preprocessing, config.model_dump(include={"grid", "layer", "dtype"}))
+        fingerprint = files_hash(files, settings, preprocessing, config.facts())
         return cls(config, visual.to(DTYPES[config.dtype]), preprocessing, fingerprint)
 
     @classmethod
@@ -54,8 +59,9 @@ class OpenClip(VisionTower):
         return encoder
 
     def patches(self, pixels: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d h w"]:
-        output = self.visual.forward_intermediates(pixels, indices=-self.config.layer, intermediates_only=True)
-        return output["image_intermediates"][0]  # type: ignore[no-any-return]
+        chosen = self.config.blocks(self.config.layer)
+        output = self.visual.forward_intermediates(pixels, indices=chosen, intermediates_only=True)
+        return self.config.combined(output["image_intermediates"])  # type: ignore[no-any-return]
 
 
 def whole_model(folder: Path) -> tuple[Any, Any]:
@@ -124,15 +130,5 @@ def _preprocessing(folder: Path, visual: Any) -> Preprocessing:
     return Preprocessing(sides.pop(), tuple(stated["mean"]), tuple(stated["std"]), stated["interpolation"])
 
 
-def _grid_and_channels(config: VisionTower.Config, visual: Any, side: int) -> tuple[int, int]:
-    """Side of the chosen block's grid and its channels, read off a pass without numbers."""
-    import copy
-
-    outline = copy.deepcopy(visual).to("meta")
-    pixels = torch.empty(1, 3, side, side, device="meta", dtype=DTYPES["float32"])
-    blocks = outline.float().forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
-    check_layer(config.layer, len(blocks), config.pretrained)
-    _, channels, own, columns = blocks[config.layer].shape
-    if own != columns:
-        raise ValueError(f"{config.pretrained} has {own} x {columns} patches for a square image: choose another tower")
-    return own, channels
+def _all_blocks(visual: Any, pixels: Tensor) -> Any:
+    return visual.forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]

@@ -1,7 +1,8 @@
-"""Vision towers of `transformers`: CLIP, SigLIP, SigLIP 2, DINOv2 with and without registers.
+"""Vision towers of `transformers`: CLIP, SigLIP, SigLIP 2, DINOv2 and its registers, DINOv3, AIMv2, I-JEPA, MAE.
 
 ``config.json`` says which family a checkpoint belongs to: SigLIP 2 checkpoints of a fixed resolution are SigLIP models,
-only the NaFlex ones have a class of their own. A whole CLIP or SigLIP checkpoint works too: its text tower is left out.
+only the NaFlex ones have a class of their own. A whole CLIP, SigLIP or AIMv2 checkpoint works too: its text tower
+is left out, and so is the decoder of an MAE.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from unimm.checkpoints import (
     reading,
     weight_files,
 )
+from unimm.encoders.block_sum import check_blocks
 from unimm.encoders.calibrated import blank_on_meta
 from unimm.encoders.images import Preprocessing, check_side, of_transformers
-from unimm.encoders.tower import DTYPES, VisionTower, check_layer
+from unimm.encoders.tower import DTYPES, VisionTower
 from unimm.foundation.folder import Foundation
 
 CONFIG = "config.json"
@@ -33,12 +35,30 @@ FIX = "give the folder of a vision tower that save_pretrained wrote: config.json
 TEXT_TOWER = ("text_model.", "text_projection.", "visual_projection.", "logit_scale", "logit_bias")
 
 
+RAE, XL = "nyu-visionx/RAE-", "-ViTXL-n08"  # the AutoencoderRAE of a tower
+RAEV2 = {"layers": 7, "every": 2, "normed": True}  # arXiv 2605.18324, k = 7
+
+
 class Family:
     """How one model family is called: its library class, and how many tokens stand before the patches."""
 
     model_class: ClassVar[str]
+    # Patterns of weights' names in a whole checkpoint, and what the library leaves to us to make of them.
+    renamed: ClassVar[dict[str, str]] = {}
+    # Parts of a whole checkpoint that are no part of the tower, by how their weights' names begin.
+    others: ClassVar[tuple[str, ...]] = TEXT_TOWER
     # Whether the library refuses images of another side than the tower's, unless positions are to be interpolated.
     fixed_side: ClassVar[bool] = True
+
+    @staticmethod
+    def interpolates(config: Any) -> bool:
+        """Whether it can be asked for images of another side at all."""
+        return True
+
+    @staticmethod
+    def settings(config: Any) -> Any:
+        """The configuration as an encoder needs it."""
+        return config
 
     @staticmethod
     def prefix(config: Any) -> int:
@@ -89,6 +109,51 @@ class DinoRegistersFamily(DinoFamily):
     model_class = "Dinov2WithRegistersModel"
 
 
+class Dinov3Family(DinoFamily):
+    """DINOv3: rotary positions, so that any side fits."""
+
+    model_class = "DINOv3ViTModel"
+
+
+class Aimv2Family(Family):
+    """AIMv2: patches only; positions are learned for one side, or sines (``is_native``), and never interpolated."""
+
+    model_class = "Aimv2VisionModel"
+    renamed = {r"^vision_model\.": ""}  # noqa: RUF012
+
+    @staticmethod
+    def interpolates(config: Any) -> bool:
+        return bool(config.is_native)
+
+    @staticmethod
+    def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
+        return {"pixel_values": pixels}
+
+
+class IJepaFamily(Family):
+    """I-JEPA: patches only."""
+
+    model_class = "IJepaModel"
+
+
+class MaeFamily(ClipFamily):
+    """MAE: a class token, then patches; none is masked, and they keep their order."""
+
+    model_class = "ViTMAEModel"
+    others = ("decoder.",)
+
+    @staticmethod
+    def settings(config: Any) -> Any:
+        config.mask_ratio = 0.0
+        return config
+
+    @staticmethod
+    def arguments(model: Any, pixels: Float[Tensor, "b 3 r r"]) -> dict[str, Any]:
+        patches = (pixels.shape[-1] // int(model.config.patch_size)) ** 2
+        order = torch.arange(patches, device=pixels.device, dtype=torch.float32).expand(len(pixels), -1)
+        return {**Family.arguments(model, pixels), "noise": order}
+
+
 class NaflexFamily(Family):
     """SigLIP 2 NaFlex: images come as a list of flattened patches (channels last) with the shape of their grid."""
 
@@ -113,11 +178,42 @@ FAMILIES: dict[str, type[Family]] = {
     "siglip2_vision_model": NaflexFamily,
     "dinov2": DinoFamily,
     "dinov2_with_registers": DinoRegistersFamily,
+    "dinov3_vit": Dinov3Family,
+    "aimv2_vision_model": Aimv2Family,
+    "ijepa": IJepaFamily,
+    "vit_mae": MaeFamily,
 }
 
 
 class TransformersVision(VisionTower):
-    """Vision tower of `transformers` (CLIP, SigLIP, SigLIP 2, DINOv2), its patch tokens pooled to a fixed grid."""
+    """Vision tower of `transformers` (CLIP, SigLIP, DINOv2, DINOv3, AIMv2, I-JEPA, MAE), pooled to a fixed grid."""
+
+    examples = (
+        {"pretrained": "openai/clip-vit-large-patch14"},
+        {"pretrained": "google/siglip2-so400m-patch16-256"},
+        {"pretrained": "google/siglip2-so400m-patch14-224"},
+        {"pretrained": "google/siglip2-base-patch16-naflex"},
+        {
+            "pretrained": "google/siglip2-base-patch16-256",
+            "grid": None,
+            "decoder": f"{RAE}siglip2-base-p16-i256-ViTXL-n08",
+        },
+        {
+            "pretrained": "facebook/dinov2-with-registers-base",
+            "grid": None,
+            "decoder": f"{RAE}dinov2-wReg-base-ViTXL-n08",
+        },
+        {
+            "pretrained": "facebook/vit-mae-base",
+            "grid": None,
+            "resolution": 256,
+            "decoder": f"{RAE}mae-base-p16-ViTXL-n08",
+        },
+        {"pretrained": "facebook/dinov3-vitb16-pretrain-lvd1689m", "grid": 7},
+        {"pretrained": "facebook/dinov3-vitl16-pretrain-lvd1689m", "grid": None, "resolution": 256, **RAEV2},
+        {"pretrained": "apple/aimv2-large-patch14-224-lit"},
+        {"pretrained": "facebook/ijepa_vith14_1k"},
+    )
 
     def __init__(
         self,
@@ -127,7 +223,7 @@ class TransformersVision(VisionTower):
         preprocessing: Preprocessing,
         fingerprint: str,
     ) -> None:
-        check_layer(config.layer, int(model.config.num_hidden_layers), config.pretrained)
+        check_blocks(config, config.layer, int(model.config.num_hidden_layers), config.pretrained)
         own = preprocessing.side // int(model.config.patch_size)
         super().__init__(config, preprocessing, own, int(model.config.hidden_size), fingerprint)
         self.family, self.own = family, own
@@ -148,10 +244,10 @@ class TransformersVision(VisionTower):
                 dtype=DTYPES[config.dtype],
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
+                key_mapping=family.renamed or None,
             )
-        check_complete(folder, family.model_class, report, foreign=TEXT_TOWER)
-        own = config.model_dump(include={"grid", "layer", "dtype"})
-        return cls(config, family, model, preprocessing, files_hash(files, content, preprocessing, own))
+        check_complete(folder, family.model_class, report, foreign=family.others)
+        return cls(config, family, model, preprocessing, files_hash(files, content, preprocessing, config.facts()))
 
     @classmethod
     def on_meta(cls, config: VisionTower.Config, resolution: int) -> TransformersVision:
@@ -165,10 +261,9 @@ class TransformersVision(VisionTower):
 
     def patches(self, pixels: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d h w"]:
         output = self.model(**self.family.arguments(self.model, pixels), output_hidden_states=True)
-        states: Tensor = output.hidden_states[self.config.layer]
-        tokens = states[:, self.family.prefix(self.model.config) :]
-        grid: Tensor = tokens.transpose(1, 2).unflatten(2, (self.own, self.own))
-        return grid
+        prefix, square = self.family.prefix(self.model.config), (self.own, self.own)
+        states = (output.hidden_states[number][:, prefix:] for number in self.config.blocks(self.config.layer))
+        return self.config.combined([tokens.transpose(1, 2).unflatten(2, square) for tokens in states])  # type: ignore[no-any-return]
 
 
 def _library_class(family: type[Family]) -> Any:
@@ -183,7 +278,7 @@ def _family(folder: Path) -> tuple[type[Family], Any]:
 
     content = read_config(folder, CONFIG, FIX)
     kind = content.get("vision_config", content).get("model_type", content.get("model_type"))
-    if kind in ("clip", "siglip", "siglip2"):
+    if kind in ("clip", "siglip", "siglip2", "aimv2"):
         kind = f"{kind}_vision_model"
     if kind not in FAMILIES:
         raise ValueError(
@@ -192,7 +287,7 @@ def _family(folder: Path) -> tuple[type[Family], Any]:
         )
     with reading(folder, FAMILIES[kind].model_class):
         settings = AutoConfig.from_pretrained(folder)
-    return FAMILIES[kind], getattr(settings, "vision_config", settings)
+    return FAMILIES[kind], FAMILIES[kind].settings(getattr(settings, "vision_config", settings))
 
 
 def _preprocessing(folder: Path, family: type[Family], settings: Any, resolution: int | None) -> Preprocessing:
@@ -203,6 +298,11 @@ def _preprocessing(folder: Path, family: type[Family], settings: Any, resolution
             raise ValueError(f"{folder / CONFIG}: {key} is {list(value)}; a target needs a tower of square images")
     if resolution is not None:
         check_side(resolution, int(settings.patch_size), f"the tower in {folder}", "encoder.resolution")
+        if not family.interpolates(settings) and resolution != square["image_size"]:
+            raise ValueError(
+                f"the tower in {folder} has positions for {square['image_size']} pixels alone, and transformers does "
+                "not interpolate them: set encoder.resolution=null"
+            )
     found, own = of_transformers(folder, resolution), square["image_size"]
     own = own[0] if isinstance(own, list | tuple) else own
     if resolution is None and family.fixed_side and found.side != own:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from pathlib import Path
 
 import torch
 import yaml
 
 from unimm.export.parts import CARD, write_manifest, write_parts
-from unimm.files import as_readable_as, write_atomic
+from unimm.files import as_readable_as, write_atomic, written_folder
 from unimm.report.rendering import PlainTable, environment, markdown
 from unimm.report.table import headline
 from unimm.runs.record import CONFIG, RESULT
@@ -98,22 +97,13 @@ def export_run(run_dir: Path, folder: Path) -> Path:
         ValueError: the run is unfinished or not what was scored, or its decoder cannot be exported.
         FileExistsError: ``folder`` holds something.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: export into a new or empty folder")
-    run = Run.finished(run_dir, torch.device("cpu"))
-    pipeline = run.model().pipeline()
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    unfinished.mkdir(parents=True)
-    try:
+    with written_folder(folder) as unfinished:
+        run = Run.finished(run_dir, torch.device("cpu"))
+        pipeline = run.model().pipeline()
         write_parts(pipeline, run.config, unfinished)
         for name in (CONFIG, RESULT):
             shutil.copyfile(run_dir / name, unfinished / name)
         write_atomic(unfinished / CARD, model_card(run))
         write_manifest(unfinished)
         as_readable_as(unfinished / CARD, unfinished)
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder / CARD

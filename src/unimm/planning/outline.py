@@ -16,12 +16,13 @@ from torch import nn
 from unimm.arm import foundation_of, understanding_samples
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Encoder, Head, LatentSpec, Mix, Objective, Strategy
-from unimm.encoders.calibrated import CalibratedEncoder, blank
+from unimm.encoders.calibrated import blank, uncalibrated
+from unimm.encoders.side_by_side import SideBySide
 from unimm.foundation.folder import Foundation
 from unimm.planning.devices import assumed_prompt
 from unimm.registry import Registry, backbones, encoders, heads, objectives, strategies
 from unimm.scenes.stream import scene_sample
-from unimm.schema import RunConfig
+from unimm.schema import Choice, RunConfig
 from unimm.seam_checks import check_backbone
 
 SCENES = 200
@@ -61,11 +62,7 @@ def outline(config: RunConfig) -> Outline:
         ValueError: a checkpoint's configuration cannot be found, or parts do not fit together.
     """
     foundation = foundation_of(config)
-    encoder: Encoder = _on_meta(encoders, config.encoder, foundation.resolution)
-    if encoder is None:
-        encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
-        if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
-            encoder.statistics = blank(encoder.channels)
+    encoder = outlined_encoder(config.encoder, foundation)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     mix = strategy.mix()
     outlined = _on_meta(backbones, config.backbone)
@@ -95,6 +92,19 @@ def outline(config: RunConfig) -> Outline:
         understanding_samples=understanding_samples(mix, foundation),
         queries=queries,
     )
+
+
+def outlined_encoder(choice: Choice, foundation: Foundation) -> Encoder:
+    """The encoder without weights, or where its class cannot do without, with those that the foundation ships."""
+    encoder_class = _class(encoders, choice.name)
+    if issubclass(encoder_class, SideBySide):
+        return SideBySide(choice.config, *(outlined_encoder(part, foundation) for part in choice.config.parts))
+    encoder: Encoder = _on_meta(encoders, choice, foundation.resolution)
+    if encoder is None:
+        encoder = encoder_class.build(choice.config, foundation)
+        for part in uncalibrated(encoder):
+            part.statistics = blank(part.channels)
+    return encoder
 
 
 def _queries(config: RunConfig) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -44,11 +45,13 @@ class DecoderRecipe(Strict):
     """Which latents the decoder makes, with which network, and how long it trains.
 
     ``aligned``: the tokens also enter beside the noisy latents, laid over their grid; Emu2's UNet only attends to them.
+    ``token_noise``: tau of `noised`, 0.8 in RAE (arXiv 2510.11690), whose decoders draw predicted tokens better for it.
     """
 
     latents: EncoderChoice = Field(default=CHOICES["latents"], validate_default=True)
     network: HeadChoice = Field(default=CHOICES["network"], validate_default=True)
     aligned: bool = True
+    token_noise: float = Field(0.0, ge=0)
     condition_dropout: float = Field(0.0, ge=0, lt=1)
     guidance: float = Field(1.0, ge=1)
     steps: PositiveInt = 4500
@@ -114,13 +117,23 @@ def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> Traini
         begin, end = step * recipe.batch_size, (step + 1) * recipe.batch_size
         ahead = [(end, end + recipe.batch_size)]
         conditions, targets = (part.finish(part.between(begin, end, ahead)).to(device) for part in pairs)
-        keys = range(recipe.batch_size)
-        return flow.loss(network, targets, conditions, NoiseSource(recipe.seed, "decoder", step), keys)
+        noise = NoiseSource(recipe.seed, "decoder", step)
+        conditions = noised(conditions, recipe.token_noise, noise.child("tokens"))
+        return flow.loss(network, targets, conditions, noise, range(recipe.batch_size))
 
     warmup = min(100, recipe.steps)
     cost = fit("decoder", network, loss, recipe.batch_size, recipe.steps, recipe.learning_rate, warmup)
     _write(out, settings, network, cost, {"condition": own, "latents": made})
     return cost
+
+
+def noised(tokens: Float[Tensor, "b n d"], tau: float, noise: NoiseSource) -> Float[Tensor, "b n d"]:
+    """Standardised tokens with noise of a strength that differs by image: ``x + s eps``, s uniform in [0, tau]."""
+    if tau == 0:
+        return tokens
+    keys = range(len(tokens))
+    strength = tau * noise.child("strength").uniform(keys)[:, None, None]
+    return tokens + (strength * noise.normal(keys, tuple(tokens.shape[1:]))).to(tokens)
 
 
 def _standardised(
@@ -133,7 +146,7 @@ def _standardised(
     if not isinstance(encoder, CalibratedEncoder):
         return encoder, None
     if encoder.needs_statistics:
-        calibrate(encoder, calibration_images(source, encoder), device)
+        calibrate(encoder, calibration_images(source), device)
     return encoder, encoder.statistics
 
 
