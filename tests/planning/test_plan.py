@@ -19,7 +19,8 @@ from unimm.planning.show import show
 from unimm.planning.work import adapter_parameters, trained_backbone
 
 # Millions: BLIP3-o's head and EVA-CLIP-E (paper, appendix; open_clip), Llama 3.2 1B and Qwen2.5-VL (their model cards),
-# OpenCLIP's ViT-bigG (its image tower, without the projection), DC-AE f32c32.
+# OpenCLIP's ViT-bigG (its image tower, without the projection), DC-AE f32c32, DINOv3-L, SigLIP 2's image towers with their
+# pooling, Qwen3 and Qwen2.5 (their model cards).
 PUBLISHED = {
     "paper_ablation": {"encoder": 4351, "backbone": 1236, "head": 1362},
     "blip3o_4b": {"encoder": 4351, "backbone": 3755, "head": 1362},
@@ -27,9 +28,28 @@ PUBLISHED = {
     "metaquery_like": {"encoder": 312, "backbone": 3755, "head": 1356},
     "emu2_like": {"encoder": 4351, "backbone": 1236, "head": 3.67},
     "seedx_like": {"encoder": 1843, "backbone": 1236, "head": 3.41},
+    "raev2_like": {"encoder": 303.1, "backbone": 596},
+    "diffusionbench_like": {"encoder": 92.9, "backbone": 596},
+    "scale_rae_like": {"encoder": 428, "backbone": 1544},
+    "blip3o_next_like": {"encoder": 312, "backbone": 596},
 }
-TARGETS = dict.fromkeys(PUBLISHED, (64, 1792)) | {"metaquery_like": (256, 32), "seedx_like": (64, 1664)}
-TRAINED = {"emu2_like": 1236 + 3.67, "seedx_like": 22.54 + 3.41 + 0.13}
+TARGETS = dict.fromkeys(PUBLISHED, (64, 1792)) | {
+    "metaquery_like": (256, 32),
+    "seedx_like": (64, 1664),
+    "raev2_like": (256, 1024),
+    "diffusionbench_like": (256, 768),
+    "scale_rae_like": (256, 1152),
+    "blip3o_next_like": (1024, 32),
+}
+# Heads of the last four are BLIP3-o's architecture at the published width and depth; Scale-RAE calls its own 2.4 B.
+TRAINED = {
+    "emu2_like": 1236 + 3.67,
+    "seedx_like": 22.54 + 3.41 + 0.13,
+    "raev2_like": 1047.8,
+    "diffusionbench_like": 698.3,
+    "scale_rae_like": 1543.7 + 2334.3,
+    "blip3o_next_like": 596 + 1354.4,
+}
 runner = CliRunner()
 
 
@@ -58,7 +78,7 @@ def test_presets_have_the_published_sizes(name: str) -> None:
         assert own / 1e6 == pytest.approx(millions, rel=0.002), part
     assert (arm.spec.tokens, arm.spec.channels) == TARGETS[name]
     trained = sum(part.trained for part in parts) / 1e6
-    assert trained == pytest.approx(TRAINED.get(name, PUBLISHED[name]["head"]), rel=0.005)
+    assert trained == pytest.approx(TRAINED[name] if name in TRAINED else PUBLISHED[name]["head"], rel=0.005)
 
 
 @pytest.mark.slow
