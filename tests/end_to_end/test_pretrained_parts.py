@@ -126,7 +126,7 @@ def test_every_encoder_trains_and_samples(
 
 @pytest.mark.slow
 def test_two_encoders_side_by_side_train_and_sample(tmp_path: Path) -> None:
-    both = ["encoder=side_by_side", "+encoder.first.name=clip", "+encoder.second.name=vae", "+encoder.decoded=second"]
+    both = ["encoder=side_by_side", "encoder.first.name=clip", "encoder.second.name=vae", "encoder.decoded=second"]
     arm, _ = trained(arm_of("clip_fm", *both), tmp_path / "run")
     spec = arm.encoder.latent_spec()
     parts = [part.latent_spec() for part in (arm.encoder.first, arm.encoder.second)]

@@ -19,7 +19,7 @@ from unimm.planning.show import show
 from unimm.planning.work import adapter_parameters, trained_backbone
 
 # Millions: BLIP3-o's head and EVA-CLIP-E (paper, appendix; open_clip), Llama 3.2 1B and Qwen2.5-VL (their model cards),
-# OpenCLIP's ViT-bigG (its image tower, without the projection), DC-AE f32c32, DINOv3-L, SigLIP 2's image towers with their
+# OpenCLIP's ViT-bigG (its image tower, without the projection), DC-AE f32c32, DINOv3-L, SigLIP 2's towers with their
 # pooling, Qwen3 and Qwen2.5 (their model cards).
 PUBLISHED = {
     "paper_ablation": {"encoder": 4351, "backbone": 1236, "head": 1362},
