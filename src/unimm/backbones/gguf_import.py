@@ -81,8 +81,9 @@ def _read(path: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    library: Any = AutoModelForCausalLM
     with reading(path, "a GGUF file"):
-        found, report = AutoModelForCausalLM.from_pretrained(
+        found, report = library.from_pretrained(
             path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True
         )
     # A model whose output layer is its embedding lacks the former in the file, and shares it in memory.

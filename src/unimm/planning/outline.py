@@ -98,7 +98,8 @@ def outlined_encoder(choice: Choice, foundation: Foundation) -> Encoder:
     """The encoder without weights, or where its class cannot do without, with those that the foundation ships."""
     encoder_class = _class(encoders, choice.name)
     if issubclass(encoder_class, SideBySide):
-        return SideBySide(choice.config, *(outlined_encoder(part, foundation) for part in choice.config.parts))
+        config: Any = choice.config
+        return SideBySide(config, *(outlined_encoder(part, foundation) for part in config.parts))
     encoder: Encoder = _on_meta(encoders, choice, foundation.resolution)
     if encoder is None:
         encoder = encoder_class.build(choice.config, foundation)

@@ -57,7 +57,8 @@ def targets() -> Iterator[Target]:
     for name in encoders.names():
         encoder_class: Any = encoders.get(name)
         if encoder_class.__module__.startswith("unimm."):
-            for settings in encoder_class.examples or ({},):
+            examples: tuple[Mapping[str, Any], ...] = encoder_class.examples or ({},)
+            for settings in examples:
                 yield _target(name, encoder_class.Config.model_validate(settings), settings)
 
 
