@@ -46,7 +46,7 @@ test-extras: ## tests that need optional packages (LoRA, GGUF, shards, SLURM, Ra
 
 test-oldest: ## the tests with the oldest versions that pyproject allows (constraints/oldest-*.txt), in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet $(addprefix -c ,$(OLDEST)) -e '.[dev]'
+	.venv-oldest/bin/python -m pip install --quiet $(addprefix -c ,$(OLDEST)) -e '.[test]'
 	.venv-oldest/bin/pytest -q -n 2
 
 format: $(VENV)/.stamp ## apply the formatter and the safe fixes
