@@ -60,12 +60,12 @@ def test_every_strategy_has_one_mix(strategy: str) -> None:
     cls: Any = strategies.get(strategy)
     mix = cls(cls.Config()).mix()
     assert mix.generation_weight > 0
-    assert bool(mix.understanding_weight) == (strategy == "joint")
+    assert bool(mix.understanding_weight) == (strategy in {"joint", "replay"})
 
 
 def test_whether_a_head_sees_noise_is_said_by_its_class() -> None:
     seeing = {name for name in heads.names() if heads.get(name).sees_noise}
-    assert seeing == {"dit", "unet"}
+    assert seeing == {"dit", "per_token", "unet"}
     with pytest.raises(ValueError, match="head=linear sees neither noise nor time, so objective=flow_matching cannot"):
         assemble(load(ARM, ["profile=tiny", "head=linear", "backbone.queries=16"]))
 

@@ -17,7 +17,7 @@ from unimm.foundation.folder import Foundation
 from unimm.pipeline import BATCH, Pipeline
 from unimm.pretraining.build import obtain
 from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
-from unimm.schema import RunConfig
+from unimm.schema import Choice, RunConfig
 from unimm.seam_checks import check_backbone, check_start, checked_spec
 
 
@@ -32,6 +32,7 @@ class Arm:
     head: Head
     objective: Objective
     strategy: Strategy
+    tower: Encoder | None = None
 
     def pipeline(self) -> Pipeline:
         """The sampler of this arm."""
@@ -56,8 +57,13 @@ def assemble(config: RunConfig) -> Arm:
         names = f"head={config.head.name} sees neither noise nor time, so objective={config.objective.name}"
         raise ValueError(f"{names} cannot use it")
     torch.manual_seed(config.seed)
-    head: Head = head_class(config.head.config, spec.channels, spec.grid, backbone.width)
-    return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
+    channels = objective.head_channels(spec.channels)
+    head: Head = head_class(config.head.config, channels, spec.grid, backbone.width)
+    if objective.tower is None:
+        return Arm(foundation, encoder, decoder, backbone, head, objective, strategy)
+    tower = _built(config, objective.tower, foundation)
+    objective.equip(head, spec, checked_spec(tower))
+    return Arm(foundation, encoder, decoder, backbone, head, objective, strategy, tower)
 
 
 def foundation_of(config: RunConfig) -> Foundation:
@@ -80,9 +86,14 @@ def foundation_of(config: RunConfig) -> Foundation:
 
 def build_encoder(config: RunConfig, foundation: Foundation) -> Encoder:
     """The frozen encoder; one from elsewhere measures its latents' statistics on the run's images."""
-    encoder: Encoder = _class(encoders, config.encoder.name).build(config.encoder.config, foundation)
+    return _built(config, config.encoder, foundation)
+
+
+def _built(config: RunConfig, choice: Choice, foundation: Foundation) -> Encoder:
+    encoder: Encoder = _class(encoders, choice.name).build(choice.config, foundation)
     if uncalibrated(encoder):
-        encoder.check_decodable()
+        if choice is config.encoder:
+            encoder.check_decodable()
         source = config.data.statistics_source or config.source
         images = calibration_images(open_source(config.model_copy(update={"source": source}), foundation))
         calibrate(encoder, images, pick_device(config.training.device))
@@ -95,7 +106,10 @@ def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, 
     cls = _class(backbones, config.backbone.name)
     backbone: Backbone = cls.build(config.backbone.config, foundation, encoder, strategy.start, config.seed)
     check_backbone(backbone)
-    backbone.check(strategy.mix())
+    mix = strategy.mix()
+    backbone.check(mix)
+    if mix.adapters is not None:
+        backbone.adapt(mix.adapters, config.seed)
     return backbone
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.component_config import ComponentConfig
@@ -113,17 +114,29 @@ class Hidden(NamedTuple):
     logits: Float[Tensor, "b l v"] | None
 
 
+class Lora(ComponentConfig):
+    """Low-rank adapters; ``targets``: all linear layers but the output layer, or names of layers, as in
+    [q_proj, v_proj]."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    targets: str | tuple[str, ...] = "all-linear"
+
+
 class Mix(NamedTuple):
     """What a run trains on: which parameters move, on which streams, with which loss weights.
 
     ``understanding_samples`` are spread evenly over its steps; None means as many as the foundation's understanding
-    stage saw, so that strategies that understand before and those that understand meanwhile see equally many.
+    stage saw, so that strategies that understand before and those that understand meanwhile see equally many. A
+    ``text_share`` of them shows no image. With ``adapters`` the backbone trains through these alone.
     """
 
     train_backbone: bool
     generation_weight: float
     understanding_weight: float
     understanding_samples: int | None = None
+    text_share: float = 0.0
+    adapters: Lora | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -202,17 +215,23 @@ class Backbone(nn.Module, ABC):
     def check(self, mix: Mix) -> None:
         """ValueError where a strategy's mix would ignore a setting of this backbone."""
 
+    def adapt(self, adapters: Lora, seed: int) -> None:
+        """Let low-rank adapters be all that a strategy trains of the language model; fresh ones depend on ``seed``."""
+        raise ValueError(f"{type(self).__name__} takes no adapters: use strategy=joint, or define adapt")
+
 
 class Head(nn.Module, ABC):
     """(noisy latents, t, conditions) to a prediction of the latents' shape.
 
     ``one_query_a_token``: it maps each query to one token, so that a longer target needs more queries.
     ``sees_noise``: it reads ``noisy`` and ``time``; one that does not serves deterministic objectives only.
+    ``for_training``: what an objective trains with it and sampling does not need, so that no export has it.
     """
 
     Config: ClassVar[type[ComponentConfig]]
     one_query_a_token: ClassVar[bool] = False
     sees_noise: ClassVar[bool] = True
+    for_training: nn.Module
 
     @abstractmethod
     def forward(
@@ -229,6 +248,21 @@ class Objective(ABC):
 
     Config: ClassVar[type[ComponentConfig]]
     deterministic: ClassVar[bool]
+
+    def head_channels(self, channels: int) -> int:
+        """Channels of what the head reads and predicts a token, for latents of so many: as many, or parameters of a
+        distribution of them."""
+        return channels
+
+    @property
+    def tower(self) -> Any:
+        """The choice of a frozen encoder whose tokens of the same images training appends to the latents' channels, for
+        `loss` to take off again; None for none."""
+        return None
+
+    def equip(self, head: Head, target: LatentSpec, tower: LatentSpec) -> None:
+        """Give a fresh head, as its ``for_training``, what `loss` trains besides; asked where there is a `tower`."""
+        raise NotImplementedError(f"{type(self).__name__} has a tower, so it has to define equip")
 
     @abstractmethod
     def loss(

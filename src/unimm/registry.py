@@ -181,6 +181,7 @@ encoders: Registry[Encoder] = Registry(
         "clip": "unimm.encoders.clip:Clip",
         "clip_layers": "unimm.encoders.clip_layers:ClipLayers",
         "vae": "unimm.encoders.vae:Vae",
+        "vae_lift": "unimm.encoders.vae_lift:VaeLift",
         "open_clip": "unimm.encoders.open_clip:OpenClip",
         "transformers_vision": "unimm.encoders.transformers_vision:TransformersVision",
         "timm_vision": "unimm.encoders.timm_vision:TimmVision",
@@ -200,6 +201,7 @@ decoders: Registry[Decoder] = Registry(
     "unimm.components:Decoder",
     {
         "vae": "unimm.encoders.vae:VaeDecoder",
+        "vae_lift": "unimm.encoders.vae_lift:LiftedDecoder",
         "diffusion": "unimm.encoders.token_decoder:DiffusionDecoder",
         "autoencoder": "unimm.encoders.autoencoder:AutoencoderDecoder",
         "pixels": "unimm.encoders.autoencoder:PixelDecoder",
@@ -224,6 +226,7 @@ heads: Registry[Head] = Registry(
     {
         "dit": "unimm.heads.dit:DiffusionTransformer",
         "linear": "unimm.heads.linear:LinearHead",
+        "per_token": "unimm.heads.per_token:PerTokenDiffusion",
         "unet": "unimm.heads.unet:UNetHead",
     },
 )
@@ -232,8 +235,17 @@ objectives: Registry[Objective] = Registry(
     "unimm.components:Objective",
     {
         "cosine": "unimm.objectives.cosine:CosineDistance",
+        "ddpm": "unimm.objectives.ddpm:Ddpm",
+        "epsilon_prediction": "unimm.objectives.epsilon_prediction:EpsilonPrediction",
         "flow_matching": "unimm.objectives.flow_matching:FlowMatching",
+        "gaussian": "unimm.objectives.likelihood:Gaussian",
+        "mean_flow": "unimm.objectives.mean_flow:MeanFlow",
+        "mixture": "unimm.objectives.likelihood:Mixture",
         "mse": "unimm.objectives.mse:MeanSquaredError",
+        "mse_cosine": "unimm.objectives.mse_cosine:MseCosine",
+        "repa": "unimm.objectives.repa:Repa",
+        "smooth_l1": "unimm.objectives.smooth_l1:SmoothL1",
+        "x_prediction": "unimm.objectives.x_prediction:XPrediction",
     },
 )
 strategies: Registry[Strategy] = Registry(
@@ -242,6 +254,8 @@ strategies: Registry[Strategy] = Registry(
     {
         "sequential": "unimm.strategies.sequential:Sequential",
         "joint": "unimm.strategies.joint:Joint",
+        "lora": "unimm.strategies.lora:LowRank",
+        "replay": "unimm.strategies.replay:Replay",
         "sequential_unfrozen": "unimm.strategies.sequential:SequentialUnfrozen",
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimm.components import Head
@@ -32,6 +32,7 @@ def loss(head: Head, latents: torch.Tensor, conditions: torch.Tensor) -> float:
     return float(CosineDistance(CosineDistance.Config()).loss(head, latents, conditions, NOISE, range(len(latents))))
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100), st.integers(0, 1000))
 def test_the_loss_sees_directions_only(factor, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -49,6 +50,7 @@ def test_known_angles():
     assert loss(Fixed(), latents, conditions) == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 10))
 def test_samples_have_the_length_that_is_set(rms):
     objective = CosineDistance(CosineDistance.Config(rms=rms))

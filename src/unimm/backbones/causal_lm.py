@@ -22,10 +22,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unimm.backbones.literal import dropped
+from unimm.backbones.lora import adapter_parameters, add_adapters, merged
 from unimm.backbones.prompt_states import PromptStates, prompt_states
 from unimm.backbones.wording import image_id
 from unimm.component_config import ComponentConfig
-from unimm.components import Backbone, Encoder, Hidden, Inputs, weights_hash
+from unimm.components import Backbone, Encoder, Hidden, Inputs, Lora, weights_hash
 from unimm.encoders.calibrated import shipped
 from unimm.encoders.clip import Clip
 from unimm.foundation.folder import Foundation
@@ -128,7 +129,7 @@ class CausalLM(Backbone):
         return cls(config, saved, AutoTokenizer.from_pretrained(tokenizer), image_channels, seed=0)
 
     def language_model(self) -> Any:
-        return self.model
+        return merged(self.model) if adapter_parameters(self.model) else self.model
 
     def image_encoder(self, foundation: Foundation, encoder: Encoder) -> Encoder:
         """The foundation's CLIP, whatever the arm's target is."""
@@ -155,8 +156,15 @@ class CausalLM(Backbone):
     def width(self) -> int:
         return int(self.queries.shape[1])
 
+    def adapt(self, adapters: Lora, seed: int) -> None:
+        self.model.requires_grad_(False)
+        add_adapters(self.model, adapters, seed, owner="strategy")
+
     def core_parameters(self) -> list[nn.Parameter]:
-        """Everything but the queries: what `sequential` freezes."""
+        """What a strategy trains or freezes: all but the queries; of an adapted model, its adapters."""
+        adapters = adapter_parameters(self.model)
+        if adapters:
+            return [*adapters, *self.projector.parameters()]
         return [p for name, p in self.named_parameters() if name != "queries"]
 
     def forward(self, inputs: Inputs, with_queries: bool, last: int = 0) -> Hidden:
@@ -294,12 +302,15 @@ def answer_loss(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
 
+    ``images`` are those of the first rows; the rows after them are of text alone.
+
     Questions and descriptions differ several times in length, so each kind is padded and run by itself: the same mean
     over the same tokens, without most of the padding.
     """
     total = torch.zeros((), device=backbone.queries.device)
     for group in by_length(rows):
-        shown = None if images is None else images[torch.tensor(group)]
+        seeing = [i for i in group if images is not None and i < len(images)]
+        shown = images[torch.tensor(seeing)] if images is not None and seeing else None
         total = total + summed_loss(backbone, [rows[i] for i in group], shown)
     return total / (tokens or sum(r.answer for r in rows))
 

@@ -8,23 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pydantic import Field
 
-from unimm.component_config import ComponentConfig
+from unimm.components import Lora
 
 MARK, ALL_LINEAR = "lora_", "all-linear"
 
 
-class Lora(ComponentConfig):
-    """``targets``: all linear layers but the output layer, or names of layers, as in [q_proj, v_proj]."""
-
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
-    targets: str | tuple[str, ...] = ALL_LINEAR
-
-
-def add_adapters(model: Any, config: Lora, seed: int) -> None:
-    """Put adapters that change nothing yet into the model's decoder, in place.
+def add_adapters(model: Any, config: Lora, seed: int, owner: str = "backbone.lora") -> None:
+    """Put adapters that change nothing yet into the model's decoder, in place; ``owner`` has these settings.
 
     Raises:
         ValueError: peft is not installed, a target names no layer of the decoder, or one is an embedding that the
@@ -33,9 +24,9 @@ def add_adapters(model: Any, config: Lora, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ValueError("backbone.lora needs peft, which is not installed: pip install 'unimm[lora]'") from error
+        raise ValueError(f"{owner} needs peft, which is not installed: pip install 'unimm[lora]'") from error
     decoder = model.get_decoder()
-    check_targets(model, decoder, config.targets)
+    check_targets(model, decoder, config.targets, owner)
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
     settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets)
     with torch.random.fork_rng(devices=[]):
@@ -43,13 +34,13 @@ def add_adapters(model: Any, config: Lora, seed: int) -> None:
         try:
             inject_adapter_in_model(settings, decoder)
         except ValueError as error:
-            raise ValueError(f"backbone.lora.targets={config.targets}: {error}") from error
+            raise ValueError(f"{owner}.targets={config.targets}: {error}") from error
     for name, parameter in decoder.named_parameters():
         if MARK in name:  # peft takes the base layer's type, in which small steps would round away
             parameter.data = parameter.data.float()
 
 
-def check_targets(model: Any, decoder: Any, targets: str | tuple[str, ...]) -> None:
+def check_targets(model: Any, decoder: Any, targets: str | tuple[str, ...], owner: str = "backbone.lora") -> None:
     """Each of the targets names layers that adapters can lie in: by the end of their names, or one pattern for the
     whole name, as in peft.
 
@@ -66,16 +57,16 @@ def check_targets(model: Any, decoder: Any, targets: str | tuple[str, ...]) -> N
     output = next((name for name, layer in model.named_modules() if layer is model.get_output_embeddings()), None)
     tied = shared_embedding(model, decoder)
     for target in [targets] if isinstance(targets, str) else targets:
-        named = _pattern(target) if isinstance(targets, str) else _end(target)
+        named = _pattern(target, owner) if isinstance(targets, str) else _end(target)
         if not any(map(named, layers)) or (output is not None and named(output)):
             there = sorted({name.rpartition(".")[2] for name, m in decoder.named_modules() if hasattr(m, "weight")})
             raise ValueError(
-                f"backbone.lora.targets={targets}: {target} names no layer of the decoder or one outside of it, and "
+                f"{owner}.targets={targets}: {target} names no layer of the decoder or one outside of it, and "
                 f"adapters lie in the decoder alone; it has {', '.join(there)}"
             )
         if tied is not None and named(tied):
             raise ValueError(
-                f"backbone.lora.targets={targets}: {target} names the input embedding {tied}, which this model also "
+                f"{owner}.targets={targets}: {target} names the input embedding {tied}, which this model also "
                 "uses as its output layer (tied weights), so that the merged export would be another model than the "
                 "trained one: leave it out"
             )
@@ -85,11 +76,11 @@ def _end(target: str) -> Callable[[str], bool]:
     return lambda name: name == target or name.endswith(f".{target}")
 
 
-def _pattern(target: str) -> Callable[[str], bool]:
+def _pattern(target: str, owner: str) -> Callable[[str], bool]:
     try:
         compiled = re.compile(target)
     except re.error as error:
-        raise ValueError(f"backbone.lora.targets={target}: no regular expression ({error})") from error
+        raise ValueError(f"{owner}.targets={target}: no regular expression ({error})") from error
     return lambda name: compiled.fullmatch(name) is not None
 
 
@@ -110,3 +101,8 @@ def merged(model: Any) -> Any:
         parent, _, attribute = name.rpartition(".")
         setattr(whole.get_submodule(parent), attribute, layer.get_base_layer())
     return whole
+
+
+def adapter_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """What the model's adapters train; none where it has none."""
+    return [parameter for name, parameter in model.named_parameters() if MARK in name]

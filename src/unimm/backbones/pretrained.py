@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.chat import TOKENIZER, ChatTokenizer, Limits
 from unimm.backbones.library_check import check_against_library, check_outputs
-from unimm.backbones.lora import MARK, Lora, add_adapters, merged
+from unimm.backbones.lora import adapter_parameters, add_adapters
 from unimm.checkpoints import check_complete, checkpoint_folder, config_folder, read_config, reading, weight_files
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, Inputs, Mix
+from unimm.components import Encoder, Inputs, Lora, Mix
 from unimm.encoders.clip import Clip
 from unimm.encoders.tower import DTYPES
 from unimm.foundation.folder import Foundation
@@ -71,9 +71,6 @@ class PretrainedLM(CausalLM):
         config = config.model_copy(update={"lora": None})  # merged when it was saved
         saved = cls.load_model(model, config, seed=0)
         return cls(config, saved, _tokenizer(tokenizer, saved, config), image_channels, seed=0)
-
-    def language_model(self) -> Any:
-        return self.model if self.config.lora is None else merged(self.model)
 
     @classmethod
     def on_meta(cls, config: Any) -> ModelOutline:
@@ -149,12 +146,15 @@ class PretrainedLM(CausalLM):
         return False  # a fresh projector shows it nothing
 
     def check(self, mix: Mix) -> None:
+        if self.config.lora is not None and mix.adapters is not None:
+            raise ValueError("backbone.lora and the strategy both bring adapters: remove backbone.lora")
         if self.config.lora is not None and not mix.train_backbone:
             raise ValueError(
                 "backbone.lora adapts the backbone, but the strategy freezes it: use strategy=joint or "
                 "strategy=sequential_unfrozen, or remove backbone.lora"
             )
-        if self.config.lora is None and self.config.dtype != "float32" and mix.train_backbone:
+        whole = self.config.lora is None and mix.adapters is None
+        if whole and self.config.dtype != "float32" and mix.train_backbone:
             raise ValueError(
                 f"backbone.dtype={self.config.dtype} is too coarse for weights that train: small steps would round "
                 "away. Set backbone.dtype=float32 (training.precision=bf16 computes in bfloat16 all the same), or use "
@@ -168,11 +168,9 @@ class PretrainedLM(CausalLM):
     def language_parameters(self) -> list[nn.Parameter]:
         """The language model with its embedding and its output layer, or its adapters."""
         model: Any = self.model
-        adapters = [p for name, p in model.named_parameters() if MARK in name]
-        if adapters:
-            return adapters
         parts = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
-        return list(dict.fromkeys(p for part in parts for p in part.parameters()))
+        own = dict.fromkeys(p for part in parts for p in part.parameters())
+        return adapter_parameters(model) or list(own)
 
     def logits(self, inputs: Inputs, last: int) -> Float[Tensor, "b k v"]:
         """By the model's own forward pass: some cap or scale their logits, and a vocabulary can be large."""

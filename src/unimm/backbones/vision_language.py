@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.chat import ChatTokenizer, Eyes
 from unimm.backbones.library_check import check_against_library
-from unimm.backbones.lora import Lora
 from unimm.backbones.own_vision import OwnVision, ramp
 from unimm.backbones.pretrained import STEMS, PretrainedLM, limits_of
 from unimm.checkpoints import checkpoint_folder, files_hash, reading, weight_files
 from unimm.component_config import ComponentConfig
-from unimm.components import Encoder, Hidden, Inputs
+from unimm.components import Encoder, Hidden, Inputs, Lora
 from unimm.encoders.images import processor_settings
 from unimm.foundation.folder import Foundation
 

@@ -21,6 +21,7 @@ from unimm.runs.record import CONFIG, RESULT
 from unimm.runs.run import Run
 
 COST = "Cost"
+SAMPLER = {"guidance": "1.0", "steps": "10"}  # settings of samplers, with values to show
 
 
 def model_card(run: Run) -> str:
@@ -37,7 +38,8 @@ def model_card(run: Run) -> str:
         trained_on=markdown(_trained_on(run)),
         scores=markdown(_scores(run)),
         protocols=[(score.name, _compact(score.protocol)) for score in result.scores],
-        deterministic=not any(field in type(config.objective.config).model_fields for field in ("steps", "guidance")),
+        deterministic=run.arm.objective.deterministic,
+        sampler=[f"{name}={value}" for name, value in SAMPLER.items() if name in config.objective.config.model_dump()],
     )
 
 

@@ -45,7 +45,7 @@ def write_parts(pipeline: Pipeline, config: RunConfig, folder: Path) -> None:
     _write_weights(backbone, folder / "queries", leave_out="model.")
     kind = {"name": backbones.name_of(type(backbone)), "image_channels": backbone.image_channels}
     write_json(folder / "queries" / SETTINGS, {**backbone.config.model_dump(), **kind})
-    _write_weights(pipeline.head, folder / "head")
+    _write_weights(pipeline.head, folder / "head", leave_out="for_training.")
     shapes = {"channels": spec.channels, "grid": list(spec.grid), "condition_channels": backbone.width}
     write_json(folder / "head" / SETTINGS, {**config.head.model_dump(), **shapes, "fingerprint": spec.fingerprint})
     write_json(folder / "scheduler" / SCHEDULER, config.objective.model_dump())
@@ -56,12 +56,13 @@ def write_parts(pipeline: Pipeline, config: RunConfig, folder: Path) -> None:
 
 def read_parts(folder: Path) -> Pipeline:
     """The pipeline that `write_parts` wrote, on the CPU and in evaluation mode."""
-    head, spec = _head(folder / "head")
+    objective = _objective(folder / "scheduler")
+    head, spec = _head(folder / "head", objective)
     parts = (_backbone(folder), head, _decoder(folder / "decoder"))
     for part in parts:
         part.requires_grad_(False).eval()
     backbone, head, decoder = parts
-    return Pipeline(backbone, head, _objective(folder / "scheduler"), decoder, spec)
+    return Pipeline(backbone, head, objective, decoder, spec)
 
 
 def _backbone(folder: Path) -> Backbone:
@@ -75,12 +76,12 @@ def _backbone(folder: Path) -> Backbone:
     return backbone
 
 
-def _head(folder: Path) -> tuple[Head, LatentSpec]:
+def _head(folder: Path, objective: Objective) -> tuple[Head, LatentSpec]:
     settings = _json(folder / SETTINGS)
     cls: Any = heads.get(settings.pop("name"))
     channels, grid = settings.pop("channels"), tuple(settings.pop("grid"))
     width, fingerprint = settings.pop("condition_channels"), settings.pop("fingerprint")
-    head: Head = cls(cls.Config(**settings), channels, grid, width)
+    head: Head = cls(cls.Config(**settings), objective.head_channels(channels), grid, width)
     head.load_state_dict(load_file(folder / WEIGHTS))
     return head, LatentSpec(grid[0] * grid[1], channels, grid, fingerprint)
 

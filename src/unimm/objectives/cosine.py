@@ -17,10 +17,15 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Head
 from unimm.noise import NoiseSource
-from unimm.objectives.mse import MeanSquaredError
+from unimm.objectives.mse import Regression
 
 
-class CosineDistance(MeanSquaredError):
+def cosine_distance(predicted: Float[Tensor, "b n d"], latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n"]:
+    """One minus the cosine between predicted and true tokens."""
+    return 1 - F.cosine_similarity(predicted, latents, dim=-1)
+
+
+class CosineDistance(Regression):
     """One minus the cosine between predicted and true tokens; deterministic like the mean squared error."""
 
     class Config(ComponentConfig):
@@ -30,11 +35,8 @@ class CosineDistance(MeanSquaredError):
 
     config: Config
 
-    def _errors(
-        self, head: Head, latents: Float[Tensor, "b n d"], conditions: Float[Tensor, "b q h"]
-    ) -> Float[Tensor, "b n"]:
-        predicted = self.predict(head, conditions, (latents.shape[1], latents.shape[2]))
-        return 1 - F.cosine_similarity(predicted.float(), latents.float(), dim=-1)
+    def distance(self, predicted: Float[Tensor, "b n d"], latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n"]:
+        return cosine_distance(predicted, latents)
 
     def sample(
         self,
@@ -44,6 +46,6 @@ class CosineDistance(MeanSquaredError):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
-        predicted = self.predict(head, conditions, shape)
+        predicted = super().sample(head, conditions, shape, noise, keys)
         scaled: Tensor = F.normalize(predicted, dim=-1) * self.config.rms * shape[1] ** 0.5
         return scaled

@@ -4,6 +4,9 @@
 integrate back from noise. Times are uniform or logit-normal, then shifted by the latents' dimension,
 ``t' = a t / (1 + (a - 1) t)`` with ``a = sqrt(N D / base)`` (Esser et al. 2024; RAE, arXiv 2510.11690), because larger
 latents keep their content visible under more noise. Classifier-free guidance drops conditions to zeros.
+
+An objective whose head predicts something else along the same lines overrides `FlowMatching.answer` and
+`FlowMatching.velocity`; the loss stays one between velocities, and the sampler stays as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.components import Head, Objective
 from unimm.noise import NoiseSource
+from unimm.objectives.guidance import drop, guided
 
 
 def shift_times(time: Float[Tensor, " n"], alpha: float) -> Float[Tensor, " n"]:
@@ -28,22 +32,29 @@ def shift_times(time: Float[Tensor, " n"], alpha: float) -> Float[Tensor, " n"]:
     return alpha * time / (1 + (alpha - 1) * time)
 
 
+class StraightPath(ComponentConfig):
+    """Settings of training times and of steps back; ``shift`` null: from the latents' dimension and ``shift_base``."""
+
+    time_sampling: Literal["uniform", "logit_normal"] = "logit_normal"
+    time_mean: float = 0.4
+    time_std: float = Field(1.0, gt=0)
+    shift: float | None = Field(None, gt=0)
+    shift_base: float = Field(4096, gt=0)
+    condition_dropout: float = Field(0.1, ge=0, lt=1)
+    steps: int = Field(25, ge=1)
+
+
 class FlowMatching(Objective):
     """Velocity regression and Euler sampling."""
 
-    class Config(ComponentConfig):
-        """``shift`` null: from the latents' dimension and ``shift_base``; ``guidance`` 1 turns guidance off."""
+    class Config(StraightPath):
+        """``guidance`` 1 turns guidance off."""
 
-        time_sampling: Literal["uniform", "logit_normal"] = "logit_normal"
-        time_mean: float = 0.4
-        time_std: float = Field(1.0, gt=0)
-        shift: float | None = Field(None, gt=0)
-        shift_base: float = Field(4096, gt=0)
-        condition_dropout: float = Field(0.1, ge=0, lt=1)
-        steps: int = Field(25, ge=1)
         guidance: float = Field(3.0, ge=1)
 
     deterministic = False
+    # The noisiest time that is trained and sampled from; below 1 where pure noise leaves the prediction undefined.
+    noisiest: float = 1.0
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -59,7 +70,17 @@ class FlowMatching(Objective):
         else:
             normal = noise.child("time").normal(keys, (1,))[:, 0]
             time = torch.sigmoid(self.config.time_mean + self.config.time_std * normal)
-        return shift_times(time, alpha)
+        return shift_times(time, alpha) * self.noisiest
+
+    def answer(self, latents: Float[Tensor, "b n d"], eps: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """What the head has to predict."""
+        return eps - latents
+
+    def velocity(
+        self, predicted: Float[Tensor, "b n d"], noisy: Float[Tensor, "b n d"], time: Float[Tensor, "b 1 1"]
+    ) -> Float[Tensor, "b n d"]:
+        """The velocity that a prediction stands for."""
+        return predicted
 
     def loss(
         self,
@@ -72,8 +93,7 @@ class FlowMatching(Objective):
         device = latents.device
         time = self.times(noise, keys, self.alpha(*latents.shape[1:])).to(device)
         eps = noise.child("eps").normal(keys, tuple(latents.shape[1:])).to(device)
-        kept = noise.child("dropout").uniform(keys) >= self.config.condition_dropout
-        conditions = conditions * kept.to(device, conditions.dtype)[:, None, None]
+        conditions = drop(conditions, self.config.condition_dropout, noise, keys)
         return self._errors(head, latents, conditions, time, eps).mean()
 
     def losses_at(
@@ -96,10 +116,12 @@ class FlowMatching(Objective):
         time: Float[Tensor, " b"],
         eps: Float[Tensor, "b n d"],
     ) -> Float[Tensor, "b n d"]:
-        """Squared errors of the predicted velocity."""
-        mixed = (1 - time)[:, None, None] * latents + time[:, None, None] * eps
-        velocity: Tensor = head(mixed, time, conditions)
-        return (velocity.float() - (eps - latents)).square()
+        """Squared errors of the velocity that the prediction stands for."""
+        along = time[:, None, None]
+        noisy = (1 - along) * latents + along * eps
+        predicted: Tensor = head(noisy, time, conditions)
+        velocity = self.velocity(predicted.float(), noisy, along)
+        return (velocity - self.velocity(self.answer(latents, eps), noisy, along)).square()
 
     def sample(
         self,
@@ -109,20 +131,11 @@ class FlowMatching(Objective):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
-        latents = noise.child("start").normal(keys, shape).to(conditions.device)
-        grid = shift_times(torch.linspace(1, 0, self.config.steps + 1), self.alpha(*shape)).tolist()
+        latents = noise.child("start").normal(keys, shape).to(conditions.device) * self.noisiest
+        even = torch.linspace(1, 0, self.config.steps + 1)
+        grid = (shift_times(even, self.alpha(*shape)) * self.noisiest).tolist()
         for now, after in pairwise(grid):
-            latents = latents + (after - now) * self._velocity(head, latents, now, conditions)
+            predicted = guided(head, latents, now, conditions, self.config.guidance)
+            velocity = self.velocity(predicted, latents, latents.new_full((len(latents), 1, 1), now))
+            latents = latents + (after - now) * velocity
         return latents
-
-    def _velocity(
-        self, head: Head, latents: Float[Tensor, "b n d"], now: float, conditions: Float[Tensor, "b q h"]
-    ) -> Float[Tensor, "b n d"]:
-        batch = len(latents)
-        if self.config.guidance == 1:
-            velocity: Tensor = head(latents, latents.new_full((batch,), now), conditions)
-            return velocity.float()
-        both = torch.cat([conditions, torch.zeros_like(conditions)])
-        guided, free = head(torch.cat([latents, latents]), latents.new_full((2 * batch,), now), both).float().chunk(2)
-        mixed: Tensor = free + self.config.guidance * (guided - free)
-        return mixed

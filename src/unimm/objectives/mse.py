@@ -6,6 +6,7 @@ are deterministic: one prompt, one set of latents.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from jaxtyping import Float
@@ -16,16 +17,24 @@ from unimm.components import Head, Objective
 from unimm.noise import NoiseSource
 
 
-class MeanSquaredError(Objective):
-    """Mean squared error to the latents."""
+def from_conditions(head: Head, conditions: Float[Tensor, "b q h"], shape: tuple[int, int]) -> Float[Tensor, "b n d"]:
+    """What the head makes of the conditions alone, in float32."""
+    blank = conditions.new_zeros(len(conditions), *shape)
+    prediction: Tensor = head(blank, blank.new_zeros(len(conditions)), conditions)
+    return prediction.float()
 
-    class Config(ComponentConfig):
-        """Nothing to set."""
+
+class Regression(Objective):
+    """A distance between latents and a prediction from the conditions alone, which is also the sample."""
 
     deterministic = True
 
     def __init__(self, config: ComponentConfig) -> None:
         self.config = config
+
+    @abstractmethod
+    def distance(self, predicted: Float[Tensor, "b n d"], latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b ..."]:
+        """The distance by value or by token; the loss is its mean."""
 
     def loss(
         self,
@@ -51,9 +60,8 @@ class MeanSquaredError(Objective):
     def _errors(
         self, head: Head, latents: Float[Tensor, "b n d"], conditions: Float[Tensor, "b q h"]
     ) -> Float[Tensor, "b ..."]:
-        """What the loss is the mean of."""
-        predicted = self.predict(head, conditions, (latents.shape[1], latents.shape[2]))
-        return (predicted.float() - latents).square()
+        predicted = from_conditions(head, conditions, (latents.shape[1], latents.shape[2]))
+        return self.distance(predicted, latents.float())
 
     def sample(
         self,
@@ -63,10 +71,14 @@ class MeanSquaredError(Objective):
         noise: NoiseSource,
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
-        return self.predict(head, conditions, shape)
+        return from_conditions(head, conditions, shape)
 
-    def predict(self, head: Head, conditions: Float[Tensor, "b q h"], shape: tuple[int, int]) -> Float[Tensor, "b n d"]:
-        """What the head makes of the conditions alone."""
-        blank = conditions.new_zeros(len(conditions), *shape)
-        prediction: Tensor = head(blank, blank.new_zeros(len(conditions)), conditions)
-        return prediction
+
+class MeanSquaredError(Regression):
+    """Mean squared error to the latents."""
+
+    class Config(ComponentConfig):
+        """Nothing to set."""
+
+    def distance(self, predicted: Float[Tensor, "b n d"], latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return (predicted - latents).square()

@@ -34,7 +34,7 @@ class Outline:
 
     ``width`` is H of the conditions, ``resolution`` the data's side in pixels, ``prompt`` the tokens of an average
     prompt with its template, ``understanding_samples`` how many questions the whole run asks,
-    ``queries`` how many query tokens follow a prompt.
+    ``queries`` how many query tokens follow a prompt, ``tower`` the encoder that the objective aligns with.
     """
 
     config: RunConfig
@@ -48,6 +48,7 @@ class Outline:
     prompt: int
     understanding_samples: int
     queries: int
+    tower: Encoder | None = None
 
     @cached_property
     def spec(self) -> LatentSpec:
@@ -77,8 +78,12 @@ def outline(config: RunConfig) -> Outline:
         queries = _queries(config)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     spec = encoder.latent_spec()
+    tower = None if objective.tower is None else outlined_encoder(objective.tower, foundation)
     with torch.device("meta"):
-        head = _class(heads, config.head.name)(config.head.config, spec.channels, spec.grid, width)
+        channels = objective.head_channels(spec.channels)
+        head = _class(heads, config.head.name)(config.head.config, channels, spec.grid, width)
+        if tower is not None:
+            objective.equip(head, spec, tower.latent_spec())
     return Outline(
         config=config,
         encoder=encoder,
@@ -91,6 +96,7 @@ def outline(config: RunConfig) -> Outline:
         prompt=prompt,
         understanding_samples=understanding_samples(mix, foundation),
         queries=queries,
+        tower=tower,
     )
 
 

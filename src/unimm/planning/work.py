@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unimm.components import layer_blocks, parameter_count
+from unimm.components import Encoder, layer_blocks, parameter_count
 from unimm.flops import count_flops, weights
 from unimm.noise import NoiseSource
 from unimm.planning.devices import (
@@ -99,7 +99,7 @@ class Trained(NamedTuple):
 def trained_backbone(arm: Outline) -> Trained:
     """How many of the backbone's parameters the arm's strategy trains; image projectors are left out."""
     everything = _count(arm.language_model)
-    lora = getattr(arm.config.backbone.config, "lora", None)
+    lora = arm.mix.adapters or getattr(arm.config.backbone.config, "lora", None)
     if not arm.mix.train_backbone:
         return Trained(0, everything, whole=False)
     if lora is not None:
@@ -164,7 +164,7 @@ def cost(arm: Outline, prompt: int | None = None) -> tuple[Work, Kept]:
     trains, whole, question = arm.mix.train_backbone, trained_backbone(arm).whole, arm.spec.tokens + QUESTION
     head_flops, head_bytes = _head(arm)
     done = Work(
-        encoder=_encoder(arm),
+        encoder=_encoders(arm),
         backbone=_backbone(decoder, length, arm.queries, trains, whole),
         understanding=round(_share(arm) * question_flops(decoder, question, ANSWER, whole)),
         head=head_flops,
@@ -182,14 +182,19 @@ def _share(arm: Outline) -> float:
     return arm.understanding_samples / (arm.config.training.steps * arm.config.training.batch_size)
 
 
-def _encoder(arm: Outline) -> int:
-    tensors: Any = [*arm.encoder.parameters(), *arm.encoder.buffers()]
+def _encoders(arm: Outline) -> int:
+    """Of the target, and of the tower where the objective has one."""
+    return sum(_encoding(part, arm.resolution) for part in (arm.encoder, arm.tower) if part is not None)
+
+
+def _encoding(encoder: Encoder, side: int) -> int:
+    tensors: Any = [*encoder.parameters(), *encoder.buffers()]
     place = tensors[0].device if tensors else torch.device("meta")
-    image = torch.empty(1, 3, arm.resolution, arm.resolution, device=place)
+    image = torch.empty(1, 3, side, side, device=place)
 
     def encode() -> None:
         with torch.no_grad():
-            arm.encoder.encode(image)
+            encoder.encode(image)
 
     return count_flops(encode)
 
@@ -212,7 +217,8 @@ def question_flops(decoder: DecoderSizes, tokens: int, answer: int, whole: bool)
 
 def _head(arm: Outline) -> tuple[int, int]:
     """FLOPs and kept bytes of the objective's loss on one sample, all of it on the meta device."""
-    latents = torch.empty(1, arm.spec.tokens, arm.spec.channels, device="meta")
+    beside = 0 if arm.tower is None else arm.tower.latent_spec().channels
+    latents = torch.empty(1, arm.spec.tokens, arm.spec.channels + beside, device="meta")
     conditions = torch.empty(1, arm.queries, arm.width, device="meta", requires_grad=True)
 
     def loss() -> Tensor:

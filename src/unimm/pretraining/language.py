@@ -24,7 +24,7 @@ LANGUAGE_REPEATS = 8
 QUESTION_DRAWS = 3
 
 
-def language_rows(backbone: CausalLM, data: SceneSet) -> list[Row]:
+def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
     """Every other row asks about a brief caption; the others are requests to draw, which the answer repeats.
 
     Repeating is what any pretrained language model can do and a small one has to learn: without it, states after the

@@ -123,7 +123,8 @@ def _understanding(module: ArmModule, length: int, answer: int) -> float:
     data = module.data
     places = ((step, share) for step in range(data.steps) for share in range(len(data.shares)))
     rows, images = next(asked for place in places if (asked := data.understanding(*place))[0])
-    shortest = min(range(len(rows)), key=lambda number: len(rows[number].ids))
+    seeing = len(rows) if images is None else len(images)  # rows after these are text alone
+    shortest = min(range(seeing), key=lambda number: len(rows[number].ids))
     few = [Row(_of_length(rows[shortest].ids, length, cut=False), answer)] * COUNTED_SAMPLES
     shown = None if images is None else images[[shortest] * len(few)]
     return _backward(module, lambda: summed_loss(module.backbone, few, shown)) / len(few)
@@ -204,7 +205,8 @@ def encoded_tokens(arm: Arm, side: int, device: torch.device) -> int:
 def head_flops(run: Run, tokens: int) -> int:
     """FLOPs of one forward pass on one sample of so many tokens, on a square grid; counted on shapes alone."""
     config, arm = run.config, run.arm
-    side, channels, width = math.isqrt(tokens), arm.encoder.latent_spec().channels, arm.backbone.width
+    side, width = math.isqrt(tokens), arm.backbone.width
+    channels = arm.objective.head_channels(arm.encoder.latent_spec().channels)
     if side * side != tokens:
         raise ValueError(f"encoder={config.encoder.name} gave {tokens} tokens, which form no square grid")
     build: Any = heads.get(config.head.name)

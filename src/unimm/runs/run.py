@@ -107,7 +107,8 @@ class Run:
         self.benchmark.check(arm.encoder)
         spec, decoder = arm.encoder.latent_spec(), arm.decoder.to(self.device)
         latents = torch.zeros(1, spec.tokens, spec.channels, device=self.device)
-        self._check_head(latents.cpu())
+        channels = arm.objective.head_channels(spec.channels)
+        self._check_head(torch.zeros(1, spec.tokens, channels))
         with torch.inference_mode():  # around this alone: an arm that was assembled in it could never train
             images = decoder.decode(latents, NoiseSource(0, "check"), ["0"])
         decoder.cpu()

@@ -31,20 +31,24 @@ from unimm.data.order import stream_indices
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.pretraining.language import understanding_rows
+from unimm.pretraining.language import language_rows, understanding_rows
 from unimm.schema import RunConfig
 from unimm.training.passes import PassLog
 
 DESCRIBE = "describe the image ."
 DESCRIBED = 5
 SEED_OFFSET = 1_000_003
+TEXT_OFFSET = 2_000_003
 
 
 class Questions(Protocol):
     """Rows about images, by their position in the stream of understanding."""
 
     def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
-        """Rows and the image tokens ``[n, d]`` of each; ``later`` are the ranges that will be asked for next."""
+        """Rows and the image tokens ``[n, d]`` of each, but of the last ones where these are text alone.
+
+        ``later`` are the ranges that will be asked for next.
+        """
 
 
 class SceneQuestions:
@@ -74,6 +78,24 @@ class SourceQuestions:
         visits = self.visits.between(begin, end, later)
         rows = [self.row_of(visit, visit.position % DESCRIBED == DESCRIBED - 1) for visit in visits]
         return rows, list(self.visits.finish(visits))
+
+
+class Replayed:
+    """Rows about images and, as a ``share`` of the stream, rows of ``text`` alone, which come last in every range."""
+
+    def __init__(self, seed: int, about_images: Questions, text: list[Row], share: float) -> None:
+        self.seed, self.about_images, self.text, self.share = seed, about_images, text, share
+
+    def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
+        next_images = [(first - self._texts(first), after - self._texts(after)) for first, after in later]
+        texts = self._texts(begin), self._texts(end)
+        rows, tokens = self.about_images.between(begin - texts[0], end - texts[1], next_images)
+        indices = stream_indices(self.seed + TEXT_OFFSET, *texts, len(self.text))
+        return rows + [self.text[i] for i in indices.tolist()], tokens
+
+    def _texts(self, position: int) -> int:
+        """How many of the rows before a position are text."""
+        return int(position * self.share)
 
 
 class Descriptions:
@@ -161,10 +183,12 @@ class StepData:
         long_share: float,
         questions: Questions | None,
         questions_by_step: Sequence[int],
+        tower: Visits | None = None,
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
         self.visits, self.long_share = visits, long_share
         self.questions, self.questions_by_step = questions, questions_by_step
+        self.tower = tower
         self._prompt_ids = lru_cache(PROMPTS_KEPT)(prompt_ids)
         self.seen, self.passes = Seen([], [], []), PassLog()
 
@@ -185,15 +209,20 @@ class StepData:
 
     def generation(self, step: int, number: int = 0) -> tuple[list[list[int]], Tensor, list[int]]:
         """Prompt ids, latents and noise keys of share ``number`` of a step; a step's captions are all long or all
-        short where images have both kinds."""
+        short where images have both kinds. The channels of a tower's tokens follow those of the latents."""
         begin, end = self._positions(step, number)
-        visits = self.visits.between(begin, end, [self._positions(*later) for later in self._after(step, number)])
+        later = [self._positions(*share) for share in self._after(step, number)]
+        visits = self.visits.between(begin, end, later)
+        latents = self.visits.finish(visits)
+        if self.tower is not None:
+            tokens = self.tower.finish(self.tower.between(begin, end, later))
+            latents = torch.cat([latents, tokens.to(latents.device)], dim=-1)
         draw = float(NoiseSource(self.seed, "caption kind", step).uniform([0]))
         captions = [choose(visit.texts, draw < self.long_share, self.seed, visit.position) for visit in visits]
         prompts = [self._prompt_ids(caption.text) for caption in captions]
         pairs = zip(visits, map(dropped, prompts), strict=True)
         self.seen = Seen(visits, captions, [Cut(visit.key, "caption", tokens) for visit, tokens in pairs if tokens])
-        return prompts, self.visits.finish(visits), list(range(begin, end))
+        return prompts, latents, list(range(begin, end))
 
     def _positions(self, step: int, number: int) -> tuple[int, int]:
         return self.shares[number].of(step * self.batch_size, (step + 1) * self.batch_size)
@@ -223,19 +252,22 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     """Latents, prompts and, where the strategy needs them, questions."""
     source = source or open_source(config, arm.foundation)
     steps, tokenizer = config.training.steps, arm.backbone.tokenizer
-    latents = latents_of(arm.encoder, source, steps * config.training.batch_size, device)
-    total, seed = understanding_samples(arm.strategy.mix(), arm.foundation), order_seed(config)
+    samples, seed = steps * config.training.batch_size, order_seed(config)
+    seen = [arm.encoder] if arm.tower is None else [arm.encoder, arm.tower]
+    visits, *tower = (Visits(source, seed, latents_of(encoder, source, samples, device)) for encoder in seen)
+    total = understanding_samples(arm.strategy.mix(), arm.foundation)
     repeated = sorted(set(source.repeated_captions())) if config.data.long_caption_share < 1 else []
     if repeated and not arm.strategy.mix().train_backbone:
         arm.backbone.remember([generation_ids(tokenizer, caption) for caption in repeated], device)
     return StepData(
         seed,
         config.training.batch_size,
-        Visits(source, seed, latents),
+        visits,
         lambda caption: generation_ids(tokenizer, caption),
         config.data.long_caption_share,
         questions(config, arm, source, total, device) if total else None,
         [total * step // steps for step in range(steps + 1)],
+        *tower,
     )
 
 
@@ -245,6 +277,15 @@ def order_seed(config: RunConfig) -> int:
 
 
 def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
+    """What a joint run asks: about images, and where its strategy says so about none."""
+    asked, share = about_images(config, arm, source, total, device), arm.strategy.mix().text_share
+    if not share:
+        return asked
+    data = training_scenes(arm.foundation.world, config.data.train_scenes, arm.foundation.resolution)
+    return Replayed(order_seed(config), asked, language_rows(arm.backbone, data), share)
+
+
+def about_images(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
     """What a joint run asks: about scenes, unless the source has questions; descriptions where it has captions."""
     eyes, seed = arm.backbone.image_encoder(arm.foundation, arm.encoder), order_seed(config)
     image_tokens = eyes.latent_spec().tokens

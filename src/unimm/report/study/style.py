@@ -60,7 +60,7 @@ def looks(arms: Mapping[str, ScoredArm]) -> dict[str, Look]:
     Arms that differ in neither (one of them is tuned, say) get different lines as if they were other strategies.
     """
     pairs = {name: (arm.component("encoder"), arm.component("objective")) for name, arm in arms.items()}
-    by_pair = dict(zip(dict.fromkeys(pairs.values()), cycle(_LOOKS), strict=False))
+    by_pair = {pair: _look(number) for number, pair in enumerate(dict.fromkeys(pairs.values()))}
     seen: Counter[tuple[tuple[str, str], str]] = Counter()
     groups = {}
     for name, arm in arms.items():
@@ -74,6 +74,12 @@ def looks(arms: Mapping[str, ScoredArm]) -> dict[str, Look]:
         name: Look(*by_pair[pairs[name]], by_group[groups[name]], filled=by_group[groups[name]] == _LINES[0])
         for name in arms
     }
+
+
+def _look(number: int) -> tuple[str, str]:
+    """A colour and a marker; after all colours they come again with other markers."""
+    colour, marker = number % len(_LOOKS), (number + number // len(_LOOKS)) % len(_LOOKS)
+    return _LOOKS[colour][0], _LOOKS[marker][1]
 
 
 def legend(figure: Figure, arms: Mapping[str, ScoredArm], columns: int = 4) -> None:
