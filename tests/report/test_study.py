@@ -27,6 +27,7 @@ SECTIONS = (
     "Samples",
     "Claims in full",
     "The paper's ordering beside ours",
+    "Outside evidence",
     "Effects",
     "Arms",
     "Main effects and interactions",

@@ -33,6 +33,7 @@ from unimm.report.study.folder import read as read_study
 from unimm.report.study.judges import judges_table
 from unimm.report.study.ledger import ledger
 from unimm.report.study.limits import mean_reference
+from unimm.report.study.outside import outside_table
 from unimm.report.study.style import Picture
 from unimm.report.study.tables import (
     all_scores,
@@ -169,6 +170,7 @@ def build(folder: Path) -> StudyReport:
     tables = (
         details(found),
         paper_table(study, results),
+        outside_table(study, found),
         arms_table(study),
         facets_table(study),
         all_scores(study),
