@@ -28,8 +28,9 @@ from unimm.files import write_atomic
 from unimm.foundation.folder import verify
 from unimm.report.study import folder as study_folder
 from unimm.runs.frames import load_items, load_runs
-from unimm.runs.record import Items, Result, TrialRecord, read_record, read_steps
+from unimm.runs.record import Items, Result, read_record, read_steps
 from unimm.runs.run import read_weights
+from unimm.runs.trial_record import TrialRecord
 from unimm.schema import COMPONENTS, RunConfig
 from unimm.strict_yaml import dump_yaml, read_yaml
 from unimm.study.expand import expand_study

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from unimm.runs.choice import SamplingValues, best_of, choose, lost_in_turn
-from unimm.runs.record import Evaluation
 from unimm.runs.trial import Looked
+from unimm.runs.trial_record import Evaluation
 
 OPTIONS = {"training.ema_length": [0.05, 0.2], "objective.guidance": [1.0, 3.0, 5.0]}
 OWN = {"training.ema_length": 0.2, "objective.guidance": 3.0}

@@ -74,6 +74,8 @@ def _trained_on(run: Run) -> PlainTable:
         ("device", result.device),
         ("started", result.started.isoformat()),
         ("versions", _compact(result.versions)),
+        *((f"code: {name}", str(code)) for name, code in result.code.items()),
+        *((f"code that exports: {name}", str(code)) for name, code in run.code.items()),
     ]
     return PlainTable("trained_on", "", ("what", "value"), tuple(rows), text_columns=2)
 
@@ -106,6 +108,6 @@ def export_run(run_dir: Path, folder: Path) -> Path:
         for name in (CONFIG, RESULT):
             shutil.copyfile(run_dir / name, unfinished / name)
         write_atomic(unfinished / CARD, model_card(run))
-        write_manifest(unfinished)
+        write_manifest(unfinished, run.code)
         as_readable_as(unfinished / CARD, unfinished)
     return folder / CARD

@@ -18,6 +18,7 @@ may hold nothing that the index does not list: the loaders of `transformers` rea
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from unimm.components import Backbone, Decoder, Head, LatentSpec, Objective
 from unimm.files import EXPORTED, read_object, write_json, written
 from unimm.pipeline import Pipeline
 from unimm.registry import backbones, decoders, heads, objectives
+from unimm.runs.code import Code
 from unimm.schema import RunConfig
 
 SETTINGS, WEIGHTS = "config.json", "model.safetensors"
@@ -113,11 +115,12 @@ def _json(path: Path) -> dict[str, Any]:
     return read_object(path, "copy the model again")
 
 
-def write_manifest(folder: Path) -> None:
-    """Write the index of everything in ``folder``."""
+def write_manifest(folder: Path, code: Mapping[str, Code]) -> None:
+    """Write the index of everything in ``folder``, and the code that exported it, by package."""
     files = {name: _sha256(folder / name) for name in _inside(folder) if name not in (INDEX, CARD)}
-    facts = {"_class_name": CLASS, "_unimm_version": version("unimm"), "format": FORMAT, "files": files}
-    write_json(folder / INDEX, facts)
+    exported_by = {name: each.model_dump(mode="json") for name, each in code.items()}
+    facts = {"_class_name": CLASS, "_unimm_version": version("unimm"), "_code": exported_by, "format": FORMAT}
+    write_json(folder / INDEX, {**facts, "files": files})
 
 
 def verify_manifest(folder: Path) -> None:

@@ -202,6 +202,8 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
         ("frozen parameters", f"{parameters.frozen:,}"),
         ("backbone unchanged by training", unchanged[result.invariants.backbone_unchanged]),
         *((f"hash: {name}", _plain(value)) for name, value in result.hashes.items()),
+        *((f"code: {name}", str(code)) for name, code in result.code.items()),
+        *((f"code that scored again: {name}", str(code)) for name, code in result.scored_by.items()),
         *((f"version: {name}", _plain(value)) for name, value in result.versions.items()),
     ]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
-from unimm.runs.record import Evaluation, Value
+from unimm.runs.trial_record import Evaluation, Value
 
 SamplingValues = dict[str, Value]
 

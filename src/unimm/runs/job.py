@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unimm.components import parameter_count
 from unimm.files import METRICS
 from unimm.progress import say
+from unimm.runs.code import versions
 from unimm.runs.cost import completed, efficiency, resolution_scaling
 from unimm.runs.extend import lengthen
 from unimm.runs.outcome import claim, counts, describe, save_gallery, save_grid, save_items
@@ -31,8 +31,6 @@ from unimm.training.data_card import DataCard
 from unimm.training.distributed import Ranks, join
 from unimm.training.fit import train
 from unimm.training.trackers import Tracker, chosen
-
-LIBRARIES = ("torch", "lightning", "transformers", "diffusers", "unimm")
 
 
 class Earlier(NamedTuple):
@@ -49,11 +47,12 @@ def run(
     overwrite: bool = False,
     extend: bool = False,
     track: Sequence[str] = (),
+    world: Ranks | None = None,
 ) -> Result:
     """Train, sample and score one arm without stages; returns, on the first rank, what ``result.json`` holds.
 
     With ``extend``, a shorter run in the folder goes on to this length (`unimm.runs.extend`); ``track`` names trackers
-    that watch (`unimm.training.trackers`).
+    that watch (`unimm.training.trackers`); ``world`` are ranks that have met already, as those of several stages have.
 
     Raises:
         SystemExit: on the other ranks, when nothing is left to do for them.
@@ -62,7 +61,8 @@ def run(
     started, clock = datetime.now(UTC), time.monotonic()
     trackers = [tracker(config, out) for tracker in chosen(track)]
     this = Run(config, out)
-    world = join(this.device)
+    this.code  # noqa: B018  what is loaded now, whatever is edited while it trains
+    world = world or join(this.device)
     if world.first:
         say(f"loading {config.foundation}, encoder {config.encoder.name}, backbone {config.backbone.name}")
         if trackers:
@@ -103,7 +103,8 @@ def _claimed(this: Run, world: Ranks, started: datetime, clock: float, trackers:
         resolution_scaling=resolution_scaling(this),
         invariants=Invariants(backbone_unchanged=unchanged),
         data=None if visited is None else Data(**visited),
-        versions={name: version(name) for name in LIBRARIES},
+        versions=versions(),
+        code=this.code,
         config=config.model_dump(mode="json"),
     )
     write_result(result, out)
@@ -142,6 +143,7 @@ def measure(run: Run, earlier: Earlier) -> dict[str, Any]:
 def score(folder: Path) -> Result:
     """Score a finished run without stages again from its saved weights, under the same protocol."""
     run = Run.finished(folder)
+    run.code  # noqa: B018  as for a run that trains
     result = run.result
     if result.efficiency is None:
         raise ValueError(f"{folder} was written before runs noted their costs: run the arm again with --overwrite")
@@ -149,6 +151,7 @@ def score(folder: Path) -> Result:
     run.start()
     before = before_training(run)
     run.weights()
-    result = result.model_copy(update=measure(run, Earlier(before, result.efficiency)))
+    measured = measure(run, Earlier(before, result.efficiency))
+    result = result.model_copy(update=measured | {"scored_by": run.code})
     write_result(result, folder)
     return result

@@ -1,8 +1,8 @@
 """A run as a record: the types and file names that its writers and its readers share; see docs/result.md.
 
-`Result` is ``result.json``, `Items` is ``items.json``, `Step` is a line of ``metrics.jsonl``, and `TrialRecord` is the
-``trial.json`` of tuning. Version 1 only ever gains fields: reading keeps those it does not know, and refuses a file
-whose required fields are missing or whose version is newer than this code. Imports no torch.
+`Result` is ``result.json``, `Items` is ``items.json``, and `Step` is a line of ``metrics.jsonl``; those of
+tuning stand in `unimm.runs.trial_record`. Version 1 only ever gains fields: reading keeps those it does not know, and
+refuses a file whose required fields are missing or whose version is newer than this code. Imports no torch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from unimm.analysis.judging import FactCard
 from unimm.evaluation.words import Words
 from unimm.files import METRICS, read_text, write_json
+from unimm.runs.code import Code
 from unimm.runs.samples import GRID, Sample, read_image
 
 SCHEMA_VERSION = 1
 CONFIG, RESULT, ITEMS = "config.yaml", "result.json", "items.json"
 PLAN = "plan.json"  # in the folder of a study or a tuning, above its runs
 FAILED = "--- failed: "  # begins the line of a log that says how a run ended without a result
+GIVEN_UP = "failed.json"  # in the place of a result, or of a trial's record, where it failed for good
 
 IMAGES = "image"  # what most scores' items are
 MEND = "copy it again, or run the arm again with --overwrite"
@@ -229,7 +231,10 @@ class StageRecord(_Record):
 
 
 class Result(_Record):
-    """`result.json`: the whole outcome of one run (one arm, one seed); `words` are those of plug-ins' scores."""
+    """`result.json`: the whole outcome of one run (one arm, one seed); `words` are those of plug-ins' scores.
+
+    `code` is that of unimm and of every plug-in package when the run began, `scored_by` that which scored it again.
+    """
 
     schema_version: int
     arm: str
@@ -261,6 +266,8 @@ class Result(_Record):
     retention: Retention | None = None
     stages: list[StageRecord] = []
     words: dict[str, Words] = {}
+    code: dict[str, Code] = {}
+    scored_by: dict[str, Code] = {}
 
     @field_serializer("started")
     def _spelled(self, started: datetime) -> str:
@@ -387,64 +394,3 @@ def read_steps(path: Path) -> tuple[Step, ...]:
             raise ValueError(f"{path}, line {count}, is not JSON or no row of a log: delete that line") from error
         steps[step.step] = step
     return tuple(steps[key] for key in sorted(steps))
-
-
-TRIAL = "trial.json"
-GIVEN_UP = "failed.json"  # in its place where a trial failed by itself three times
-Value = str | bool | int | float | None
-
-
-class TrialSettings(BaseModel):
-    """One trial: the arm's resolved configuration, which settings were proposed, and what to choose by sampling.
-
-    ``plan`` is the hash of the tuning's plan, ``number`` 0 the arm as it stands, ``params`` the proposed values (they
-    stand in ``config``), ``by_sampling`` the values to try of each setting that needs no training.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    plan: str
-    arm: str
-    number: int
-    config: dict[str, Any]
-    params: dict[str, Value]
-    by_sampling: dict[str, list[Value]]
-    metric: str
-
-
-class Evaluation(BaseModel):
-    """The score of one set of sampling settings, with its standard error over prompts; null if it was not measured.
-
-    ``behind_stderr`` is the standard error of how far it lies behind the one that was chosen over it, over the same
-    prompts; null for the chosen one, and where it was not taken (as by versions that did not).
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    settings: dict[str, Value]
-    value: float | None
-    stderr: float | None = None
-    behind_stderr: float | None = None
-
-
-class TrialRecord(BaseModel):
-    """``trial.json``: every evaluation on the ``n`` validation images, the best one first chosen, and what it cost.
-
-    ``untuned`` is the score with the arm's own sampling settings, ``value`` that with the ``chosen`` ones, which are
-    the first of equally good ones: ``equals`` are the settings of the others.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    schema_version: int = 1
-    settings: TrialSettings
-    chosen: dict[str, Value]
-    value: float | None
-    untuned: float | None
-    evaluations: list[Evaluation]
-    equals: list[dict[str, Value]] = []
-    n: int
-    samples: int
-    seconds: float
-    device: str
-    versions: dict[str, str]

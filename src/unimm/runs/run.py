@@ -26,6 +26,7 @@ from unimm.evaluation.benchmark import Benchmark, check_chosen
 from unimm.evaluation.metric import Metric
 from unimm.files import AVERAGES, START, WEIGHTS, written
 from unimm.noise import NoiseSource
+from unimm.runs.code import Code, code_for
 from unimm.runs.record import CONFIG, RESULT, Result, read_record
 from unimm.schema import RunConfig
 from unimm.seam_checks import check_images, check_prediction
@@ -69,6 +70,11 @@ class Run:
         run = cls(config, folder, device)
         run.result  # noqa: B018  a record that cannot be read is found before weights are loaded
         return run
+
+    @cached_property
+    def code(self) -> dict[str, Code]:
+        """Which code computes, of unimm and of plug-in packages, as it was when first asked for."""
+        return code_for(self.config.model_dump(mode="json"))
 
     @cached_property
     def arm(self) -> Arm:

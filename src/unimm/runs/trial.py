@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
 from unimm.registry import objectives
 from unimm.runs.choice import SamplingValues, best_of, choose
+from unimm.runs.code import versions
 from unimm.runs.outcome import claim
-from unimm.runs.record import TRIAL, TrialRecord, TrialSettings
 from unimm.runs.run import Run
+from unimm.runs.trial_record import TRIAL, TrialRecord, TrialSettings
 from unimm.schema import RunConfig
 from unimm.training.averaging import Averaging, averaging
 from unimm.training.callbacks import MovingAverage
@@ -56,6 +56,7 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
     clock = time.monotonic()
     config = RunConfig.model_validate(settings.config)
     run = Run(config, out)
+    run.code  # noqa: B018  what is loaded now, whatever is edited while it trains
     assert run.source, "built before the folder is claimed"
     run.check()
     _check_tunable(run, settings.metric)
@@ -99,7 +100,8 @@ def _claimed(settings: TrialSettings, run: Run, clock: float) -> TrialRecord:
         samples=run.samples,
         seconds=time.monotonic() - clock,
         device=device_name(run.device),
-        versions={name: version(name) for name in ("torch", "lightning", "unimm")},
+        versions=versions(),
+        code=run.code,
     )
     write_json(out / TRIAL, record.model_dump(mode="json"))
     _clear(out)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from unimm.files import write_atomic, write_json
-from unimm.runs.record import CONFIG, FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, TRIAL
+from unimm.runs.record import CONFIG, FAILED, GIVEN_UP, ITEMS, PLAN, RESULT
 from unimm.runs.samples import GRID
+from unimm.runs.trial_record import TRIAL
 from unimm.study.layout import ATTEMPTS, PlannedTrial, Unit, failures, lock_file, log_file, unit_folder
 from unimm.study.plan import Plan, TuningPlan, has_plan
 from unimm.study.processes import Lock, StudyError

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
@@ -19,14 +19,18 @@ from unimm.evaluation.benchmark import check_chosen
 from unimm.evaluation.words import BUILT_IN, judge_of
 from unimm.registry import metrics, nearest
 from unimm.report.study.evidence import FACTS, GUARDS
+from unimm.runs.code import code_for
 from unimm.runs.planned import PlannedArm, config_hash
 from unimm.schema import INSTEAD, LEFT_OUT
 from unimm.strict_yaml import read_yaml
 from unimm.study.foundations import foundations_of
-from unimm.study.plan import KIND, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values
+from unimm.study.plan import KIND, PLANNED, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values
 from unimm.study.processes import StudyError
 from unimm.study.schema import Amendment, GridArms, StudyArm, StudyFile, TuningFile, read_study, read_tuning
 from unimm.study.tuned import check_fits, entry, read_tuned, tuned_arm
+
+if TYPE_CHECKING:
+    from unimm.evaluation.metric import Metric
 
 PACKAGE = "unimm"
 OF_EVERY_ARM = ("name", "question")
@@ -73,6 +77,7 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
             amendments=entries,
             tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
             foundations=foundations_of(arms.values()),
+            code=_code(arms.values()),
         )
     )
 
@@ -117,8 +122,15 @@ def expand_tuning(path: Path) -> TuningPlan:
             arms=arms,
             overrides=list(tuning.overrides),
             declared_differences=list(tuning.declared_differences),
+            code=_code(arms.values()),
         )
     )
+
+
+def _code(arms: Iterable[PlannedArm]) -> dict[str, dict[str, Any]]:
+    """The code that plans, of unimm and of every plug-in package that an arm takes a component from."""
+    found = {name: code for arm in arms for name, code in code_for(arm.config).items()}
+    return {PLANNED: {name: code.model_dump(mode="json") for name, code in found.items()}}
 
 
 def add_arms(
@@ -214,11 +226,16 @@ class _Anything(tuple[str, ...]):
         return True
 
 
+def scoring_metrics(config: Mapping[str, Any]) -> list[type[Metric]]:
+    """The classes of the metrics that score an arm with this configuration."""
+    chosen = config["evaluation"]["metrics"]
+    return [metrics.get(metric if isinstance(metric, str) else metric["name"]) for metric in chosen]
+
+
 def _scores(arms: Collection[PlannedArm]) -> Collection[str]:
     """The scores that claims may name: the built-in ones, unless an arm has a metric of another package."""
-    chosen = [metric for arm in arms for metric in arm.config["evaluation"]["metrics"]]
-    names = {metric if isinstance(metric, str) else metric["name"] for metric in chosen}
-    own = all(metrics.get(name).__module__.startswith(f"{PACKAGE}.") for name in names)
+    classes = {metric for arm in arms for metric in scoring_metrics(arm.config)}
+    own = all(metric.__module__.startswith(f"{PACKAGE}.") for metric in classes)
     judged = any(arm.config["evaluation"].get("judge") for arm in arms)
     return _Anything() if not own else _Judged(BUILT_IN) if judged else BUILT_IN
 

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, TypeVar, cast
 from unimm.config import differing, flatten, shown
 from unimm.files import read_object
 from unimm.runs.planned import NOT_HASHED, PLAN_VERSION, PlannedArm, PlannedResult, plan_hash, why_no_frozen_plan
-from unimm.runs.record import PLAN, RESULT, TRIAL, TrialRecord, read_record
+from unimm.runs.record import PLAN, RESULT, read_record
+from unimm.runs.trial_record import TRIAL, TrialRecord
 from unimm.schema import INSTEAD
 from unimm.study.layout import PlannedRun, PlannedTrial, Unit, unit_folder
 from unimm.study.processes import StudyError
@@ -24,6 +25,7 @@ from unimm.study.processes import StudyError
 SCHEMA_VERSION = PLAN_VERSION
 KIND = "tuning"
 OVERALL = "geneval/overall"
+PLANNED = "plan"  # of `code`, beside "amendment N"
 AGAIN = "copy it again, or delete it and the study makes it again"
 RESTORE = "restore it from where it was committed"
 SearchedSettings = dict[str, Any]
@@ -32,7 +34,7 @@ SearchedSettings = dict[str, Any]
 class Plan(ABC):
     """What plans have in common; fields are declared by the two kinds, in the order in which their files have them.
 
-    `created` is an ISO 8601 time, `hash` that of everything else.
+    `created` is an ISO 8601 time, `hash` that of everything else. `code` is what planned.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Plan(ABC):
     arms: dict[str, PlannedArm]
     overrides: list[str]
     declared_differences: list[str]
+    code: dict[str, dict[str, Any]]
 
     unit: ClassVar[type[Unit]]
     advice: ClassVar[str]
@@ -90,7 +93,8 @@ class Plan(ABC):
     def meaning(self) -> dict[str, Any]:
         """What was planned, every arm as the present schema reads it."""
         arms = {name: {"file": arm.file, "config": arm.current} for name, arm in self.arms.items()}
-        return {key: value for key, value in self.content().items() if key not in NOT_HASHED} | {"arms": arms}
+        left_out = (*NOT_HASHED, "code")  # who planned is no choice of the file
+        return {key: value for key, value in self.content().items() if key not in left_out} | {"arms": arms}
 
     def differences(self, wanted: Plan) -> list[str]:
         """One line for each dotted key that means something else in this plan, of a folder, than in its file's."""
@@ -105,7 +109,8 @@ class StudyPlan(Plan):
     """The `plan.json` of a study; `claims` is the claims file.
 
     `tuned` says which tuning found the settings of which arms, `foundations` the hashes of the parts of each foundation
-    that arms stand on, by its name; a plan without them leaves them out.
+    that arms stand on, by its name, `code` the code that froze the `plan` and each `amendment N`, by package; a plan
+    without them leaves them out.
     """
 
     schema_version: int
@@ -122,6 +127,7 @@ class StudyPlan(Plan):
     amendments: list[dict[str, Any]]
     tuned: dict[str, Any] = field(default_factory=dict)
     foundations: dict[str, dict[str, str]] = field(default_factory=dict)
+    code: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     unit = PlannedRun
     advice = "restore it, and amend the study file instead"
@@ -133,8 +139,7 @@ class StudyPlan(Plan):
 
     def content(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
-        empty = [name for name in ("tuned", "foundations") if not getattr(self, name)]
-        return {key: value for key, value in super().content().items() if key not in empty}
+        return _without_empty(super().content(), "tuned", "foundations", "code")
 
     def meaning(self) -> dict[str, Any]:
         """What was planned; what the foundations were is no choice of the file (`unimm.study.foundations`)."""
@@ -214,6 +219,7 @@ class TuningPlan(Plan):
     arms: dict[str, PlannedArm]
     overrides: list[str]
     declared_differences: list[str]
+    code: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     unit = PlannedTrial
     advice = "restore it"
@@ -222,6 +228,10 @@ class TuningPlan(Plan):
     def numbers(self) -> range:
         """The numbers of the trials."""
         return range(self.trials)
+
+    def content(self) -> dict[str, Any]:
+        """The plan as JSON holds it."""
+        return _without_empty(super().content(), "code")
 
     def space_of(self, arm: str) -> dict[str, dict[str, Any]]:
         """What is searched for an arm by training."""
@@ -274,6 +284,11 @@ class TuningPlan(Plan):
 
 
 Kind = TypeVar("Kind", StudyPlan, TuningPlan)
+
+
+def _without_empty(content: dict[str, Any], *optional: str) -> dict[str, Any]:
+    """Content without those optional fields that say nothing, as plans of before have it."""
+    return {key: value for key, value in content.items() if value or key not in optional}
 
 
 def hashed(plan: Kind) -> Kind:

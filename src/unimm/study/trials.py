@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from unimm.files import write_json
-from unimm.runs.record import TrialSettings
+from unimm.runs.trial_record import TrialSettings
 from unimm.study.database import database_url, open_storage, using
 from unimm.study.layout import ATTEMPTS, FORGIVEN, PlannedTrial, Unit, failures, lock_file, log_file, settings_file
 from unimm.study.plan import TuningPlan

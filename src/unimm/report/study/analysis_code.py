@@ -7,10 +7,11 @@ package is there, its version is all there is to say.
 
 from __future__ import annotations
 
-import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from unimm.runs.code import git
 
 PACKAGE = Path(__file__).parents[2]
 # What reads the runs, says which of them count and what is compared, and decides.
@@ -25,10 +26,10 @@ DECIDES = (
 def analysis_code(package: Path = PACKAGE) -> str:
     """The package's version; in a git tree also the last commit that changed the analysis, and whether that is all."""
     name = f"unimm {_version()}"
-    commit = _git(package, "log", "-1", "--format=%h", "--abbrev=12", "--", *DECIDES)
+    commit = git(package, "log", "-1", "--format=%h", "--abbrev=12", "--", *DECIDES)
     if not commit:
         return name
-    changed = ", and changes that are in no commit" if _git(package, "status", "--porcelain", "--", *DECIDES) else ""
+    changed = ", and changes that are in no commit" if git(package, "status", "--porcelain", "--", *DECIDES) else ""
     return f"{name}, commit {commit}{changed}"
 
 
@@ -37,13 +38,3 @@ def _version() -> str:
         return version("unimm")
     except PackageNotFoundError:
         return "without a version"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git says in a folder; nothing without git, or outside of a work tree that has these files."""
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

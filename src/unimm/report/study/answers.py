@@ -15,6 +15,7 @@ from unimm.analysis.verdicts import Outcome, Verdict, decide
 from unimm.report.rendering import PlainTable
 from unimm.report.study.limits import at_an_end
 from unimm.report.study.numbers import between, signed, times
+from unimm.report.study.run_code import code_warning
 from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import number
 
@@ -243,8 +244,9 @@ def _details(answer: Answer) -> tuple[str, ...]:
 
 
 def _answer(study: ScoredStudy, claim: Claim, verdict: Verdict) -> Answer:
+    code = code_warning(study, claim)
     if isinstance(claim, Invariant):
-        return Answer(claim, verdict, checked(verdict), "", "", _sample(verdict), "invariant")
+        return Answer(claim, verdict, checked(verdict) + code, "", "", _sample(verdict), "invariant")
     effect = interval = ""
     if verdict.estimate is not None:
         shown = times if claim.is_ratio else signed
@@ -252,7 +254,7 @@ def _answer(study: ScoredStudy, claim: Claim, verdict: Verdict) -> Answer:
     return Answer(
         claim,
         verdict,
-        measured(study, claim, verdict),
+        measured(study, claim, verdict) + code,
         effect,
         interval,
         _sample(verdict),

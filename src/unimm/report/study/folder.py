@@ -20,6 +20,7 @@ from unimm.evaluation.words import Glossary, Words
 from unimm.files import read_object, read_text
 from unimm.report.study.odd_ones import odd_ones
 from unimm.report.study.soundness import copies, damage
+from unimm.runs.code import Code
 from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder, read_record
@@ -88,6 +89,7 @@ class StudyPlanRecord(PlanRecord):
     amendments: list[dict[str, JsonValue]]
     tuned: TuningSource | None = None
     foundations: dict[str, dict[str, str]] = {}
+    code: dict[str, dict[str, Code]] = {}
 
     def run(self, arm: str, seed: int) -> PlannedResult:
         """What the record of a planned run has to say."""

@@ -19,6 +19,7 @@ from unimm.report.study.analysis_code import analysis_code
 from unimm.report.study.folder import Study, StudyRun
 from unimm.report.study.limits import mean_reference
 from unimm.report.study.numbers import Mean, mean_of, signed
+from unimm.report.study.run_code import code_rows
 from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import chance, duration, number, with_chance
 
@@ -249,6 +250,7 @@ def provenance_table(study: Study) -> PlainTable:
         ("plan's hash", f"{plan.hash}; hash holds"),
         ("plan frozen", plan.created),
         (ANALYSIS, analysis_code()),
+        *code_rows(study),
         ("profile", plan.profile),
         ("seeds", ", ".join(map(str, plan.seeds))),
         ("overrides of every arm", _listed(plan.overrides)),

@@ -15,7 +15,7 @@ from unimm.report.rendering import PlainTable
 from unimm.report.study.numbers import signed
 from unimm.report.table import number
 from unimm.runs.choice import Lost, best_of, lost_in_turn
-from unimm.runs.record import TrialRecord
+from unimm.runs.trial_record import TrialRecord
 
 NONE = "-"
 FIRST_OF_EQUALS = "first of {} equal"

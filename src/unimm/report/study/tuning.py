@@ -23,7 +23,8 @@ from unimm.report.study.page import write_figures, write_tables
 from unimm.report.study.style import Picture, legend, looks, new_figure, picture, plain
 from unimm.report.study.told_apart import FIRST_OF_EQUALS, gain, remark, told_apart
 from unimm.report.table import duration, number
-from unimm.runs.record import GIVEN_UP, PLAN, TRIAL, TrialRecord, read_record
+from unimm.runs.record import GIVEN_UP, PLAN, read_record
+from unimm.runs.trial_record import TRIAL, TrialRecord
 from unimm.schema import INSTEAD
 
 TUNED = "tuned.yaml"
