@@ -6,8 +6,10 @@ A tiny study (two arms, two seeds, two workers) runs once without kills. Then st
 their processes after the other is killed, until so many kills are done; whatever ended early is started again, and the
 last start of each is left alone. A run is *lost* where the study then ends without it, *doubled* where two processes
 write its folder at once or its result changes after it was there, and *another one* where anything that it computed
-differs by a bit from the run of the study that nobody killed. Only processes whose command names the sweep's own folder
-are killed. Prints a JSON report; the exit code is 1 unless all three are 0.
+differs by a bit from the run of the study that nobody killed. With `--ranks 2` each run is a group: an agent, which is
+killed as well, and the ranks that it starts; two processes are then of one group if torchrun gave them one id. Only
+processes whose command names the sweep's own folder are killed. Prints a JSON report; the exit code is 1 unless
+all three are 0.
 """
 
 from __future__ import annotations
@@ -38,15 +40,20 @@ CLAIM = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbon
 # What a clock or a machine says of a run, which no two runs share.
 OF_THE_CLOCK = ("started", "speed", "efficiency.peak_memory_bytes", "efficiency.sampling_seconds_per_image")
 KINDS = {"run": "child", "work": "worker", "study": "launcher"}
+AGENT, AGENT_MODULE, GROUP = "agent", "unimm.study.ranks", "TORCHELASTIC_RUN_ID="
 WAIT = 0.2
 
 
 class Process(NamedTuple):
-    """A process of the sweep; ``kind`` is child, worker or launcher."""
+    """A process of the sweep; ``kind`` is child, agent (of a group of children), worker or launcher.
+
+    ``group`` is what the ranks of one run have in common; a child alone is its own.
+    """
 
     pid: int
     kind: str
     command: tuple[str, ...]
+    group: str
 
 
 def processes(folder: Path) -> Iterator[Process]:
@@ -57,17 +64,19 @@ def processes(folder: Path) -> Iterator[Process]:
         try:
             command = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
+            environment = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if state != "Z" and "unimm" in command and any(str(folder) in word for word in command):
+        if state != "Z" and environment != [""] and "unimm" in command and any(str(folder) in word for word in command):
             verbs = command[command.index("unimm") + 1 :]
-            kind = "work" if verbs[:2] == ("study", "work") else verbs[0]
-            yield Process(int(entry.name), KINDS[kind], command)
+            kind = KINDS["work" if verbs[:2] == ("study", "work") else verbs[0]]
+            group = next((word for word in environment if word.startswith(GROUP)), entry.name)
+            yield Process(int(entry.name), AGENT if AGENT_MODULE in command else kind, command, group)
 
 
 def phase(process: Process) -> str:
     """How far the run of a child was."""
-    if process.kind != "child" or "--out" not in process.command:
+    if process.kind not in ("child", AGENT) or "--out" not in process.command:
         return "-"
     out = Path(process.command[process.command.index("--out") + 1])
     marks = {RESULT: "result written", WEIGHTS: "scoring", CHECKPOINT: "training", CONFIG: "before a checkpoint"}
@@ -79,6 +88,7 @@ class Watch:
     """What was seen of a study: kills by kind and phase, and what should not be."""
 
     study: Path
+    ranks: int = 1
     kills: Counter[str] = field(default_factory=Counter)
     doubled: set[str] = field(default_factory=set)
     results: dict[Path, bytes] = field(default_factory=dict)
@@ -86,8 +96,12 @@ class Watch:
     def look(self) -> list[Process]:
         """The living processes; notes folders that two children write, and results that changed."""
         found = list(processes(self.study))
-        folders = [p.command[p.command.index("--out") + 1] for p in found if p.kind == "child" and "--out" in p.command]
-        self.doubled |= {folder for folder, count in Counter(folders).items() if count > 1}
+        groups: dict[str, set[str]] = {}
+        for process in found:
+            if process.kind == "child" and "--out" in process.command:
+                out = process.command[process.command.index("--out") + 1]
+                groups.setdefault(out, set()).add(process.group)
+        self.doubled |= {out for out, writing in groups.items() if len(writing) > 1}
         for path in self.study.glob(f"runs/*/*/{RESULT}"):
             content = path.read_bytes()
             if self.results.setdefault(path, content) != content:
@@ -106,7 +120,7 @@ class Watch:
 
         At a moment alone, starts of launchers would be met most often: each start takes a child's seconds.
         """
-        kind = moments.choice(list(KINDS.values()))
+        kind = moments.choice([*KINDS.values(), *([AGENT] if self.ranks > 1 else [])])
         while launcher.poll() is None and all(process.kind != kind for process in self.look()):
             time.sleep(WAIT)
         self.pause(moments.uniform(0, 2 * mean), launcher)
@@ -122,19 +136,19 @@ class Watch:
         self.kills[f"{kind}, {how_far}" if how_far != "-" else kind] += 1
 
 
-def start(file: Path, study: Path) -> subprocess.Popen[bytes]:
+def start(file: Path, study: Path, ranks: int) -> subprocess.Popen[bytes]:
     """A launcher of the study, whatever was there before; its output goes beside the study."""
-    options = ["--out", str(study), "--collect", str(study / "collected"), "--workers", "2"]
+    options = ["--out", str(study), "--collect", str(study / "collected"), "--workers", "2", "--ranks", str(ranks)]
     with (study.parent / f"{study.name}.log").open("ab") as log:
         command = [sys.executable, "-m", "unimm", "study", "run", str(file), *options]
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-def run_study(file: Path, study: Path, kills: int, moments: random.Random, mean: float) -> Watch:
+def run_study(file: Path, study: Path, kills: int, moments: random.Random, mean: float, ranks: int = 1) -> Watch:
     """Run a study to its end, with at most so many kills, each ``mean`` seconds, on average, after a victim lives."""
-    watch = Watch(study)
+    watch = Watch(study, ranks)
     while True:
-        launcher, before = start(file, study), watch.kills.total()
+        launcher, before = start(file, study, ranks), watch.kills.total()
         try:
             while launcher.poll() is None and watch.kills.total() < kills:
                 watch.kill(moments, mean, launcher)
@@ -213,6 +227,7 @@ def main() -> None:
         "--mean", type=float, default=8.0, help="seconds from when a process of the kind lives, on average"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1, help="of each run")
     parser.add_argument("--folder", type=Path, required=True, help="new folder; about 5 MB a study")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -220,13 +235,13 @@ def main() -> None:
     os.environ["UNIMM_CACHE"] = str(folder / "cache")
     began, moments, file = time.monotonic(), random.Random(options.seed), write_study(folder)
     reference = folder / "reference"
-    lost, other = check(run_study(file, reference, 0, moments, 0).study, reference)
+    lost, other = check(run_study(file, reference, 0, moments, 0, options.ranks).study, reference)
     assert not lost and not other, "a study that nobody kills finishes, and is itself"
     report: dict[str, Any] = {"kills": 0, "studies": 0, "lost": [], "doubled": [], "differ": {}, "by kind": Counter()}
     while report["kills"] < options.kills:
         study = folder / f"study{report['studies']}"
         few = min(options.a_study, options.kills - report["kills"])
-        watch = run_study(file, study, few, moments, options.mean)
+        watch = run_study(file, study, few, moments, options.mean, options.ranks)
         lost, other = check(study, reference)
         report["kills"] += watch.kills.total()
         report["studies"] += 1

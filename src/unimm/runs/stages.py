@@ -2,7 +2,8 @@
 
 Every stage but the first starts from the averaged final weights of the one before, with fresh optimiser state and
 another stream of order, captions and noise; latents keep the statistics of the first stage's images. A stage that has
-a result is done, so that an arm goes on in the stage where it was stopped. The arm's own ``result.json`` comes last:
+a result is done, so that an arm goes on in the stage where it was stopped. Several ranks stay together over all of
+them: the first scores each stage while the others wait. The arm's own ``result.json`` comes last:
 the scores and samples of the last stage, what all of them cost, and what each did.
 """
 
@@ -13,10 +14,12 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from unimm.config import read
+from unimm.devices import pick_device
 from unimm.evaluation.benchmark import check_chosen
 from unimm.files import METRICS, parse_json, read_text, write_atomic
 from unimm.runs import job
@@ -38,7 +41,8 @@ from unimm.runs.record import (
 )
 from unimm.runs.run import Run, hand_over
 from unimm.schema import RunConfig
-from unimm.training.distributed import ranks_started
+from unimm.training import distributed
+from unimm.training.distributed import Ranks, StageOver
 
 
 def stage_configs(config: RunConfig) -> dict[str, RunConfig]:
@@ -87,20 +91,34 @@ def run(
         return job.run(config, out, resume, overwrite, extend, track)
     if extend:
         raise ValueError("--extend: an arm with stages has a length for each, and cannot be lengthened")
-    if ranks_started() > 1:
-        raise ValueError("an arm with stages trains on one device: several ranks share a run without stages")
     check_chosen(config)
-    with claim(config, out, resume, overwrite):
-        earlier: Path | None = None
-        for name, settings in stage_configs(config).items():
-            folder = out / name
-            if not (folder / RESULT).exists():
-                with _claim(settings, folder):
-                    if earlier is not None:
-                        hand_over(earlier, folder)
-                    job.run(settings, folder, resume=True, track=track)
-            earlier = folder
+    world = distributed.join(pick_device(config.training.device))
+    with ExitStack() as claimed:
+        with world.together():
+            if world.first:
+                claimed.enter_context(claim(config, out, resume, overwrite))
+        stages, left = stage_configs(config), False
+        folders = {name: out / name for name in stages}
+        for earlier, (name, settings) in zip((None, *folders.values()), stages.items(), strict=False):
+            (done,) = world.sum([world.first and (folders[name] / RESULT).exists()])
+            if not done:
+                left = name == list(stages)[-1]  # the ranks but the first leave when the last stage is trained
+                _train(settings, folders[name], earlier, replace(world, stay=not left), track)
+        if not left:
+            world.leave()
         return join(config, out)
+
+
+def _train(settings: RunConfig, folder: Path, earlier: Path | None, world: Ranks, track: Sequence[str]) -> None:
+    """Make one stage, on from the one in the folder ``earlier``; ranks but the first return while it is scored."""
+    with ExitStack() as claimed:
+        with world.together():
+            if world.first:
+                claimed.enter_context(_claim(settings, folder))
+                if earlier is not None:
+                    hand_over(earlier, folder)
+        with suppress(StageOver):
+            job.run(settings, folder, resume=True, track=track, world=world)
 
 
 def score(run_dir: Path) -> Result:

@@ -2,7 +2,8 @@
 
 A child is started with its lock, its output in a log, and stopped by whoever stops the worker. The kernel lets go of a
 lock on a file when the last process that holds it is gone, however it went; a child that inherits the descriptor holds
-the lock as well, so a run stays locked while anything may write its folder.
+the lock as well, so a run stays locked while anything may write its folder. It is the child's standard input, an empty
+file: of all descriptors this is the one that the ranks inherit which torchrun starts in turn.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Children:
     def run(self, command: Sequence[str], log: Path, attempt: int, lock: int) -> int:
         """Run a command to its end, its output appended to the log; returns the exit code.
 
-        The child inherits the descriptor `lock`, so that the run stays locked while it lives.
+        The descriptor `lock` is the child's standard input, so that the run stays locked while it and its ranks live.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
@@ -116,10 +117,9 @@ class Children:
             # A session of its own: Ctrl-C reaches the child once, through the worker.
             self.process = subprocess.Popen(
                 tethered(list(command)),
-                stdin=subprocess.DEVNULL,
+                stdin=lock,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lock,),
                 start_new_session=True,
                 # A launcher may have started several workers: their runs are no ranks of each other.
                 env={name: value for name, value in os.environ.items() if name not in LAUNCHERS},

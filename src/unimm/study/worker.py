@@ -19,6 +19,7 @@ from unimm.study.layout import PlannedTrial, Unit, config_file, log_file, settin
 from unimm.study.plan import StudyPlan, TuningPlan, read_plan
 from unimm.study.processes import Children
 from unimm.study.queue import Queue, QueueStep, RunQueue
+from unimm.study.ranks import ranked
 from unimm.study.trials import TrialQueue
 
 POLL_SECONDS = 5
@@ -32,8 +33,11 @@ def open_queue(folder: Path, plan: StudyPlan | TuningPlan, storage: str | None) 
     return RunQueue(folder, plan, storage)
 
 
-def work(folder: Path, reports: Path, storage: str | None = None) -> bool:
-    """Work in `folder` until everything planned is done or given up; False if stopped before by a signal."""
+def work(folder: Path, reports: Path, storage: str | None = None, ranks: int = 1) -> bool:
+    """Work in `folder` until everything planned is done or given up; False if stopped before by a signal.
+
+    Every run is trained by so many `ranks`.
+    """
     folder, plan, children = folder.resolve(), read_plan(folder), Children()
     queue = open_queue(folder, plan, storage)
     collect(folder, plan, reports)  # a worker that was killed may have finished something and not copied it
@@ -41,7 +45,7 @@ def work(folder: Path, reports: Path, storage: str | None = None) -> bool:
     def execute(unit: Unit, attempt: int, lock: int) -> None:
         out, log = unit_folder(folder, unit), log_file(folder, unit)
         _clear_unclaimed(out)
-        code = children.run(_command(folder, unit), log, attempt, lock)
+        code = children.run(ranked(_command(folder, unit), ranks), log, attempt, lock)
         if not plan.is_done(folder, unit):
             raise children.failed(code, log)
         collect_unit(folder, unit, reports)

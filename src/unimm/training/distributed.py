@@ -26,7 +26,11 @@ from unimm.schema import TrainingConfig
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
-FAILED = 2
+FAILED = 1  # of a rank that ends because another one failed, whose own exit code says why
+
+
+class StageOver(Exception):
+    """A rank other than the first has nothing to do until the next stage trains."""
 
 
 def launcher() -> ClusterEnvironment | None:
@@ -56,13 +60,17 @@ def ranks_a_node(environment: ClusterEnvironment) -> int:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This rank among all; by default a process alone, for which everything below is immediate."""
+    """This rank among all; by default a process alone, for which everything below is immediate.
+
+    Ranks that ``stay`` train again after a training, as stages do.
+    """
 
     rank: int = 0
     ranks: int = 1
     local_rank: int = 0
     ranks_a_node: int = 1
     group: dist.ProcessGroup | None = None
+    stay: bool = False
 
     @property
     def first(self) -> bool:
@@ -110,10 +118,19 @@ class Ranks:
         return gathered or []
 
     def leave(self, code: int = 0) -> None:
-        """What is left to do is for one process: the first goes on alone, the others end with this exit code."""
+        """What is left to do is for one process: the first goes on alone, the others end with this exit code.
+
+        Raises:
+            SystemExit: on the others; those that stay meet the first one again, unless all were stopped.
+            StageOver: on the others that stay.
+        """
         if self.group is None:
             return
         dist.barrier(self.group)
+        if self.stay and not code:
+            if not self.first:
+                raise StageOver
+            return
         dist.destroy_process_group()
         if not self.first:
             raise SystemExit(code)

@@ -1,7 +1,7 @@
 """Engines start a study's workers and wait for them; a worker is the same command everywhere.
 
-An engine is a module with `start(command, count, folder)`: run `command` `count` times at once, leave what it writes
-itself in `folder`, return when all have ended.
+An engine is a module with `start(command, count, folder, ranks)`: run `command` `count` times at once, each with what
+so many ranks of a run need, leave what it writes itself in `folder`, return when all have ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from unimm.registry import nearest
 from unimm.study.processes import StudyError
 
-Start = Callable[[Sequence[str], int, Path], None]
+Start = Callable[[Sequence[str], int, Path, int], None]
 
 # Engine -> its module.
 ENGINES = {
@@ -38,7 +38,8 @@ def engine(name: str) -> Start:
     return start
 
 
-def worker_command(folder: Path, reports: Path, storage: str | None) -> list[str]:
-    """The command of one worker."""
+def worker_command(folder: Path, reports: Path, storage: str | None, ranks: int = 1) -> list[str]:
+    """The command of one worker, whose runs have so many ranks."""
     options = ["--collect", str(reports.resolve()), *(["--storage", storage] if storage else [])]
+    options += ["--ranks", str(ranks)] if ranks > 1 else []
     return [sys.executable, "-m", "unimm", "study", "work", str(folder.resolve()), *options]
