@@ -113,3 +113,34 @@ def test_logarithms_are_foreseen_as_ratios() -> None:
     spread = Spread((np.log(2) ** 2, float(np.log([3.0, 3.3, 3.6]).var(ddof=1))))
     assert found.detectable == pytest.approx(minimum_detectable_effect(3, spread=spread))
     assert f"x{np.exp(found.detectable):.3g}" in table([found], 3, 3)
+
+
+def test_pilots_tell_what_more_prompts_and_images_would_buy() -> None:
+    """Planted: V = A / S + B / P + (G + W / K) / (S P), from which the true spreads with twice as many follow."""
+    seeds, prompts, images = 400, 120, 2
+    own, shared, both, within = 1.0, 8.0, 30.0, 60.0  # A, B (of the contrast), G and W, of one arm
+    rng = np.random.default_rng(4)
+    scores, noise = {}, {}
+    for arm in ("a", "b"):
+        of_prompts = np.sqrt(shared / 2) * rng.standard_normal(prompts)
+        each = np.sqrt(within) * rng.standard_normal((seeds, prompts, images))
+        rest = np.sqrt(both) * rng.standard_normal((seeds, prompts))
+        scores[arm] = np.sqrt(own) * rng.standard_normal((seeds, 1)) + of_prompts + rest + each.mean(axis=2)
+        noise[arm] = float(each.var(axis=2, ddof=1).mean() / images / prompts)
+    (found,) = foresee(family(PAIR | {"id": "one"}), 3, pilots(scores, image_noise={"m": noise}))
+
+    def smallest(seeds: int, prompts: int, images: int) -> float:
+        term = own + (both + within / images) / prompts
+        spread = Spread((term, term), shared / prompts)
+        return minimum_detectable_effect(seeds, alpha=0.05, spread=spread)
+
+    assert found.detectable == pytest.approx(smallest(3, prompts, images), rel=0.05)
+    truth = {"seeds": (6, prompts, images), "prompts": (3, 2 * prompts, images), "images": (3, prompts, 2 * images)}
+    for what, sizes in truth.items():
+        assert found.twice[what] == pytest.approx(smallest(*sizes), rel=0.05), what
+    assert found.twice["images"] < found.detectable - 0.01
+    text = table([found], 3, seeds)
+    assert "2x seeds  2x prompts  2x images a prompt" in text
+    (by_run,) = foresee(family(PAIR | {"id": "one"}), 3, pilots({arm: rows[:, 0] for arm, rows in scores.items()}))
+    assert by_run.twice["prompts"] is None and by_run.twice["images"] is None
+    assert table([by_run], 3, seeds).splitlines()[-1].split()[-2:] == ["-", "-"]

@@ -135,3 +135,21 @@ def test_logarithms_are_of_a_runs_score_and_not_of_its_prompts(study: study_fold
     results = evidence(study)
     for arm in claim.contrast:
         np.testing.assert_allclose(results.on_scale(claim, arm), np.log(study.values(arm, metric)), rtol=1e-4)
+
+
+def test_the_noise_of_images_is_their_spread_within_prompts(study: study_folder.Study) -> None:
+    """Of GenEval's overall score: sum over prompts of var / images, over (tasks x prompts of the task) squared."""
+    found = by_item(study, "geneval/overall")
+    assert found is not None
+    variances = []
+    for run in study.finished("clip_fm"):
+        assert run.items is not None
+        parts = []
+        for task in dict.fromkeys(found.strata):
+            values = [value for value in run.items.scores[f"geneval/{task}"] if value is not None]
+            pairs = np.array(values).reshape(-1, 2)
+            parts.append((pairs.var(axis=1, ddof=1) / 2).sum() / (6 * len(pairs)) ** 2)
+        variances.append(sum(parts))
+    assert found.noise["clip_fm"] == pytest.approx(np.mean(variances))
+    questions = by_item(study, "understanding/overall")
+    assert questions is not None and questions.noise == {}, "one answer a question says nothing"

@@ -54,7 +54,8 @@ _NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
 class Comparison:
     """A contrast with its t interval [low, high]; `n_items` prompts have `n_texts` texts, both None for scores by run.
 
-    `lasting_error` is the prompts' share of the standard error, which more seeds do not take away.
+    `lasting_error` is the prompts' share of the standard error, which more seeds do not take away. `residual_error`
+    is that of seeds x prompts, which more of either take away; it is 0 for scores by run.
     """
 
     estimate: float
@@ -66,6 +67,7 @@ class Comparison:
     standard_error: float
     lasting_error: float = 0.0
     n_texts: int | None = None
+    residual_error: float = 0.0
 
     @property
     def note(self) -> str:
@@ -149,8 +151,8 @@ def contrast(
     error = float(np.sqrt(variance)) if variance > rounding**2 else 0.0
     low, high = _interval(estimate, error, df, alpha)
     n_seeds = min(len(values) for _, values in terms)
-    lasting_error = min(float(np.sqrt(lasting)), error)
-    return Comparison(estimate, low, high, df, n_seeds, n_items, error, lasting_error, n_texts)
+    lasting_error, residual_error = (min(float(np.sqrt(part)), error) for part in (lasting, prompt_terms[1].sum()))
+    return Comparison(estimate, low, high, df, n_seeds, n_items, error, lasting_error, n_texts, residual_error)
 
 
 def _by_seed(terms: list[tuple[float, Array]]) -> Array:

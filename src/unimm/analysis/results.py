@@ -47,6 +47,8 @@ class StudyResults:
         questions: metrics that score answers to questions about images; all others score images of prompts.
         first_stage: arm -> the first arm of the study whose training begins alike, itself where no other's does.
         units: metric -> what scores by prompt are by, `prompts` or `questions`.
+        image_noise: metric -> arm -> variance that the images of its prompts give a run's score, where prompts have two
+            images or more.
         curves: metric -> arm -> learning curves on validation prompts.
         facts: fact -> arm -> whether it held, for each run.
         unfinished: arm -> how many of its planned runs have no result yet.
@@ -63,6 +65,7 @@ class StudyResults:
     questions: Collection[str] = frozenset()
     first_stage: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    image_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Sequence[bool]]] = field(default_factory=dict)
     unfinished: Mapping[str, int] = field(default_factory=dict)

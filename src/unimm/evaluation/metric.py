@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.component_config import ComponentConfig
-from unimm.evaluation.words import Words
+from unimm.evaluation.words import BUILT_IN, Words
 from unimm.foundation.folder import Foundation
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import Scene
@@ -105,6 +105,13 @@ def _shuffled(prompts: Sequence[T]) -> list[T]:
     return [prompts[i] for i in np.random.default_rng(97).permutation(len(prompts)).tolist()]
 
 
+# Of which evidence floors are taken: the images against other prompts, and answers without the image.
+FLOORS = (
+    frozenset({"images", "prompts", "captions", "long_images", "long_prompts"}),
+    frozenset({"answers", "blind_answers", "descriptions"}),
+)
+
+
 def check_images(images: Tensor, name: str) -> None:
     """Refuse what is not a batch of uint8 RGB images: floats in [0, 1] or [-1, 1] would be scored as black."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
@@ -115,12 +122,25 @@ class Metric(ABC):
     """Evidence to scores.
 
     ``needs`` names the fields of `Evidence` without which there is nothing to score; ``words`` maps the names of a
-    plug-in's scores to what reports call them. Words of the built-in scores stand in `unimm.evaluation.words`.
+    plug-in's scores to what reports call them. Words of the built-in scores stand in `unimm.evaluation.words`, and
+    ``families`` are the first parts of their names (`geneval` of `geneval/overall`). A study is checked against both
+    before it runs, so that a plug-in whose scores claims name has words for each of them.
     """
 
     Config: ClassVar[type[ComponentConfig]]
     needs: ClassVar[frozenset[str]]
     words: Mapping[str, Words] = {}
+    families: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """The scores that it may give, as far as ``words`` and ``families`` say; empty where they say nothing."""
+        return frozenset({*cls.words, *(name for name in BUILT_IN if name.partition("/")[0] in cls.families)})
+
+    @classmethod
+    def has_floor(cls) -> bool:
+        """Whether floors are measured of its scores."""
+        return any(cls.needs <= given for given in FLOORS)
 
     @abstractmethod
     def __init__(self, config: Any, foundation: Foundation) -> None:

@@ -23,6 +23,7 @@ File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml")]
 StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
 Either = Annotated[Path, typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE")]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at once.")]
+Ranks = Annotated[int, typer.Option(min=1, help="Devices that train each run together, on one machine.")]
 Engine = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
 Storage = Annotated[
     str | None,
@@ -45,6 +46,7 @@ class PairBy(StrEnum):
 def run(
     file: File,
     workers: Workers = 1,
+    ranks: Ranks = 1,
     engine: Engine = "local",
     storage: Storage = None,
     out: Out = None,
@@ -56,30 +58,66 @@ def run(
 
         places = Places(out or _folder(file), collect or _reports(file.stem))
         plan = plan_study(file, places)
+        _say_findings(plan)
         _say_power(plan, len(plan.seeds))
-        _launch_study(plan, places, engine, workers, storage)
+        _launch_study(plan, places, engine, workers, storage, ranks)
+
+
+@app.command()
+def check(file: File) -> None:
+    """Say of every claim whether it can get a verdict, before a run costs anything; exit code 1 if one cannot."""
+    with user_errors():
+        from unimm.study.check import Kind, describe
+        from unimm.study.check import check as look
+        from unimm.study.expand import expand_study
+
+        plan = expand_study(file)
+        found = look(plan)
+        typer.echo(describe(plan, found))
+        if any(each.kind is not Kind.NOTE for each in found):
+            raise typer.Exit(1)
+
+
+@app.command()
+def amend(file: File, out: Out = None, collect: Collect = None) -> None:
+    """Take up new amendments of a study file without a run, and say what changed since the plan was frozen."""
+    with user_errors():
+        from unimm.study.amend import changes
+        from unimm.study.expand import expand_study
+        from unimm.study.launch import Places, plan_study
+        from unimm.study.plan import PLANNED, StudyPlan, has_plan
+
+        places = Places(out or _folder(file), collect or _reports(file.stem))
+        frozen = StudyPlan.read(places.folder if has_plan(places.folder) else places.reports)
+        amended = plan_study(file, places)
+        typer.echo("\n".join(changes(frozen, amended, expand_study(file).code[PLANNED])))
 
 
 @app.command()
 def power(
     file: File,
-    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds an arm.", show_default="those of the file")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds an arm.", show_default="those of the file")] = None,
     pilots: Annotated[
         Path | None, typer.Option(help="Folder of an earlier study whose arms say how runs vary (reports/NAME).")
     ] = None,
 ) -> None:
     """Say what a study could find with its seeds, or with other ones, before it runs."""
     with user_errors():
+        from unimm.study.check import few_seeds
         from unimm.study.expand import expand_study
 
         plan = expand_study(file)
-        _say_power(plan, seeds or len(plan.seeds), pilots)
+        number = seeds or len(plan.seeds)
+        if few := few_seeds(number):
+            typer.echo(few, err=True)
+        _say_power(plan, number, pilots)
 
 
 @app.command()
 def resume(
     path: Either,
     workers: Workers = 1,
+    ranks: Ranks = 1,
     engine: Engine = "local",
     storage: Storage = None,
     out: Out = None,
@@ -95,7 +133,7 @@ def resume(
         places = Places(folder, collect or _reports(plan.name))
         if _is_file(path):
             plan = plan_study(path, places)
-        _launch_study(plan, places, engine, workers, storage)
+        _launch_study(plan, places, engine, workers, storage, ranks)
 
 
 @app.command()
@@ -132,8 +170,9 @@ def trial(
 ) -> None:
     """Make one trial of a tuning; its workers start this."""
     with user_errors():
-        from unimm.runs.record import TrialSettings, read_record
+        from unimm.runs.record import read_record
         from unimm.runs.trial import run_trial
+        from unimm.runs.trial_record import TrialSettings
         from unimm.user_errors import Interrupted
 
         told = read_record(settings, TrialSettings, "delete it, and the tuning asks for the same settings again")
@@ -145,13 +184,13 @@ def trial(
 
 
 @app.command()
-def work(folder: StudyFolder, storage: Storage = None, collect: Collect = None) -> None:
+def work(folder: StudyFolder, storage: Storage = None, collect: Collect = None, ranks: Ranks = 1) -> None:
     """Take runs of a study, or trials of a tuning, until none is left; engines start this."""
     with user_errors():
         from unimm.study.plan import read_plan
         from unimm.study.worker import work as work_off
 
-        finished = work_off(folder, collect or _reports(read_plan(folder).name), storage)
+        finished = work_off(folder, collect or _reports(read_plan(folder).name), storage, ranks)
         if not finished:
             raise typer.Exit(130)
 
@@ -242,6 +281,14 @@ def export_scores(
         typer.echo(f"{scores}\n{claims}")
 
 
+def _say_findings(plan: StudyPlan) -> None:
+    """What keeps claims from a verdict, if anything does."""
+    from unimm.study.check import check as look
+
+    for finding in look(plan):
+        typer.echo(str(finding), err=True)
+
+
 def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
     """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread.
 
@@ -256,10 +303,12 @@ def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
     for name in linear_distances(claims):
         typer.echo(f"claim {name!r}: distances are skewed over seeds; compare them with `scale: log`", err=True)
     if seeds < 2:
+        typer.echo("1 seed an arm shows no spread, so that nothing can be found with it")
         return
     if pilots is None:
         if foresights := foresee(claims, seeds):
             typer.echo(table(foresights, seeds))
+            typer.echo("  --pilots reports/NAME also says what more prompts, or more images of each, would buy")
         return
     from unimm.report.study.evidence import evidence
     from unimm.report.study.folder import read
@@ -271,11 +320,12 @@ def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
     typer.echo(table(foresights, seeds, len(study.plan.seeds)))
 
 
-def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None) -> None:
+def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None, ranks: int) -> None:
     """Run, then say how far it came, what was found and where the page is; exit code 1 if a run is missing."""
     from unimm.study.queue import State
 
-    states = _launch(plan, places, engine, workers, storage, f"resume {places.folder}")
+    again = f"resume {places.folder}{f' --ranks {ranks}' if ranks > 1 else ''}"
+    states = _launch(plan, places, engine, workers, storage, again, ranks)
     if any(state is State.DONE for state in states.values()):
         _report(places.reports)
     if any(state is not State.DONE for state in states.values()):
@@ -293,7 +343,13 @@ def _report(folder: Path) -> None:
 
 
 def _launch(
-    plan: StudyPlan | TuningPlan, places: Places, engine: str, workers: int, storage: str | None, again: str
+    plan: StudyPlan | TuningPlan,
+    places: Places,
+    engine: str,
+    workers: int,
+    storage: str | None,
+    again: str,
+    ranks: int = 1,
 ) -> Mapping[Unit, State]:
     """Make what is not done yet, then say how far it came; `again` is the verb that continues, with its argument."""
     from unimm.study.launch import launch
@@ -302,7 +358,7 @@ def _launch(
     planned = f"{len(plan.arms)} arms x {len(plan.numbers)} {plan.unit.word}s"
     typer.echo(f"{plan.name}: {planned} in {places.folder}, plan {plan.hash}")
     try:
-        states = launch(plan, places, engine, workers, storage)
+        states = launch(plan, places, engine, workers, storage, ranks)
     except KeyboardInterrupt as stop:
         typer.echo(f"stopped; continue with `unimm study {again}`", err=True)
         raise typer.Exit(130) from stop

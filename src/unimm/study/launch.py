@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from unimm.config import ABSENT, RunConfig, differing, dump
 from unimm.files import write_atomic, write_json
 from unimm.runs.record import PLAN
 from unimm.study import collect, engines, foundations
+from unimm.study.check import refuse_mistakes
 from unimm.study.expand import expand_study, expand_tuning
 from unimm.study.layout import Unit, config_file
 from unimm.study.offered import refuse_equal_options
-from unimm.study.plan import Plan, StudyPlan, TuningPlan, has_plan, hashed, is_tuning
+from unimm.study.plan import PLANNED, Plan, StudyPlan, TuningPlan, has_plan, hashed, is_tuning
 from unimm.study.processes import StudyError
 from unimm.study.queue import State
 from unimm.study.watching import watched
@@ -53,17 +55,18 @@ def plan_tuning(tuning_file: Path, places: Places) -> TuningPlan:
 
 
 def launch(
-    plan: StudyPlan | TuningPlan, places: Places, engine: str, workers: int, storage: str | None
+    plan: StudyPlan | TuningPlan, places: Places, engine: str, workers: int, storage: str | None, ranks: int = 1
 ) -> Mapping[Unit, State]:
-    """Make what is not done yet with `workers` workers; returns every unit's state after they ended."""
+    """Make what is not done yet with `workers` workers and `ranks` a run; returns every unit's state at the end."""
     start = engines.engine(engine)
     collect.adopt(places.reports, places.folder, plan)
     collect.collect(places.folder, plan, places.reports)
     queue = open_queue(places.folder, plan, storage)
     queue.restart()
     if any(state is not State.DONE for state in queue.states().values()):
+        command = engines.worker_command(places.folder, places.reports, storage, ranks)
         with watched(places.folder, plan, queue.states):
-            start(engines.worker_command(places.folder, places.reports, storage), workers, places.folder)
+            start(command, workers, places.folder, ranks)
         collect.collect(places.folder, plan, places.reports)  # why the last ones failed
     return queue.states()
 
@@ -72,10 +75,12 @@ def freeze_study(study_file: Path, folder: Path) -> StudyPlan:
     """The plan of a study file, now the plan of the folder.
 
     Raises:
-        StudyError: the folder holds a plan that the file does not lead to by amendments; says what differs.
+        StudyError: a new plan has claims that no run could decide (`unimm.study.check`), or the folder holds a plan
+            that the file does not lead to by amendments; says what differs.
     """
     wanted = expand_study(study_file)
     if not has_plan(folder):
+        refuse_mistakes(study_file, wanted)
         write_plan(wanted, folder)
         return wanted
     frozen = StudyPlan.read(folder)
@@ -94,10 +99,17 @@ def freeze_study(study_file: Path, folder: Path) -> StudyPlan:
             created=frozen.created,
             arms={**wanted.arms, **frozen.arms},
             foundations=foundations.amended(wanted, frozen),
+            code=_code(wanted, frozen),
         )
     )
     write_plan(plan, folder)
     return plan
+
+
+def _code(wanted: StudyPlan, frozen: StudyPlan) -> dict[str, dict[str, Any]]:
+    """Which code froze the plan and each of its amendments; those of before keep theirs, or none."""
+    new = range(len(frozen.amendments) + 1, len(wanted.amendments) + 1)
+    return frozen.code | {f"amendment {number}": wanted.code[PLANNED] for number in new}
 
 
 def freeze_tuning(wanted: TuningPlan, folder: Path) -> TuningPlan:

@@ -53,10 +53,11 @@ from pydantic import (
     model_validator,
 )
 
+from unimm.analysis.claims import Claims
 from unimm.component_config import Strict
 from unimm.config_errors import problems
 from unimm.registry import nearest
-from unimm.schema import INSTEAD, Seed
+from unimm.schema import INSTEAD, RunConfig, Seed
 from unimm.strict_yaml import read_yaml
 from unimm.study.processes import StudyError
 
@@ -249,6 +250,15 @@ class TuningFile(Strict):
         return self
 
 
+# What each kind of file is called, and what is done with it.
+KINDS_OF_FILES: Mapping[type[BaseModel], tuple[str, str]] = {
+    StudyFile: ("a study file", "run it with `unimm study run {}`"),
+    TuningFile: ("a tuning file", "run it with `unimm study tune {}`"),
+    Claims: ("a claims file", "give the study file whose `claims` names it"),
+    RunConfig: ("an arm's file", "run it with `unimm run {}`, or name it under `arms` of a study file"),
+}
+
+
 def read_study(path: Path) -> StudyFile:
     """The study in a YAML file; StudyError or ConfigError has one line for each problem."""
     return read_file(path, StudyFile, {"arms": StudyArm, "amendments": Amendment})
@@ -265,8 +275,17 @@ def read_file(path: Path, model: type[Model], parts: Mapping[str, type[BaseModel
     try:
         return model.model_validate(content)
     except ValidationError as error:
+        refuse_another(path, content, model)
         lines = [f"{path}: {_line(problem, model, parts)}" for problem in problems(error)]
         raise StudyError("\n".join(lines)) from error
+
+
+def refuse_another(path: Path, content: Mapping[str, Any], wanted: type[BaseModel]) -> None:
+    """StudyError where a file of another kind was given, with the command that takes it."""
+    for other, (what, command) in KINDS_OF_FILES.items():
+        fields = {*other.model_fields, "defaults"}
+        if content.keys() <= fields and content.keys() & (fields - wanted.model_fields.keys()):
+            raise StudyError(f"{path} is {what}: {command.format(path)}")
 
 
 def _line(problem: Mapping[str, Any], model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> str:

@@ -197,6 +197,7 @@ class ClipScore(Metric):
         distractors: int = Field(9, ge=1)
 
     needs = frozenset({"images", "captions"})
+    families = frozenset({"clip_score", "r_precision", "bias"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation

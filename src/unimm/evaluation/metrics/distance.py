@@ -90,6 +90,7 @@ class ImageDistance(Metric):
         """Nothing to set: the extractor belongs to the foundation."""
 
     needs = frozenset({"images", "reference"})
+    families = frozenset({"frechet_distance", "kernel_distance", "density", "coverage", "copies"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation

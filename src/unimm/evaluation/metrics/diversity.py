@@ -207,6 +207,7 @@ class PromptDiversity(Metric):
         """Nothing to set."""
 
     needs = frozenset({"varied", "varied_prompts", "reference"})
+    families = frozenset({"diversity"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation

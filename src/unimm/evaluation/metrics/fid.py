@@ -100,6 +100,7 @@ class FidScore(Metric):
         """Nothing to set: the protocol is fixed."""
 
     needs = frozenset({"images", "reference"})
+    families = frozenset({"fid"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config = config

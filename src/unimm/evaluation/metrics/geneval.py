@@ -122,6 +122,7 @@ class GenEvalStyle(Metric):
         """Nothing to set: thresholds are GenEval's and the judge's."""
 
     needs = frozenset({"images", "prompts"})
+    families = frozenset({"geneval", "atoms", "combinations"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.world = config, foundation.world
@@ -225,6 +226,7 @@ class LongGenEvalStyle(Metric):
         """Nothing to set: thresholds are GenEval's and the judge's."""
 
     needs = frozenset({"long_images", "long_prompts"})
+    families = frozenset({"geneval_long", "atoms_long"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.short = GenEvalStyle(GenEvalStyle.Config(), foundation)

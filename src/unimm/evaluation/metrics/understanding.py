@@ -114,6 +114,7 @@ class Understanding(Metric):
         """Nothing to set."""
 
     needs = frozenset({"answers"})
+    families = frozenset({"understanding", "descriptions"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config = config

@@ -40,20 +40,35 @@ class ByItem(NamedTuple):
     """A score by arm as `[seeds, units]`, stratum and text of every unit, and what units are (`prompts`, `questions`).
 
     The text of a long wording is the short one's, since both are judged on its facts; every question has its own.
+    `noise` is, by arm, the variance that the images of a prompt give a run's score, where prompts have several.
     """
 
     scores: dict[str, Array]
     strata: list[str]
     texts: list[str]
     units: str
+    noise: dict[str, float]
 
 
 class _Table(NamedTuple):
-    """What every unit adds to one run's score, and which items of which parts that was taken over."""
+    """What every item of every unit adds to one run's score, and which items of which parts that was taken over."""
 
-    units: dict[Unit, float]
+    items: dict[Unit, dict[int, float]]
     measured: list[list[int]]
     kind: str
+
+    @property
+    def units(self) -> dict[Unit, float]:
+        """What every unit adds."""
+        return {unit: sum(own.values()) for unit, own in self.items.items()}
+
+    @property
+    def noise(self) -> float | None:
+        """Variance of the score by the items of a unit, sum_p n_p s_p^2; None if a unit has a single one."""
+        own = [list(values.values()) for values in self.items.values()]
+        if any(len(values) < 2 for values in own):
+            return None
+        return sum(len(values) * float(np.var(values, ddof=1)) for values in own)
 
 
 def by_item(study: Study, metric: str) -> ByItem | None:
@@ -66,9 +81,9 @@ def by_item_of(runs: Mapping[str, Sequence[StudyRun]], metric: str) -> ByItem | 
     tables = {arm: [_table(run, metric) for run in own] for arm, own in runs.items()}
     found = [table for own in tables.values() for table in own]
     first = found[0] if found else None
-    if first is None or any(t is None or (t.measured, [*t.units]) != (first.measured, [*first.units]) for t in found):
+    if first is None or any(t is None or (t.measured, [*t.items]) != (first.measured, [*first.items]) for t in found):
         return None
-    units = list(first.units)
+    units = list(first.items)
     sizes = Counter(unit.stratum for unit in units)
     texts = [unit.prompt or str(unit.number) for unit in units]
     distinct = Counter(stratum for stratum, _ in set(zip((unit.stratum for unit in units), texts, strict=True)))
@@ -80,7 +95,16 @@ def by_item_of(runs: Mapping[str, Sequence[StudyRun]], metric: str) -> ByItem | 
         for arm, own in tables.items()
         if own
     }
-    return ByItem(scores, [unit.stratum for unit in units], texts, f"{first.kind}s")
+    noise = {arm: _mean_noise(own) for arm, own in tables.items() if own}
+    known = {arm: value for arm, value in noise.items() if value is not None}
+    return ByItem(scores, [unit.stratum for unit in units], texts, f"{first.kind}s", known)
+
+
+def _mean_noise(tables: Sequence[_Table | None]) -> float | None:
+    """The mean noise of an arm's runs, None where one does not show it."""
+    found = [table.noise for table in tables if table is not None]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if len(known) == len(found) else None
 
 
 def why_by_run(study: Study, metric: str) -> str | None:
@@ -101,7 +125,7 @@ def _table(run: StudyRun, metric: str) -> _Table | None:
     parts = _parts(score)
     if not set(parts) <= run.items.scores.keys():
         return None
-    units: dict[Unit, float] = {}
+    items: dict[Unit, dict[int, float]] = {}
     whole = 1.0 if math.isfinite(run.value(metric)) else math.nan
     measured = []
     for part in parts:
@@ -109,10 +133,11 @@ def _table(run: StudyRun, metric: str) -> _Table | None:
         own = {i: value for i, value in enumerate(run.items.scores[part]) if value is not None}
         for number, value in own.items():
             unit = Unit(part, number, "") if of is None else of[number]
-            units[unit] = units.get(unit, 0.0) + whole * value / (len(parts) * len(own))
+            added = items.setdefault(unit, {})
+            added[number] = added.get(number, 0.0) + whole * value / (len(parts) * len(own))
         measured.append(list(own))
     kind = run.items.unit(parts[0])
-    return _Table(units, measured, "prompt" if kind == IMAGES else kind)
+    return _Table(items, measured, "prompt" if kind == IMAGES else kind)
 
 
 def _parts(score: ScoreRecord) -> Sequence[str]:

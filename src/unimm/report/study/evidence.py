@@ -111,6 +111,7 @@ def evidence(study: Study) -> StudyResults:
         tasks={metric: found.strata for metric, found in items.items()},
         texts={metric: found.texts for metric, found in items.items()},
         units={metric: found.units for metric, found in items.items()},
+        image_noise={metric: found.noise for metric, found in items.items() if found.noise},
         questions=questions(study),
         first_stage=first_stages(study.plan),
         curves=curves,
