@@ -27,7 +27,7 @@ def tune(folder: Path, storage: str | None) -> None:
 
 
 def launch_workers(folder: Path, workers: str | None) -> None:
-    engines.worker_command = lambda folder, reports, storage: [sys.executable, __file__, "work", str(folder)]
+    engines.worker_command = lambda folder, reports, storage, ranks: [sys.executable, __file__, "work", str(folder)]
     local.gpus = list
     launch.launch(read_plan(folder), launch.Places(folder, folder / "collected"), "local", int(workers or 2), None)
 

@@ -77,7 +77,7 @@ def test_finished_runs_are_collected_at_once_and_arms_keep_pace_across_kills(
 def test_a_launch_notes_why_runs_failed(tmp_path, make_plan, monkeypatch) -> None:
     plan = make_plan(tmp_path / "study", {"a": 0}, seeds=1)
 
-    def start(command, workers, there) -> None:
+    def start(command, workers, there, ranks) -> None:
         write_atomic(log_file(there, PlannedRun("a", 0)), f"{FAILED}exit code 1\n")
 
     monkeypatch.setattr("unimm.study.engines.engine", lambda name: start)

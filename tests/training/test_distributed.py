@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,10 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from unimm.components import Mix
 from unimm.config import dump, load
-from unimm.runs import stages
 from unimm.runs.outcome import prepare
 from unimm.strict_yaml import ConfigError
 from unimm.training.callbacks import StepCallback, StopOnSignals
-from unimm.training.distributed import ALONE, Ranks, join, launcher, ranks_a_node
+from unimm.training.distributed import ALONE, Ranks, StageOver, join, launcher, ranks_a_node
 from unimm.training.step_data import Share, shares
 from unimm.training.trainer import check_batch, check_questions
 
@@ -74,11 +74,19 @@ def test_torchrun_names_ranks_also_within_slurm(environment: Any) -> None:
     assert (found.world_size(), found.global_rank(), found.local_rank(), ranks_a_node(found)) == (6, 4, 1, 3)
 
 
-def test_stages_take_one_device(environment: Any, tmp_path: Path) -> None:
-    environment(TORCHRUN)
-    config = load(ARM, ["profile=tiny", "stages={first: {samples: 32}, second: {samples: 32}}"])
-    with pytest.raises(ValueError, match="an arm with stages trains on one device"):
-        stages.run(config, tmp_path)
+def test_ranks_that_stay_go_on_after_a_training_and_leave_when_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "barrier", lambda group: None)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    first, second = (Ranks(rank, 2, rank, 2, group=SimpleNamespace(), stay=True) for rank in (0, 1))  # type: ignore[arg-type]
+    first.leave()
+    with pytest.raises(StageOver):
+        second.leave()
+    with pytest.raises(SystemExit) as left:
+        second.leave(130)
+    assert left.value.code == 130
+    with pytest.raises(SystemExit) as left:
+        replace(second, stay=False).leave()
+    assert left.value.code == 0
 
 
 def test_more_ranks_than_gpus_are_refused(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
