@@ -198,6 +198,8 @@ def test_a_folder_that_holds_something_is_refused(flow_run: Path, tmp_path: Path
     (tmp_path / "empty").mkdir()
     assert CliRunner().invoke(app, ["export", str(flow_run), str(tmp_path / "empty")]).exit_code == 0
     assert (tmp_path / "empty" / "model_index.json").exists()
+    index = json.loads((tmp_path / "empty" / "model_index.json").read_text())
+    assert list(index["_code"]) == ["unimm"] and len(index["_code"]["unimm"]["files"]) == 16, "which code exported it"
 
 
 def test_an_unfinished_run_leaves_nothing_behind(flow_run: Path, tmp_path: Path) -> None:
