@@ -130,6 +130,12 @@ def test_what_leaves_a_claim_without_a_verdict_is_said(plan: StudyPlan) -> None:
         assert fragment in str(found)
 
 
+def test_a_judges_score_takes_a_judge_in_every_arm(plan: StudyPlan) -> None:
+    claim = CLAIM | {"metric": "geneval[m2f]/overall"}
+    (found,) = check(claiming(plan, claim))
+    assert found.kind is Kind.MISTAKE and "and clip_fm, vae_fm has no evaluation.judge" in str(found)
+
+
 def test_few_seeds_and_factors_with_one_level_are_noted(plan: StudyPlan) -> None:
     few = replace(plan, seeds=[0, 1], declared_differences=["encoder", "objective"])
     notes = check(few)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from unimm.analysis.claims import Claims, Invariant, Measured, Reach
 from unimm.analysis.results import MIN_SEEDS
 from unimm.config import ABSENT, flatten
-from unimm.evaluation.words import BUILT_IN
+from unimm.evaluation.words import BUILT_IN, judge_of
 from unimm.files import read_object
 from unimm.foundation.card import MEND, find, is_there
 from unimm.registry import metrics, nearest
@@ -125,6 +125,12 @@ def _of_fact(claim: Invariant) -> Iterator[Finding]:
 
 
 def _of_number(claim: Measured, arms: Arms) -> Iterator[Finding]:
+    if judge_of(claim.metric):  # its name is its checkpoint's, and its card is made by the runs
+        without = [arm for arm, config in arms.items() if not config["evaluation"].get("judge")]
+        if without:
+            text = f"metric: {claim.metric!r} is a judge's, and {', '.join(without)} has no evaluation.judge"
+            yield Finding(Kind.MISTAKE, text, claim.id)
+        return
     scoring = {arm: scoring_metrics(config) for arm, config in arms.items()}
     unscored = list(_scored(claim, scoring))
     yield from unscored or _direction(claim, scoring)
@@ -195,7 +201,7 @@ def _comparable(claim: Measured, arms: Arms) -> Iterator[str]:
         yield f"{claim.metric} is a diagnostic of an evaluator's bias and no score"
     for arm, config in arms.items():
         width = _feature_width(claim.metric, config)
-        if width is None:
+        if width is None or config["evaluation"].get("prompts"):  # how many a file asks, it says
             continue
         from unimm.evaluation.statistics import BIASED_BELOW, is_biased  # needs torch
 
