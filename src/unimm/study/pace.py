@@ -17,7 +17,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from unimm.files import METRICS, read_object
-from unimm.runs.record import RESULT, TRIAL
+from unimm.runs.record import RESULT
+from unimm.runs.trial_record import TRIAL
 from unimm.study.layout import Unit, unit_folder
 from unimm.study.plan import AGAIN, Plan
 from unimm.study.queue import State

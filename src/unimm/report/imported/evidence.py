@@ -64,7 +64,8 @@ def _by_prompt(study: ImportedStudy, metric: str) -> ByItem | None:
         return None
     values = {arm: np.array([[table[unit] for unit in units] for table in own]) for arm, own in tables.items() if own}
     kind = study.kinds.get(metric, "prompt")
-    return ByItem(values, [unit.task for unit in units], [unit.text for unit in units], f"{kind}s")
+    noise: dict[str, float] = {}  # a table has one value a prompt
+    return ByItem(values, [unit.task for unit in units], [unit.text for unit in units], f"{kind}s", noise)
 
 
 def _why_by_run(study: ImportedStudy, metric: str) -> str | None:
