@@ -132,3 +132,8 @@ def test_importing_and_listing_needs_no_torch() -> None:
 def test_every_builtin_loads_and_says_what_it_is(kind: str, name: str) -> None:
     assert KINDS[kind].describe(name)
     assert kind == "decoders" or KINDS[kind].config_class(name).model_json_schema()["type"] == "object"
+
+
+def test_a_kind_holds_names_and_classes_that_derive_from_its_base(fakes: Registry[Any]) -> None:
+    assert fakes.holds("clip") and not fakes.holds("vea")
+    assert fakes.holds("fake_components:Plain") and not fakes.holds("fake_components:Stranger")

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from unimm import arm_words
 from unimm.config_errors import explain_composition, explain_validation
-from unimm.config_parents import check_parents
+from unimm.config_parents import check_parents, name_in
 from unimm.schema import COMPONENTS, Choice, RunConfig
 from unimm.strict_yaml import LEADING_ZERO, ConfigError, check_plain, dump_yaml, leading_zero, read_yaml
 
@@ -79,7 +79,7 @@ def _apply_choices(
             if not isinstance(value, str):
                 raise ConfigError(f"{path}: {text}: give {component} a name, as in {component}=NAME")
             _check_name(path, component, value)
-            if value != _name_in(arm, component):
+            if value != name_in(arm, component):
                 arm = {entry: content for entry, content in arm.items() if entry != component}
             choices.append(f'++{component}.name="{value}"')
         elif key in FILE_GROUPS and "defaults" in arm:
@@ -166,21 +166,6 @@ def _refuse_leading_zeros(path: Path, text: str, value: Any) -> None:
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for part in parts:
         _refuse_leading_zeros(path, text, part)
-
-
-def _name_in(arm: Mapping[str, Any], component: str) -> str | None:
-    """The component name that the arm file itself chooses, in its body or its defaults list."""
-    body = arm.get(component)
-    if isinstance(body, str):
-        return body
-    if isinstance(body, Mapping) and "name" in body:
-        return cast("str", body["name"])
-    for entry in arm.get("defaults", []):
-        if isinstance(entry, Mapping):
-            for key, value in entry.items():
-                if key.removeprefix("override ") == component:
-                    return cast("str", value)
-    return None
 
 
 def _check_name(path: Path, component: str, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
@@ -75,3 +75,18 @@ def _different(first: Any, second: Any, prefix: str = "") -> str | None:
         below = (_different(*pair, prefix) for pair in zip(first, second, strict=True))
         return next((key for key in below if key is not None), None)
     return None if type(first) is type(second) and first == second else prefix
+
+
+def name_in(arm: Mapping[str, Any], component: str) -> str | None:
+    """The component name that an arm file itself chooses, in its body or its defaults list."""
+    body = arm.get(component)
+    if isinstance(body, str):
+        return body
+    if isinstance(body, Mapping) and "name" in body:
+        return cast("str", body["name"])
+    for entry in arm.get("defaults", []):
+        if isinstance(entry, Mapping):
+            for key, value in entry.items():
+                if key.removeprefix("override ") == component:
+                    return cast("str", value)
+    return None

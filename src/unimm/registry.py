@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from unimm.class_sources import ClassSource, find
 from unimm.component_config import ComponentConfig
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Registry(Generic[T]):
         return self._check(name, self._resolve(name))
 
     def _check(self, name: str, cls: Any) -> type[T]:
-        base = _load(self._base) if isinstance(self._base, str) else self._base
+        base = self._base_class
         spelled = f"{base.__module__}.{base.__name__}"
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise ValueError(f"{self.kind}: {name!r} must be a subclass of {spelled}")
@@ -109,10 +110,29 @@ class Registry(Generic[T]):
         module, _, attribute = target.partition(":")
         return getattr(sys.modules.get(module), attribute, None)
 
+    def holds(self, name: str) -> bool:
+        """Whether `name` is registered here, or is the "module:attribute" of a class that derives from the base."""
+        if ":" not in name:
+            return name in self._all()
+        cls = self._resolve(name)
+        return isinstance(cls, type) and issubclass(cls, self._base_class)
+
+    @property
+    def _base_class(self) -> type[Any]:
+        return _load(self._base) if isinstance(self._base, str) else self._base
+
     def describe(self, name: str) -> str:
         """First line of the component's docstring."""
-        lines = (self.get(name).__doc__ or "").strip().splitlines()
-        return lines[0] if lines else ""
+        return self.source(name).doc.partition("\n")[0]
+
+    def source(self, name: str) -> ClassSource:
+        """What the component's source file says of it; imports the component only where its name leads to no class."""
+        self.check_name(name)
+        target = name if ":" in name else self._all()[name]
+        found = find(_spell(target)) or find(_spell(self.get(name)))
+        if found is None:
+            raise ValueError(f"{self.kind}: the class of {name!r} ({_spell(target)}) has no source file to read")
+        return found
 
     def check_name(self, name: str) -> None:
         """Raise a ValueError with the nearest name when `name` is unknown; imports nothing."""

@@ -49,7 +49,11 @@ class PretrainedLM(CausalLM):
     instead: ClassVar[str] = "no language model (vision-language models: backbone=pretrained_vlm)"
 
     class Config(ComponentConfig):
-        """``images``: whose tokens the projector reads when the model is asked about an image."""
+        """``pretrained``: local folder or hub name of the model; ``queries``: how many query tokens follow the prompt.
+
+        ``dtype``: type of its weights; ``images``: whose tokens the projector reads when the model is asked about an
+        image; ``lora``: low-rank adapters (rank, alpha, targets) in place of all weights, null for none.
+        """
 
         pretrained: str = Field(min_length=1)
         queries: int = Field(64, ge=1)

@@ -38,7 +38,11 @@ class PretrainedVLM(PretrainedLM):
     instead: ClassVar[str] = "no vision-language model (language models without eyes: backbone=pretrained_lm)"
 
     class Config(ComponentConfig):
-        """``resolution``: side of the images that the model's own image processor is given."""
+        """``pretrained``: local folder or hub name of the model; ``queries``: how many query tokens follow the prompt.
+
+        ``dtype``: type of its weights; ``resolution``: side of the images that its own image processor is given;
+        ``lora``: low-rank adapters (rank, alpha, targets) in place of all weights, null for none.
+        """
 
         pretrained: str = Field(min_length=1)
         queries: int = Field(64, ge=1)

@@ -42,7 +42,7 @@ class DegradedScenes(Scenes):
     """The embedded world's scenes with the light, blur, noise and compression of photographs."""
 
     class Config(Scenes.Config):
-        """``strength`` scales all degradations (1: like a small photograph), ``seed`` draws them anew."""
+        """``strength``: scale of all degradations (1: like a small photograph); ``seed``: draws them anew."""
 
         strength: PositiveFloat = 1.0
         seed: NonNegativeInt = 0

@@ -20,10 +20,11 @@ from unimm.data.source import Context, IndexedSource, Latents, Read, SourceConfi
 class FilesConfig(SourceConfig):
     """Settings of every source of encoded images.
 
-    ``short``, ``long``, ``caption`` and ``questions`` name entries of a sample's record (JSON object, JSONL line,
-    table row); ``caption`` is of unknown kind, and in tars comes after the sample's .txt unless it is named otherwise.
-    Captions are cut after ``words`` words, and those without white space after 16 times as many characters.
-    ``latents``: ``cache`` on disk, ``encode`` at every step, or ``auto`` (see docs/data.md).
+    ``min_side``: pixels a side below which an image is left out; ``max_pixels``: pixels above which it is.
+    ``words``: words after which captions are cut, and those without white space after 16 times as many characters.
+    ``short``, ``long``: the entries of a sample's record (JSON object, JSONL line, table row) with such captions.
+    ``caption``: the entry with captions of unknown kind; in tars the sample's .txt comes first unless this is set.
+    ``questions``: the entry with questions and answers, null for none.
     """
 
     min_side: PositiveInt = 32
@@ -46,7 +47,10 @@ class FilesConfig(SourceConfig):
 
 
 class LocalConfig(FilesConfig):
-    """Settings of a source of encoded images in the folder ``path``."""
+    """Settings of a source of encoded images in a folder.
+
+    ``path``: the folder; ``latents``: cache on disk, encode at every step, or decide by the size (docs/data.md).
+    """
 
     path: str = Field(min_length=1)
     latents: Latents = "auto"

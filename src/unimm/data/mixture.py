@@ -37,7 +37,10 @@ class Mixture(IndexedSource):
     """Several sources, each with its share of the samples."""
 
     class Config(SourceConfig):
-        """``parts``: ``{weight, source: {name, ...}}`` each; ``latents`` and ``resolution`` hold for all of them."""
+        """``parts``: ``{weight, source: {name, ...}}`` each; ``resolution`` holds for all of them.
+
+        ``latents``: those of all: cache on disk, encode at every step, or decide by the size (docs/data.md).
+        """
 
         parts: tuple[Part, ...]
         latents: Latents = "auto"

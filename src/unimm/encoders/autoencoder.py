@@ -58,7 +58,11 @@ class Autoencoder(OutlinedEncoder):
     core_class: ClassVar[type[Core]]
 
     class Config(ComponentConfig):
-        """``patch``: side of the latent patch of one token; ``resolution``: null for that of the data."""
+        """``pretrained``: local folder or hub name of the checkpoint; ``subfolder``: where in it the autoencoder lies.
+
+        ``patch``: side of the latent patch of one token; ``resolution``: side at which images are encoded, null for
+        that of the data; ``standardise``: unit variance in every channel; ``dtype``: type of weights and activations.
+        """
 
         pretrained: str = Field(min_length=1)
         subfolder: str = ""
@@ -177,7 +181,11 @@ class AutoencoderRAE(Autoencoder):
     examples = ({"pretrained": "nyu-visionx/RAE-dinov2-wReg-base-ViTXL-n08"},)
 
     class Config(ComponentConfig):
-        """Grid and resolution are the checkpoint's own."""
+        """Grid and resolution are the checkpoint's own.
+
+        ``pretrained``: local folder or hub name of the checkpoint; ``subfolder``: where in it the autoencoder lies.
+        ``standardise``: unit variance in every channel; ``dtype``: type of weights and activations.
+        """
 
         pretrained: str = Field(min_length=1)
         subfolder: str = ""

@@ -34,7 +34,10 @@ class Clip(CalibratedEncoder):
     """Pooled patch features of a CLIP image tower."""
 
     class Config(ComponentConfig):
-        """``grid``: side of the pooled token grid (4 gives 16 tokens); ``decoder``: null for the foundation's own."""
+        """``grid``: side of the pooled token grid (4 gives 16 tokens); ``standardise``: unit variance in every channel.
+
+        ``decoder``: folder of a decoder of `unimm decoder train`, null for the foundation's own.
+        """
 
         grid: int = Field(4, ge=1)
         standardise: bool = True

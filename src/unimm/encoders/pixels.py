@@ -25,7 +25,10 @@ class Pixels(OutlinedEncoder):
     """Patches of the image itself: the control without an encoder."""
 
     class Config(ComponentConfig):
-        """``patch``: pixels a side of one token; ``resolution``: null for that of the data."""
+        """``patch``: pixels a side of one token; ``resolution``: side of what is cut, null for that of the data.
+
+        ``standardise``: unit variance in every channel.
+        """
 
         patch: int = Field(16, ge=1)
         resolution: int | None = Field(None, ge=1)

@@ -38,7 +38,12 @@ class VisionTower(OutlinedEncoder):
     """What all towers share: preprocessing, pooling, and a decoder from a folder."""
 
     class Config(BlockSum):
-        """``grid``: side of the pooled tokens, null for the tower's own; ``resolution``: null for the tower's own."""
+        """``pretrained``: local folder or hub name of the tower; ``grid``: side of the pooled tokens, null for its own.
+
+        ``layer``: which block's tokens, from the end (-1: the last); ``resolution``: side at which the tower sees
+        images, null for its own; ``standardise``: unit variance in every channel; ``dtype``: type of weights and
+        activations; ``decoder``: folder of the decoder that `unimm decoder train` made for these latents.
+        """
 
         pretrained: str = Field(min_length=1)
         grid: int | None = Field(8, ge=1)

@@ -83,7 +83,7 @@ class Vae(CalibratedEncoder):
     """Patchified latents of an AutoencoderKL; twice the side gives four times the tokens."""
 
     class Config(ComponentConfig):
-        """``patch``: side of the latent patch that makes one token."""
+        """``patch``: side of the latent patch of one token; ``standardise``: unit variance in every channel."""
 
         patch: int = Field(2, ge=1)
         standardise: bool = True

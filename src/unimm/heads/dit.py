@@ -60,6 +60,7 @@ class DiffusionTransformer(Head):
     class Config(ComponentConfig):
         """Sizes; the paper's ablation has width 1792, 24 layers, 28 heads, the last two settings 256 and true.
 
+        ``width``: channels of a token; ``layers``: transformer blocks; ``heads``: attention heads of a block.
         ``ffn_multiple``: the feed-forward width, 8/3 of ``width``, is rounded up to a multiple of it.
         ``project_conditions``: a two-layer perceptron brings the conditions to ``width`` before anything reads them.
         """

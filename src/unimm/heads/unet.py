@@ -24,7 +24,11 @@ class UNetHead(Head):
     """SDXL's UNet (`diffusers` UNet2DConditionModel) on a latent grid, attending to condition tokens."""
 
     class Config(ComponentConfig):
-        """Per level: channels, transformer layers (0: convolutions only) and channels of an attention head."""
+        """``channels``: of every level; ``transformer_layers``: of every level (0: convolutions only).
+
+        ``head_channels``: channels of an attention head; ``layers_per_block``: residual blocks of a level;
+        ``norm_groups``: groups of the normalisation, which divide every level's channels.
+        """
 
         channels: tuple[int, ...] = (320, 640, 1280)
         transformer_layers: tuple[int, ...] = (0, 2, 10)

@@ -33,7 +33,12 @@ def shift_times(time: Float[Tensor, " n"], alpha: float) -> Float[Tensor, " n"]:
 
 
 class StraightPath(ComponentConfig):
-    """Settings of training times and of steps back; ``shift`` null: from the latents' dimension and ``shift_base``."""
+    """Settings of training times and of steps back.
+
+    ``time_sampling``: how training times are drawn; ``time_mean``, ``time_std``: of logit-normal ones; ``shift``: of
+    times towards noise, null for sqrt(tokens x channels / ``shift_base``); ``shift_base``: numbers of a latent whose
+    shift is 1; ``condition_dropout``: share of samples trained without their condition; ``steps``: Euler steps.
+    """
 
     time_sampling: Literal["uniform", "logit_normal"] = "logit_normal"
     time_mean: float = 0.4
@@ -48,7 +53,7 @@ class FlowMatching(Objective):
     """Velocity regression and Euler sampling."""
 
     class Config(StraightPath):
-        """``guidance`` 1 turns guidance off."""
+        """``guidance``: weight of classifier-free guidance, 1 for none."""
 
         guidance: float = Field(3.0, ge=1)
 

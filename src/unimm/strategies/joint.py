@@ -16,8 +16,9 @@ class Joint(Strategy):
     class Config(ComponentConfig):
         """``start``: the language-only backbone (the paper's comparison) or the one that already understands.
 
-        ``understanding_samples`` null: as many as the foundation's understanding stage saw, which is what the
-        sequential strategy's backbone has seen.
+        ``understanding_weight``, ``generation_weight``: of each loss in their sum.
+        ``understanding_samples``: questions of the whole run, null for as many as the foundation's understanding stage
+        saw, which is what the sequential strategy's backbone has seen.
         """
 
         understanding_weight: float = Field(1.0, gt=0)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unimm import completion
 from unimm.user_errors import user_errors
 
 app = typer.Typer(help="Ways back from an encoder's tokens to pixels.", no_args_is_help=True)
@@ -20,11 +21,20 @@ def group() -> None:
 
 @app.command("train")
 def train(
-    arm: Annotated[Path, typer.Argument(help="YAML file of an arm with the encoder.", metavar="ARM.yaml")],
+    arm: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML file of an arm with the encoder.", metavar="ARM.yaml", autocompletion=completion.arms
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="New folder of the decoder, for encoder.decoder.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="The arm's settings, and the recipe's as decoder.KEY=VALUE.", metavar="[key=value]..."),
+        typer.Argument(
+            help="The arm's settings, and the recipe's as decoder.KEY=VALUE.",
+            metavar="[key=value]...",
+            autocompletion=completion.overrides,
+        ),
     ] = None,
 ) -> None:
     """Train a diffusion decoder for the arm's encoder, on the arm's images."""

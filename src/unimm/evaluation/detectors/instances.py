@@ -54,7 +54,10 @@ class InstanceDetector(Detector):
     """A detector whose ``instances`` get their colours from CLIP."""
 
     class Config(ComponentConfig):
-        """``colours``: folder of an open_clip model (GenEval's is OpenAI's ViT-L-14); ``device``: torch's name."""
+        """``colours``: folder of an open_clip model (GenEval's is OpenAI's ViT-L-14); ``device``: torch's name.
+
+        ``thresholds``: confidence a box must exceed, for counting and other prompts, and the overlap it must not.
+        """
 
         colours: Path
         device: str = "cpu"
