@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM
 from unimm.component_config import ComponentConfig
 from unimm.components import Backbone, Decoder, Encoder, Head, Hidden, Inputs, LatentSpec, Mix, Objective, Strategy
 from unimm.encoders.vae import patchify, unpatchify
+from unimm.evaluation.metric import Evidence, Metric, Score
+from unimm.evaluation.words import Words
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 from unimm.strategies.sequential import Sequential
@@ -184,3 +188,97 @@ class TwoStagesAfterAll(Sequential):
 
     def stages(self) -> list[Mix]:
         return [Mix(False, 1.0, 0.0), Mix(True, 1.0, 1.0)]
+
+
+class Dct(Grid):
+    """The orthonormal cosine transform of each patch, raw: exact both ways, most channels tiny beside the first."""
+
+    @staticmethod
+    def matrix() -> Tensor:
+        return torch.from_numpy(dct(np.eye(16), axis=0, norm="ortho")).float()
+
+    def encode(self, images: Tensor) -> Tensor:
+        patches = super().encode(images).unflatten(2, (3, 16, 16))
+        return (self.matrix() @ patches @ self.matrix().T).flatten(2)
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        return InverseDct()
+
+
+class InverseDct(Decoder):
+    """Images of `Dct`."""
+
+    def decode(self, latents: Tensor, noise: NoiseSource, keys: Sequence[str]) -> Tensor:
+        patches = Dct.matrix().T @ latents.unflatten(2, (3, 16, 16)) @ Dct.matrix()
+        return unpatchify(patches.flatten(2), 16).add(1).div(2).clamp(0, 1)
+
+
+class Forgetful(Grid):
+    """Its decoder gives back nothing but the mean of every image."""
+
+    def decoder(self, foundation: Any, steps: int) -> Decoder:
+        return Blank()
+
+
+class Blank(Decoder):
+    """The mean colour of an image, everywhere."""
+
+    def decode(self, latents: Tensor, noise: NoiseSource, keys: Sequence[str]) -> Tensor:
+        images = unpatchify(latents, 16).add(1).div(2)
+        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+
+
+class Moody(Grid):
+    """Gives other latents every time."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        latents = super().encode(images)
+        return latents + 0.1 * torch.randn_like(latents)
+
+
+class Sociable(Grid):
+    """An image's latents depend on its neighbours in the batch, as a batch norm in training mode makes them."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        latents = super().encode(images)
+        return latents - latents.mean(dim=0)
+
+
+class LossSum(FlowMatching):
+    """A loss that grows with the batch."""
+
+    def loss(self, head: Any, latents: Any, conditions: Any, noise: Any, keys: Any) -> Any:
+        return super().loss(head, latents, conditions, noise, keys) * len(latents)
+
+
+class Undetermined(FlowMatching):
+    """Says that noise decides nothing."""
+
+    deterministic = True
+
+
+class NaughtyMetric(Metric):
+    """Gives two scores of one name."""
+
+    Config = Nothing
+    needs = frozenset({"images"})
+
+    def __init__(self, config: Any, foundation: Any) -> None: ...
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        return [Score("same", 1.0, 1, {}), Score("same", 2.0, 1, {})]
+
+
+class UpsideDown(Metric):
+    """Brightness of rows' changes, where it says that fewer are better and gives no words for another score."""
+
+    Config = Nothing
+    needs = frozenset({"images"})
+    words: ClassVar = {"edges": Words("Texture", "edges", better="lower")}
+
+    def __init__(self, config: Any, foundation: Any) -> None: ...
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None
+        edges = evidence.images.float().diff(dim=-1).abs().flatten(1).mean(dim=1).tolist()
+        return [Score("edges", sum(edges) / len(edges), len(edges), {}, edges), Score("wordless", 0.5, 1, {})]

@@ -38,6 +38,17 @@ def problems(error: ValidationError) -> list[ErrorDetails]:
     return [problem for problem in found if not follows(problem)]
 
 
+def first_problem(error: ValidationError, reader: str, known: Sequence[str]) -> str:
+    """The first problem of settings that were given by themselves, in one line; ``reader`` knows the keys ``known``."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] != "extra_forbidden":
+        return f"{key}: {first['msg']}"
+    guess = nearest(key, known)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    return f"{reader} reads no {key!r}; {hint}choices: {', '.join(known) or 'none'}"
+
+
 def explain_composition(path: Path, error: Exception, options: Mapping[str, Sequence[str]]) -> str:
     """What Hydra could not put together, with the nearest option of the group."""
     text = str(error)

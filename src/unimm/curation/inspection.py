@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from unimm.config_errors import first_problem
 from unimm.data.decode import decode, read_header
 from unimm.data.files_source import FilesSource
 from unimm.data.hf_disk import SPLITS, STATE
 from unimm.data.source import Unusable
-from unimm.registry import nearest, sources
+from unimm.registry import sources
 from unimm.strict_yaml import setting
 
 TRACES = {
@@ -45,20 +46,11 @@ def open_path(path: Path, settings: Sequence[str] = (), resolution: int = RESOLU
     try:
         config = cls.Config.model_validate({"path": str(path), **_values(settings)})
     except ValidationError as error:
-        raise ValueError(_explained(error, kind, [key for key in cls.Config.model_fields if key != "path"])) from error
+        raise ValueError(
+            first_problem(error, kind, [key for key in cls.Config.model_fields if key != "path"])
+        ) from error
     source: FilesSource = cls(config, config.resolution or resolution)
     return source
-
-
-def _explained(error: ValidationError, kind: str, known: list[str]) -> str:
-    """The first problem in one line."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    if first["type"] != "extra_forbidden":
-        return f"{key}: {first['msg']}"
-    guess = nearest(key, known)
-    hint = f"did you mean {guess!r}? " if guess else ""
-    return f"{kind} reads no {key!r}; {hint}choices: {', '.join(known)}"
 
 
 def _values(settings: Sequence[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from unimm.runs.code import versions
 from unimm.runs.cost import completed, efficiency, resolution_scaling
 from unimm.runs.extend import lengthen
 from unimm.runs.outcome import claim, counts, describe, save_gallery, save_grid, save_items
+from unimm.runs.preflight import doubts
 from unimm.runs.record import Data, Efficiency, Invariants, Parameters, Result, Speed, write_result
 from unimm.runs.run import Run
 from unimm.runs.scoring import learning_curve, score_run
@@ -72,6 +73,8 @@ def run(
         with world.together():
             if world.first:
                 this.check()
+                for doubt in doubts(this):
+                    say(f"warning: {doubt}")
                 if extend:
                     lengthen(this)
                 claimed.enter_context(claim(config, out, resume, overwrite))

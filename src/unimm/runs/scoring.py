@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from unimm.analysis.judging import FactCard
 from unimm.arm import open_source
+from unimm.components import Decoder, Encoder
 from unimm.data.cache import at_once
 from unimm.data.source import IndexedSource, Unusable
 from unimm.evaluation.judge_card import View, judge_card
@@ -140,7 +142,7 @@ def score_run(run: Run) -> Scored:
     long = LongTest.for_metrics(metrics, arm.foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     asked = questioned(run)
-    training = training_images(run)
+    training = training_images(run, settings.reference_scenes)
     facts: dict[str, Any] = (
         {"prompts": prompts} if test.has_facts else {"captions": [str(p["prompt"]) for p in prompts]}
     )
@@ -193,13 +195,13 @@ def ceilings(
     known: dict[str, Any] = {"reference": evidence.reference, "training": evidence.training}
     card = None
     if scenes is not None:
-        real = shown_as(run, rendered(run, scenes))
+        real = shown_as(run, rendered(scenes, run.arm.foundation.resolution))
         known |= {"prompts": evidence.prompts}
         card = judge_card(scenes, real, run.arm.foundation.world)
     else:
         real = {} if evidence.training is None else shown_as(run, evidence.training)
         known |= {"training": None}
-    long_real = long.real(lambda described: shown_as(run, rendered(run, described)))
+    long_real = long.real(lambda described: shown_as(run, rendered(described, run.arm.foundation.resolution)))
     found = {
         name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
         for name, shown in real.items()
@@ -210,10 +212,9 @@ def ceilings(
     return found, card
 
 
-def training_images(run: Run) -> Tensor | None:
-    """As many of the run's training images as the reference has; None where a source cannot look images up."""
+def training_images(run: Run, wanted: int) -> Tensor | None:
+    """So many of the run's training images; None where a source cannot look images up, or these are all unusable."""
     config = run.config
-    wanted = config.evaluation.reference_scenes
     few = min(config.data.train_scenes, wanted)
     small = config.model_copy(update={"data": config.data.model_copy(update={"train_scenes": few})})
     source = open_source(small, run.arm.foundation)
@@ -223,7 +224,7 @@ def training_images(run: Run) -> Tensor | None:
     for index in source.order(0, 0, min(len(source), wanted)).tolist():
         with suppress(Unusable):
             images.append(source.image(index))
-    return torch.stack(images)
+    return torch.stack(images) if images else None
 
 
 def vary(
@@ -256,24 +257,29 @@ def real_scenes(prompts: list[Metadata], world: World) -> list[Scene] | None:
     return scenes
 
 
-def rendered(run: Run, scenes: list[Scene]) -> Tensor:
-    """The scenes as images of the run's resolution, `[m, 3, s, s]`."""
-    images = np.stack([render(scene, run.arm.foundation.resolution) for scene in scenes])
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+def rendered(scenes: Sequence[Scene], side: int) -> UInt8[Tensor, "m 3 s s"]:
+    """Scenes as images of a side."""
+    return torch.from_numpy(np.stack([render(scene, side) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
+
+
+def shown_as(run: Run, real: Tensor) -> dict[str, Tensor]:
+    """Real images as they are (``real``), and through encoder and decoder (``decoder``)."""
+    return {"real": real, "decoder": reconstructed(run.arm.encoder, run.arm.decoder, real, run.device)}
 
 
 @torch.inference_mode()
-def shown_as(run: Run, real: Tensor) -> dict[str, Tensor]:
-    """Real images as they are (``real``), and through encoder and decoder (``decoder``)."""
-    arm, device = run.arm, run.device
+def reconstructed(
+    encoder: Encoder, decoder: Decoder, real: UInt8[Tensor, "m 3 s s"], device: torch.device
+) -> UInt8[Tensor, "m 3 s s"]:
+    """Images through an encoder and its decoder, which are left on the device."""
     noise, decoded = NoiseSource(0, "ceiling"), []
-    encoder = arm.encoder.to(device)
-    size = at_once(64, arm.foundation.resolution)
+    encoder, decoder = encoder.to(device), decoder.to(device)
+    size = at_once(64, real.shape[-1])
     for begin in progress(range(0, len(real), size), "ceiling", "batch"):
         images = real[begin : begin + size].to(device).float() / 255
         keys = [str(begin + i) for i in range(len(images))]
-        decoded.append(to_uint8(arm.decoder.decode(encoder.encode(images), noise, keys)))
-    return {"real": real, "decoder": torch.cat(decoded)}
+        decoded.append(to_uint8(decoder.decode(encoder.encode(images), noise, keys)))
+    return torch.cat(decoded)
 
 
 def learning_curve(run: Run) -> list[record.CurvePoint]:

@@ -1,0 +1,1 @@
+"""Checks of a component by itself, before hours are spent on runs with it: `unimm check-component`."""
