@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unimm import __version__, completion
 from unimm.backbones.checkpoint_cli import app as checkpoint
+from unimm.completion import Arm, Overrides
+from unimm.component_checks.cli import check_component
 from unimm.curation.cli import app as data
 from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
+from unimm.json_output import Json, print_json
 from unimm.planning.cli import plan
 from unimm.report.cli import view
 from unimm.study.cli import app as study
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Ablation studies of unified multimodal models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 foundation = typer.Typer(help="The pretrained parts that every arm starts from.", no_args_is_help=True)
@@ -36,14 +39,29 @@ app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
 app.add_typer(checkpoint, name="checkpoint")
 
-SCORES, TARGETS = "scores", "targets"
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
+
+
+def _version(asked: bool) -> None:
+    """Print the version and end, where it was asked for."""
+    if asked:
+        typer.echo(f"unimm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ablation studies of unified multimodal models."""
 
 
 @app.command()
 def run(
-    arm: Annotated[Path, typer.Argument(help="YAML file of the arm.", metavar="ARM.yaml")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...")] = None,
+    arm: Arm,
+    overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
@@ -116,6 +134,7 @@ def score(
         typer.Option(help="Also write the detector's decisions to this file, as GenEval does.", metavar="FILE.jsonl"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Score a trained run again, or a folder of images (PNG, JPEG, WebP) that may come from anywhere.
 
@@ -129,11 +148,21 @@ def score(
             if path.suffix == ".jsonl":
                 from unimm.evaluation.geneval.files import format_summary, read_results, summarise
 
-                typer.echo(format_summary(summarise(read_results(path)), path.name), nl=False)
+                summary = summarise(read_results(path))
+                if as_json:
+                    print_json(summary._asdict())
+                else:
+                    typer.echo(format_summary(summary, path.name), nl=False)
                 return
+            from unimm.report import page
             from unimm.runs import stages
 
-            _present(stages.score(path), path)
+            result = stages.score(path)
+            if as_json:
+                page.write(path)
+                print_json([row.model_dump() for row in result.scores])
+            else:
+                _present(result, path)
             return
         from unimm.evaluation.folder import score_folder
         from unimm.evaluation.suite import NOT_SCORED, choose
@@ -145,9 +174,13 @@ def score(
         source = Foundation(foundation or "scenes-nano")
         judges = [choose(text) for text in detector or []]
         scores = score_folder(path, prompts, names, source, images_per_prompt or 1, reference, judges, geneval_results)
-        print_scores([row for row in scores if NOT_SCORED not in row.protocol])
+        rows = [row._asdict() for row in scores]
+        if as_json:
+            print_json(rows)
+        else:
+            print_scores([row for row in scores if NOT_SCORED not in row.protocol])
         if out is not None:
-            write_json(out, [row._asdict() for row in scores])
+            write_json(out, rows)
         refused = [row for row in scores if NOT_SCORED in row.protocol]
         for row in refused:
             typer.echo(f"not scored: {row.name}: {row.protocol[NOT_SCORED]}", err=True)
@@ -226,6 +259,7 @@ app.command()(export)
 app.command()(plan)
 app.command()(judge)
 app.command()(view)
+app.command("check-component")(check_component)
 
 
 @foundation.command("build")
@@ -257,57 +291,79 @@ def foundation_show(
 
 @app.command("list")
 def list_kind(
-    kind: Annotated[str, typer.Argument(help="encoders, objectives, ...; scores, which claims name; targets, a table")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="encoders, objectives, ...; scores, which claims name; targets, a table",
+            autocompletion=completion.kinds,
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, to see its settings.", autocompletion=completion.names)
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """List the components of one kind, the scores of built-in metrics, or the targets, with a line about each."""
+    """List the components of one kind, the settings of one, the scores of built-in metrics, or the targets."""
     with user_errors():
-        from unimm.registry import KINDS, nearest
+        from unimm import listing
 
-        if kind == SCORES:
-            from unimm.evaluation.words import BUILT_IN
+        if kind == listing.TARGETS and name is None:
+            from unimm.planning import targets
 
-            for name, words in BUILT_IN.items():
-                lower = " (lower is better)" if words.lower_is_better else ""
-                typer.echo(f"{name:<42}{words.section}: {words.label}{lower}")
+            if as_json:
+                print_json([target.facts() for target in targets.targets()])
+            else:
+                typer.echo(targets.page(), nl=False)
             return
-        if kind == TARGETS:
-            from unimm.planning.targets import page
-
-            typer.echo(page(), nl=False)
-            return
-        if kind not in KINDS:
-            choices = [*KINDS, SCORES, TARGETS]
-            guess = nearest(kind, choices)
-            hint = f"did you mean {guess!r}? " if guess else ""
-            raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(choices)}")
-        for name in KINDS[kind].names():
-            typer.echo(f"{name:<22}{KINDS[kind].describe(name)}")
+        if kind == listing.SCORES and name is None:
+            found, lines = listing.scores(), listing.score_lines
+        elif name is None:
+            found, lines = listing.components(kind), listing.component_lines
+        else:
+            found, lines = [listing.component(kind, name)], listing.detail_lines
+        if as_json:
+            print_json(found if name is None else found[0])
+        else:
+            typer.echo("\n".join(lines(found)))
 
 
 @app.command()
-def check(files: Annotated[list[Path], typer.Argument(help="Arm files.", metavar="FILES...")]) -> None:
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Arm files.", metavar="FILES...", autocompletion=completion.arms)],
+    as_json: Json = False,
+) -> None:
     """Validate arm files without running them."""
     from unimm.config import ConfigError, load
 
-    failed = False
+    rows: list[dict[str, object]] = []
     for file in files:
+        row: dict[str, object] = {"file": str(file), "ok": True, "name": None, "steps": None, "error": None}
         try:
             config = load(file)
         except ConfigError as error:
-            failed = True
-            typer.echo(f"error: {error}", err=True)
+            rows.append(row | {"ok": False, "error": str(error)})
         else:
-            typer.echo(f"ok     {file} ({config.name}: {config.training.steps} steps)")
-    if failed:
+            rows.append(row | {"name": config.name, "steps": config.training.steps})
+    if as_json:
+        print_json(rows)
+    for row in () if as_json else rows:
+        if row["ok"]:
+            typer.echo(f"ok     {row['file']} ({row['name']}: {row['steps']} steps)")
+        else:
+            typer.echo(f"error: {row['error']}", err=True)
+    if not all(row["ok"] for row in rows):
         raise typer.Exit(2)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: Json = False) -> None:
     """Show versions, machine, disk, caches and whether the shipped foundations are whole."""
     with user_errors():
         from unimm import doctor as checks
 
+        if as_json:
+            print_json([{"name": name, "value": value} for name, value in checks.report()])
+            return
         for name, value in checks.report():
             typer.echo(f"{name:<16}{value}")
 

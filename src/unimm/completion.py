@@ -52,10 +52,10 @@ def arms_and_presets(incomplete: str) -> list[str]:
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Kinds of components, and ``scores``."""
+    """Kinds of components, ``scores`` and ``targets``."""
     from unimm.registry import KINDS
 
-    return [*KINDS, "scores"]
+    return [*KINDS, "scores", "targets"]
 
 
 def names(ctx: typer.Context, incomplete: str) -> Candidates:

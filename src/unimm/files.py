@@ -159,8 +159,13 @@ def read_object(path: Path, mend: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented, standard JSON; NaN and infinities, which JSON lacks, become null."""
-    write_atomic(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as `as_json` has it."""
+    write_atomic(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """`value` as indented, standard JSON; NaN and infinities, which JSON lacks, become null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

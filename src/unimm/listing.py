@@ -13,7 +13,7 @@ from typing import Any
 from unimm.evaluation.words import BUILT_IN
 from unimm.registry import KINDS, Registry, nearest
 
-SCORES = "scores"
+SCORES, TARGETS = "scores", "targets"
 
 
 def scores() -> list[dict[str, Any]]:
@@ -32,8 +32,8 @@ def components(kind: str) -> list[dict[str, Any]]:
 
 def component(kind: str, name: str) -> dict[str, Any]:
     """One component: what it is, and its settings; ValueError for an unknown name, or one of a score."""
-    if kind == SCORES:
-        raise ValueError("scores have no settings: see `unimm list scores`, or `unimm list metrics NAME`")
+    if kind in (SCORES, TARGETS):
+        raise ValueError(f"{kind} have no settings: see `unimm list {kind}`, or `unimm list metrics NAME`")
     source = _registry(kind).source(name)
     return {
         "kind": kind,
@@ -80,7 +80,7 @@ def _as_yaml(value: Any) -> str:
 
 def _registry(kind: str) -> Registry[Any]:
     if kind not in KINDS:
-        choices = [*KINDS, SCORES]
+        choices = [*KINDS, SCORES, TARGETS]
         guess = nearest(kind, choices)
         hint = f"did you mean {guess!r}? " if guess else ""
         raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(choices)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 
@@ -15,7 +16,7 @@ from unimm.planning.cli import PRESETS, find
 from unimm.planning.devices import device
 from unimm.planning.outline import outline
 from unimm.planning.plan import ArmPlan, make_plan, parameters
-from unimm.planning.show import show
+from unimm.planning.show import facts, show
 from unimm.planning.work import adapter_parameters, trained_backbone
 
 # Millions: BLIP3-o's head and EVA-CLIP-E (paper, appendix; open_clip), Llama 3.2 1B and Qwen2.5-VL (their model cards),
@@ -162,6 +163,18 @@ def test_the_target_follows_the_sources_resolution() -> None:
         outline(load(PRESETS / "metaquery_like.yaml", ["source.resolution=500"]))
 
 
+def test_its_facts_for_scripts_add_up(small: ArmPlan) -> None:
+    found = facts(small)
+    assert (found["name"], found["gpus"], found["latents"]) == ("clip_fm", 8, {"tokens": 16, "channels": 128})
+    cached = found["flops_a_sample"]["latents_cached"]
+    assert found["samples_a_second_at_peak"]["latents_cached"] == pytest.approx(8 * 312e12 / cached)
+    assert found["days"]["latents_cached"] == pytest.approx(
+        found["samples"] / found["samples_a_second"]["latents_cached"] / 86_400
+    )
+    memory = found["bytes_a_gpu"]["replicated"]
+    assert memory["all"] == sum(memory[part] for part in small.replicated._fields)
+
+
 def test_the_command_takes_files_presets_and_overrides() -> None:
     arm = str(PRESETS.parent / "clip_fm.yaml")
     result = runner.invoke(app, ["plan", arm, "training.batch_size=64", "--gpus", "2", "--samples", "123456"])
@@ -169,6 +182,8 @@ def test_the_command_takes_files_presets_and_overrides() -> None:
     assert "123,456 samples" in result.stdout
     assert "32 on each GPU at a time (micro-batches: 1)" in result.stdout
     assert find("emu2_like") == PRESETS / "emu2_like.yaml"
+    result = runner.invoke(app, ["plan", arm, "--samples", "123456", "--json"])
+    assert json.loads(result.stdout)["samples"] == 123456
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unimm.json_output import Json, print_json
 from unimm.user_errors import user_errors
 
 app = typer.Typer(help="The images and captions that runs train on.", no_args_is_help=True)
@@ -17,7 +18,7 @@ Set = Annotated[
 SourceSettings = Annotated[
     list[str] | None, typer.Argument(help="As `source` has them in a run: caption=text.", metavar="[key=value]...")
 ]
-Json = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
+Report = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
 Count = Annotated[int | None, typer.Option(min=1, help="Look at so many samples, spread evenly.", show_default="all")]
 
 
@@ -94,7 +95,9 @@ def index(
 
 
 @app.command()
-def inspect(path: Set, settings: SourceSettings = None, count: Count = None, out: Json = None) -> None:
+def inspect(
+    path: Set, settings: SourceSettings = None, count: Count = None, out: Report = None, as_json: Json = False
+) -> None:
     """Show counts, formats, sizes, lengths of captions, and what training could not use."""
     with user_errors():
         from unimm.curation.inspection import inspect as look
@@ -102,7 +105,10 @@ def inspect(path: Set, settings: SourceSettings = None, count: Count = None, out
         from unimm.files import write_json
 
         facts = look(open_path(path, settings or ()), count)
-        typer.echo("\n".join(lines(facts)))
+        if as_json:
+            print_json(facts)
+        else:
+            typer.echo("\n".join(lines(facts)))
         if out is not None:
             write_json(out, facts)
 
@@ -116,7 +122,8 @@ def audit(
     ] = None,
     threshold: Annotated[float, typer.Option(min=0.5, max=1, help="Similarity of near-duplicates.")] = 0.8,
     count: Count = None,
-    out: Json = None,
+    out: Report = None,
+    as_json: Json = False,
 ) -> None:
     """Find captions that overlap with GenEval's prompts or templates, and near-duplicates between splits."""
     with user_errors():
@@ -130,6 +137,9 @@ def audit(
         if against is not None:
             held_out = captions(open_path(against, settings or ()), count)
             report["duplicates"] = audit_duplicates(rows, held_out, threshold)
-        typer.echo("\n".join(lines(report)))
+        if as_json:
+            print_json(report)
+        else:
+            typer.echo("\n".join(lines(report)))
         if out is not None:
             write_json(out, report)

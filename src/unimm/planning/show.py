@@ -1,6 +1,8 @@
-"""A plan on the terminal: four small tables, and below them what was assumed."""
+"""A plan on the terminal, four small tables and below them what was assumed, and as facts for scripts."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -21,6 +23,34 @@ def show(plan: ArmPlan, console: Console | None = None) -> None:
         console.print(table)
     for line in assumptions(plan):
         console.print(Text(f"- {line}"), soft_wrap=True)
+
+
+def facts(plan: ArmPlan) -> dict[str, Any]:
+    """The plan for scripts: bytes, FLOPs, samples a second and days, unrounded."""
+    tokens, channels = plan.latents
+    pace = {"latents_cached": plan.work.cached, "latents_encoded": plan.work.encoding}
+    memory = {"replicated": plan.replicated, "sharded": plan.sharded}
+    return {
+        "name": plan.config.name,
+        "device": plan.device.model_dump(),
+        "gpus": plan.gpus,
+        "samples": plan.samples,
+        "utilisation": plan.utilisation,
+        "resolution": plan.resolution,
+        "latents": {"tokens": tokens, "channels": channels},
+        "parameters": {part.name: {"trained": part.trained, "frozen": part.frozen} for part in plan.parts},
+        "flops_a_sample": {**plan.work._asdict(), **pace},
+        "bytes_a_gpu": {
+            name: {**kind._asdict(), "all": kind.total, "samples_that_fit": plan.fitting(kind)}
+            for name, kind in memory.items()
+        },
+        "encoder_bytes": plan.encoder_bytes,
+        "samples_a_second": {name: plan.rate(flops, plan.utilisation) for name, flops in pace.items()},
+        "samples_a_second_at_peak": {name: plan.rate(flops) for name, flops in pace.items()},
+        "days": {name: plan.days(flops, plan.utilisation) for name, flops in pace.items()},
+        "days_at_peak": {name: plan.days(flops) for name, flops in pace.items()},
+        "assumptions": assumptions(plan),
+    }
 
 
 def _parameters(plan: ArmPlan) -> Table:

@@ -43,6 +43,16 @@ class Target(NamedTuple):
     latents: tuple[LatentSpec, ...]
     way_back: str
 
+    def facts(self) -> dict[str, Any]:
+        """For scripts; tokens by the side of the images."""
+        return {
+            "encoder": self.encoder,
+            "settings": self.settings,
+            "tokens": {str(side): spec.tokens for side, spec in zip(SIDES, self.latents, strict=True)},
+            "channels": self.latents[0].channels,
+            "way_back": self.way_back,
+        }
+
     def row(self) -> str:
         """As Markdown."""
         tokens = " / ".join(str(spec.tokens) for spec in self.latents)

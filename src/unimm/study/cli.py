@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unimm import completion
+from unimm.json_output import Json, print_json
 from unimm.user_errors import user_errors
 
 if TYPE_CHECKING:
+    from unimm.analysis.foresight import Foresight
     from unimm.study.launch import Places
     from unimm.study.layout import Unit
     from unimm.study.plan import StudyPlan, TuningPlan
@@ -19,9 +23,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Arms x seeds from one file, with claims fixed beforehand.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml")]
+File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml", autocompletion=completion.studies)]
 StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
-Either = Annotated[Path, typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE")]
+Either = Annotated[
+    Path,
+    typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE", autocompletion=completion.studies),
+]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at once.")]
 Ranks = Annotated[int, typer.Option(min=1, help="Devices that train each run together, on one machine.")]
 Engine = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
@@ -100,6 +107,7 @@ def power(
     pilots: Annotated[
         Path | None, typer.Option(help="Folder of an earlier study whose arms say how runs vary (reports/NAME).")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Say what a study could find with its seeds, or with other ones, before it runs."""
     with user_errors():
@@ -110,7 +118,11 @@ def power(
         number = seeds or len(plan.seeds)
         if few := few_seeds(number):
             typer.echo(few, err=True)
-        _say_power(plan, number, pilots)
+        if as_json:
+            found, _ = _foresights(plan, number, pilots)
+            print_json({"name": plan.name, "seeds": number, "claims": [asdict(each) for each in found]})
+        else:
+            _say_power(plan, number, pilots)
 
 
 @app.command()
@@ -201,22 +213,29 @@ def status(
     storage: Storage = None,
     out: Out = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds, until all is done.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
         from unimm.study.plan import has_plan, read_plan
-        from unimm.study.status import describe, read_states
+        from unimm.study.status import describe, facts, read_states
 
         folder = out or _folder(path)
         if out is None and _is_file(path) and not has_plan(folder) and _reports(path.stem).is_dir():
             folder = _reports(path.stem)  # never run here: what is committed says how far it came elsewhere
         plan = read_plan(folder)
+        if watch and as_json:
+            raise ValueError("--watch shows a table again and again, and --json prints one value: give one of them")
         if watch:
             from unimm.study.watching import look_on
 
             look_on(folder, plan, storage)
             return
-        typer.echo(describe(folder, plan, read_states(folder, plan, storage)))
+        states = read_states(folder, plan, storage)
+        if as_json:
+            print_json(facts(folder, plan, states))
+        else:
+            typer.echo(describe(folder, plan, states))
 
 
 @app.command()
@@ -290,26 +309,35 @@ def _say_findings(plan: StudyPlan) -> None:
 
 
 def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
-    """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread.
+    """The smallest effects that can be found, for plans with claims and with seeds enough to have a spread."""
+    from unimm.analysis.foresight import table
+
+    found, pilot_seeds = _foresights(plan, seeds, pilots)
+    if seeds < 2:
+        typer.echo("1 seed an arm shows no spread, so that nothing can be found with it")
+    if found:
+        typer.echo(table(found, seeds, pilot_seeds))
+    if found and pilots is None:
+        typer.echo("  --pilots reports/NAME also says what more prompts, or more images of each, would buy")
+
+
+def _foresights(plan: StudyPlan, seeds: int, pilots: Path | None) -> tuple[list[Foresight], int | None]:
+    """What each claim can find, none with too few seeds, and how many seeds an arm the pilots have, if there are any.
 
     Raises:
         ValueError: pilots that no claim of the plan can use.
     """
     from unimm.analysis.claims import Claims, linear_distances
-    from unimm.analysis.foresight import foresee, table
+    from unimm.analysis.foresight import foresee
     from unimm.analysis.results import MIN_SEEDS
 
     claims = Claims.model_validate(plan.claims)
     for name in linear_distances(claims):
         typer.echo(f"claim {name!r}: distances are skewed over seeds; compare them with `scale: log`", err=True)
     if seeds < 2:
-        typer.echo("1 seed an arm shows no spread, so that nothing can be found with it")
-        return
+        return [], None
     if pilots is None:
-        if foresights := foresee(claims, seeds):
-            typer.echo(table(foresights, seeds))
-            typer.echo("  --pilots reports/NAME also says what more prompts, or more images of each, would buy")
-        return
+        return foresee(claims, seeds), None
     from unimm.report.study.evidence import evidence
     from unimm.report.study.folder import read
 
@@ -317,7 +345,7 @@ def _say_power(plan: StudyPlan, seeds: int, pilots: Path | None = None) -> None:
     foresights = foresee(claims, seeds, evidence(study))
     if all(each.chance is None for each in foresights):
         raise ValueError(f"--pilots {pilots}: no claim has its arms and metric there with {MIN_SEEDS} seeds or more")
-    typer.echo(table(foresights, seeds, len(study.plan.seeds)))
+    return foresights, len(study.plan.seeds)
 
 
 def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None, ranks: int) -> None:

@@ -7,9 +7,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unimm.report.table import duration
-from unimm.study.layout import Unit, log_file
+from unimm.study.layout import Unit, log_file, unit_folder
 from unimm.study.pace import logged, seconds_left
 from unimm.study.plan import Plan, StudyPlan, TuningPlan
 from unimm.study.queue import RunQueue, State
@@ -67,6 +68,25 @@ def _by_state(plan: Plan, arm: str, cells: Sequence[str]) -> list[str]:
     text = "; ".join(f"{', '.join(those)} {cell}" for cell, those in numbers.items())
     width = shutil.get_terminal_size().columns
     return textwrap.wrap(f"{arm}: {plan.unit.word}s {text}", width, subsequent_indent="  ")
+def facts(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> dict[str, Any]:
+    """The same for scripts: every run or trial with its state and the share of its training that it has logged."""
+    return {
+        "name": plan.name,
+        "folder": str(folder),
+        "plan": plan.hash,
+        "totals": dict(Counter(state.value for state in states.values())),
+        "seconds_left": seconds_left(folder, plan, states),
+        plan.unit.room: [
+            {
+                "arm": unit.arm,
+                unit.word: unit.number,
+                "state": state.value,
+                "trained": 1.0 if state is State.DONE else logged(folder, plan, unit).share,
+                "folder": str(unit_folder(folder, unit)),
+            }
+            for unit, state in states.items()
+        ],
+    }
 
 
 def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
