@@ -103,7 +103,8 @@ def _direction(bench: MetricBench) -> str:
     if not bench.metric.needs <= worse.given:
         return "not asked: it needs more than images, prompts and real images"
     known, blank = {**BUILT_IN, **bench.metric.words}, {row.name: row.value for row in bench.metric.score(worse)}
-    right, wrong = [], []
+    right: list[str] = []
+    wrong: list[str] = []
     for score in bench.scores:
         value = blank.get(score.name)
         if score.name in known and score.value is not None and value is not None and value != score.value:

@@ -86,8 +86,12 @@ def ceiling(encoder: Encoder, decoder: Decoder, foundation: Foundation, device: 
     real = rendered(real_scenes(prompts, foundation.world), foundation.resolution)
     decoded = Evidence(images=reconstructed(encoder, decoder, real, device), prompts=prompts)
     judge = GenEvalStyle(GenEvalStyle.Config(), foundation)
-    shown = (Evidence(images=real, prompts=prompts), decoded, decoded.with_shuffled_prompts())
-    return Ceiling(*(_facts(judge, evidence) for evidence in shown), scenes=len(prompts))
+    return Ceiling(
+        real=_facts(judge, Evidence(images=real, prompts=prompts)),
+        decoded=_facts(judge, decoded),
+        floor=_facts(judge, decoded.with_shuffled_prompts()),
+        scenes=len(prompts),
+    )
 
 
 @torch.inference_mode()
