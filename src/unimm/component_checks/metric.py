@@ -6,13 +6,14 @@ import time
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from unimm.component_checks.bench import Broken, Doubt, Subject, Unchecked
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.words import BUILT_IN
 from unimm.runs.scoring import real_scenes, rendered
-from unimm.scenes.prompts import prompt_set
+from unimm.scenes.prompts import Metadata, prompt_set
 
 PROMPTS_PER_TASK, REFERENCE, REPEATS = 4, 48, 8
 
@@ -29,10 +30,10 @@ class MetricBench:
         """All that images and prompts give; answers are a run's alone."""
         world, side = self.foundation.world, self.foundation.resolution
         prompts = prompt_set(world, "validation", PROMPTS_PER_TASK)
-        images = rendered(real_scenes(prompts, world), side)
+        images = self._shown(prompts)
         reference, training = (SceneSet(world, split, REFERENCE, side).pixels for split in ("test", "train"))
         few = prompts[:2]
-        varied = torch.stack([rendered(real_scenes(few[n : n + 1] * REPEATS, world), side) for n in range(len(few))])
+        varied = torch.stack([self._shown([prompt] * REPEATS) for prompt in few])
         return Evidence(
             images=images,
             prompts=prompts,
@@ -41,6 +42,12 @@ class MetricBench:
             varied={"seeds": varied},
             varied_prompts=few,
         )
+
+    def _shown(self, prompts: list[Metadata]) -> Tensor:
+        """A scene for each prompt."""
+        scenes = real_scenes(prompts, self.foundation.world)
+        assert scenes is not None, "the world has room for its own prompts"
+        return rendered(scenes, self.foundation.resolution)
 
     @cached_property
     def scores(self) -> list[Score]:

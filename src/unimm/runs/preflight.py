@@ -83,7 +83,9 @@ class Scale(NamedTuple):
 def ceiling(encoder: Encoder, decoder: Decoder, foundation: Foundation, device: torch.device) -> Ceiling:
     """What the scenes' judge reads off scenes that went through encoder and decoder."""
     prompts = prompt_set(foundation.world, "validation", PROMPTS_PER_TASK)
-    real = rendered(real_scenes(prompts, foundation.world), foundation.resolution)
+    scenes = real_scenes(prompts, foundation.world)
+    assert scenes is not None, "the world has room for its own prompts"
+    real = rendered(scenes, foundation.resolution)
     decoded = Evidence(images=reconstructed(encoder, decoder, real, device), prompts=prompts)
     judge = GenEvalStyle(GenEvalStyle.Config(), foundation)
     return Ceiling(
