@@ -46,7 +46,10 @@ class VisionLanguage(Judge):
     """Asks a vision-language model about every fact of a prompt."""
 
     class Config(ComponentConfig):
-        """``source``: local folder or Hugging Face id of an instruction-tuned model with its processor."""
+        """``source``: local folder or Hugging Face id of an instruction-tuned model with its processor.
+
+        ``device``: torch's name; ``batch``: how many images it is asked about at once.
+        """
 
         source: str
         device: str = "cpu"
