@@ -36,7 +36,7 @@ def zsh(line: str) -> list[str]:
 
 
 def test_verbs_are_completed() -> None:
-    assert set(bash("unimm", "che")) == {"check", "check-component"}
+    assert set(bash("unimm", "check")) == {"check", "check-component", "checkpoint"}
     assert {"run", "power", "status", "report"} <= set(bash("unimm", "study", ""))
     assert zsh("unimm study pow") == ["power"]
 

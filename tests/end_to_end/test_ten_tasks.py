@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +16,6 @@ from unimm.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ten_tasks.md").read_text(encoding="utf-8")
-AWAITED = ("unimm compare", "unimm clean", "--watch")
 
 
 class Task(NamedTuple):
@@ -39,19 +38,13 @@ def commands() -> list[str]:
     return [line.partition(" |")[0].partition(" >")[0] for line in lines if line.startswith("unimm ")]
 
 
-def _awaited(command: str) -> Any:
-    """A command that fails until its verb or option is there is marked, and then the mark fails."""
-    marks = [pytest.mark.xfail(strict=True)] if any(part in command for part in AWAITED) else []
-    return pytest.param(command, marks=marks)
-
-
 def test_there_are_ten_and_each_has_a_command() -> None:
     assert [task.heading.partition(".")[0] for task in tasks()] == [str(number) for number in range(1, 11)]
     assert all(task.blocks for task in tasks())
     assert {language for task in tasks() for language, _ in task.blocks} == {"sh", "console"}
 
 
-@pytest.mark.parametrize("command", [_awaited(command) for command in commands()])
+@pytest.mark.parametrize("command", commands())
 def test_every_command_has_a_verb_and_options_that_there_are(command: str) -> None:
     words = command.split()[1:]
     verbs = [word for word in words[:2] if word.isidentifier() or word == "check-component"]
@@ -84,8 +77,10 @@ def test_what_ends_by_itself_runs(clone: Path) -> None:
         assert done.returncode == 0, f"{task.heading}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
         printed[task.heading.partition(".")[0]] = done.stdout
     assert (clone / "runs" / "mine" / "report.html").is_file() and "report.html" in printed["2"]
+    assert (clone / "runs" / "compared" / "compare.html").is_file()
     assert "counting" not in printed["4"] and "a photo of" in printed["4"]
     assert re.search(r"^ok +ceiling", printed["5"], flags=re.MULTILINE)
     assert "24 done" in printed["6"]
+    assert "last.ckpt" in printed["9"] and not (clone / "runs" / "mine" / "last.ckpt").exists()
     assert "vae_fm" in printed["7"] and "'pretrained', 'grid'" in printed["7"]
     assert "guidance: float" in printed["8"] and "unimm 0." in printed["10"]

@@ -11,7 +11,7 @@ from unimm.component_checks.bench import Broken, Doubt, Subject, close, keys_for
 from unimm.components import Decoder, Encoder, LatentSpec
 from unimm.data.scenes import Scenes
 from unimm.data.source import Context
-from unimm.encoders.calibrated import CalibratedEncoder, calibrate, calibration_images
+from unimm.encoders.calibrated import calibrate, calibration_images
 from unimm.noise import NoiseSource
 from unimm.runs.preflight import IMAGES, ceiling, scale
 from unimm.seam_checks import check_finite, check_images, check_latents, checked_spec
@@ -36,8 +36,7 @@ class EncoderBench:
     def encoder(self) -> Encoder:
         """As a run builds it, but for the decoder that it may still lack."""
         encoder: Encoder = self.subject.cls.build(self.subject.config, self.foundation)
-        if isinstance(encoder, CalibratedEncoder) and encoder.needs_statistics:
-            calibrate(encoder, calibration_images(self.source, encoder), self.device)
+        calibrate(encoder, calibration_images(self.source), self.device)
         return encoder.to(self.device)
 
     @cached_property

@@ -68,6 +68,8 @@ def _by_state(plan: Plan, arm: str, cells: Sequence[str]) -> list[str]:
     text = "; ".join(f"{', '.join(those)} {cell}" for cell, those in numbers.items())
     width = shutil.get_terminal_size().columns
     return textwrap.wrap(f"{arm}: {plan.unit.word}s {text}", width, subsequent_indent="  ")
+
+
 def facts(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> dict[str, Any]:
     """The same for scripts: every run or trial with its state and the share of its training that it has logged."""
     return {
