@@ -141,7 +141,8 @@ def _keys(arm: Path | None, given: Mapping[str, str]) -> dict[str, Key]:
 
 def _schema(model: type[BaseModel], prefix: str = "") -> dict[str, Key]:
     """Keys of the settings that belong to no component, with dots."""
-    from unimm.schema import Choice, Strict
+    from unimm.component_config import Strict
+    from unimm.schema import Choice
 
     found: dict[str, Key] = {}
     for name, field in model.model_fields.items():
