@@ -115,8 +115,10 @@ class Hidden(NamedTuple):
 
 
 class Lora(ComponentConfig):
-    """Low-rank adapters; ``targets``: all linear layers but the output layer, or names of layers, as in
-    [q_proj, v_proj]."""
+    """Low-rank adapters; ``targets``: all linear layers but the output layer, or names, as in [q_proj, v_proj].
+
+    ``rank``: of the two factors of an adapter; ``alpha``: their product is scaled by alpha / rank.
+    """
 
     rank: int = Field(16, ge=1)
     alpha: float = Field(32, gt=0)

@@ -39,7 +39,7 @@ class VaeLift(Vae):
     """Latents of the VAE, mapped to more channels and back by fixed orthonormal columns."""
 
     class Config(Vae.Config):
-        """``channels`` of a token of the target; those of a token of CLIP by default."""
+        """``channels``: of a token of the target; by default those of a token of CLIP."""
 
         channels: int = Field(128, ge=1)
 

@@ -44,7 +44,7 @@ class PerTokenDiffusion(Head):
     """A perceptron that denoises each token by itself, given what a transformer makes of the conditions."""
 
     class Config(DiffusionTransformer.Config):
-        """The transformer's sizes, and how many residual ``blocks`` of its ``width`` the perceptron has."""
+        """The transformer's sizes; ``blocks``: residual blocks of the perceptron, as wide as the transformer."""
 
         blocks: int = Field(3, ge=1)
 

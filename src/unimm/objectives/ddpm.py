@@ -30,7 +30,11 @@ class Ddpm(Objective):
     """Denoising diffusion with a cosine schedule: noise prediction and ancestral sampling."""
 
     class Config(ComponentConfig):
-        """``steps`` of sampling; ``eta``: noise added in each, 1 as in DDPM, 0 as in DDIM."""
+        """``steps``: of sampling; ``eta``: noise added in each, 1 as in DDPM, 0 as in DDIM.
+
+        ``condition_dropout``: share of samples trained without their condition; ``guidance``: weight of
+        classifier-free guidance, 1 for none.
+        """
 
         condition_dropout: float = Field(0.1, ge=0, lt=1)
         steps: int = Field(25, ge=1, le=STEPS)

@@ -83,7 +83,7 @@ class Mixture(Objective):
     """Mixture likelihood: the head predicts several Gaussians for each token or image, and their weights."""
 
     class Config(Gaussian.Config):
-        """``components`` of each ``of``: ``image``, all tokens follow one choice, or ``token``, each makes its own."""
+        """``components``: how many; ``of``: image, all tokens follow one choice, or token, each makes its own."""
 
         components: int = Field(8, ge=2)
         of: Literal["image", "token"] = "image"

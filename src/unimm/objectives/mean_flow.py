@@ -44,7 +44,11 @@ class MeanFlow(FlowMatching):
     """Mean velocity over an interval, regressed by a Jacobian-vector product; samples in one step."""
 
     class Config(StraightPath):
-        """``unequal``: share of samples with r < t; ``trained_guidance`` 1 turns guidance off."""
+        """``unequal``: share of samples with r < t; ``trained_guidance``: weight of guidance, 1 for none.
+
+        ``adaptive``: power of the squared error by which it is divided; ``time_scale``: of the times that the head is
+        told.
+        """
 
         steps: int = Field(1, ge=1)
         unequal: float = Field(0.25, gt=0, le=1)

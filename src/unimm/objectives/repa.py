@@ -47,7 +47,7 @@ class Repa(FlowMatching):
     """Flow matching whose head is aligned with a frozen tower's tokens (REPA)."""
 
     class Config(FlowMatching.Config):
-        """``tower``: an encoder on the target's grid; ``layer``: the head's block, from 1; ``weight`` of the cosine."""
+        """``tower``: an encoder on the target's grid; ``layer``: the head's block, from 1; ``weight``: of its loss."""
 
         tower: EncoderChoice = Field(default="clip", validate_default=True)
         layer: int = Field(2, ge=1)

@@ -18,7 +18,11 @@ class LowRank(Strategy):
     """Low-rank adapters in the backbone train with queries and head, on generation or on both streams."""
 
     class Config(Lora):
-        """Of the adapters; ``start``: the backbone that they adapt; the rest as in `joint`."""
+        """``start``: the backbone that is adapted; ``understanding_weight``, ``generation_weight``: of each loss.
+
+        ``understanding_samples``: questions of the whole run, null for as many as the foundation's understanding stage
+        saw.
+        """
 
         understanding_weight: float = Field(0.0, ge=0)
         generation_weight: float = Field(1.0, gt=0)

@@ -17,7 +17,7 @@ class Replay(Joint):
     """Joint training in which a share of the rows about images is text alone."""
 
     class Config(Joint.Config):
-        """``text_share`` of ``understanding_samples``, which stay as many in all."""
+        """``text_share``: share of text among ``understanding_samples``, which stay as many in all."""
 
         text_share: float = Field(0.25, gt=0, lt=1)
 
