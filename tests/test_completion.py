@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from unimm.cli import app
+from unimm.registry import objectives
 
 ROOT = Path(__file__).parents[1]
 ARM = "ablations/vae_fm.yaml"
@@ -53,7 +54,7 @@ def test_arms_presets_and_studies_are_completed() -> None:
 def test_kinds_and_names_are_completed() -> None:
     assert bash("unimm", "list", "enc") == ["encoders"]
     assert bash("unimm", "list", "encoders", "open") == ["open_clip"]
-    assert zsh("unimm list objectives ") == ["cosine", "flow_matching", "mse"]
+    assert zsh("unimm list objectives ") == objectives.names()
     assert bash("unimm", "list", "scores", "") == []
     assert "flow_matching" in bash("unimm", "check-component", "fl")
 

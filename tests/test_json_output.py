@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from unimm import __version__
 from unimm.cli import app
 from unimm.foundation.folder import Foundation
+from unimm.registry import objectives
 from unimm.runs.scoring import real_scenes, rendered
 from unimm.scenes.prompts import prompt_set
 
@@ -38,7 +39,7 @@ def test_the_version_is_printed() -> None:
 
 
 def test_lists_and_the_settings_of_one_component() -> None:
-    assert [row["name"] for row in answer("list", "objectives")] == ["cosine", "flow_matching", "mse"]
+    assert [row["name"] for row in answer("list", "objectives")] == objectives.names()
     scores = {row["name"]: row["better"] for row in answer("list", "scores")}
     assert scores["frechet_distance"] == "lower" and scores["atoms/shape"] == "higher"
     tower = {setting["name"]: setting for setting in answer("list", "encoders", "open_clip")["settings"]}
