@@ -72,7 +72,7 @@ def test_the_state_of_a_study() -> None:
 
 def test_what_a_study_can_find() -> None:
     found = answer("study", "power", STUDY, "--seeds", "5")
-    lines = text("study", "power", STUDY, "--seeds", "5").splitlines()[2:]
+    lines = text("study", "power", STUDY, "--seeds", "5").splitlines()[2:-1]
     assert found["seeds"] == 5 and [claim["claim"] for claim in found["claims"]] == [line.split()[0] for line in lines]
     first = found["claims"][0]
     assert f"±{first['half_width']:.2f}" in lines[0] and f"{first['detectable']:.2f}" in lines[0]
