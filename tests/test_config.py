@@ -11,7 +11,13 @@ from unimm.schema import COMPONENTS, RunConfig
 
 HERE = Path(__file__).parent
 FAKES = {
-    "encoder": {"clip": "Clip", "vae": "Vae", "open_clip": "Clip", "transformers_vision": "Clip"},
+    "encoder": {
+        "clip": "Clip",
+        "vae": "Vae",
+        "open_clip": "Clip",
+        "timm_vision": "Clip",
+        "transformers_vision": "Clip",
+    },
     "backbone": {"causal_lm": "Plain"},
     "head": {"dit": "Plain"},
     "objective": {"flow_matching": "FlowMatching", "mse": "Mse"},

@@ -357,3 +357,16 @@ class RunConfig(Strict):
                 f"set training.samples={total}"
             )
         return stages
+
+
+def check_chosen(config: RunConfig) -> None:
+    """ValueError for a run on other images than the scenes that does not say what it is tested with."""
+    shown = [config.source, *(stage.source for stage in config.stages.values() if stage.source is not None)]
+    others = [choice.name for choice in shown if not sources.get(choice.name).shows_scenes(choice.config)]
+    open_ones = [key for key in ("prompts", "reference") if getattr(config.evaluation, key) is None]
+    if others and open_ones:
+        raise ValueError(
+            f"source={others[0]} shows other images than the embedded world, on whose prompts and renders the run would"
+            f" be tested unless it chooses: set evaluation.{' and evaluation.'.join(open_ones)} (prompts: a file,"
+            " geneval or scenes; reference: a folder of pictures or tars, none or scenes)"
+        )

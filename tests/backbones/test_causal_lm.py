@@ -171,7 +171,7 @@ def test_a_prompt_that_is_cut_is_said(capsys):
     decoder = SimpleNamespace(decode=lambda latents, noise, keys: torch.zeros(len(latents), 3, 2, 2))
     pipeline = Pipeline(backbone(), None, sample, decoder, SimpleNamespace(tokens=4, channels=3))
     pipeline(["a ring", "circle " * 1100], ["a", "b"], NoiseSource(0, "sampling"))
-    said = [line for line in capsys.readouterr().out.splitlines() if "cut off" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "cut off" in line]
     assert said == [
         "the prompt circle circle circle circle circle circl... is too long: its last 76 tokens were cut off"
     ]

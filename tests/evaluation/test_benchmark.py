@@ -11,10 +11,10 @@ import torch
 from torchvision.io import write_png
 
 from unimm.config import ConfigError, load
-from unimm.evaluation.benchmark import Benchmark, check_chosen
+from unimm.evaluation.benchmark import Benchmark
 from unimm.evaluation.geneval.prompts import generate_prompts, metadata_text
 from unimm.foundation.folder import Foundation
-from unimm.schema import EvaluationConfig
+from unimm.schema import EvaluationConfig, check_chosen
 
 ARM = Path(__file__).parents[2] / "ablations" / "clip_fm.yaml"
 DOGS = [

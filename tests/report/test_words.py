@@ -121,8 +121,8 @@ def test_built_in_words_win_and_groups_stand_together() -> None:
 
 HEADLINES = (
     "geneval/overall", "atoms/overall", "geneval_long/overall", "atoms_long/overall", "frechet_distance",
-    "clip_score/a", "diversity/latents/place_entropy", "diversity/latents/vendi", "understanding/overall",
-    "understanding/above_blind",
+    "clip_score/a", "clip_score/own", "diversity/latents/place_entropy", "diversity/latents/vendi",
+    "understanding/overall", "understanding/above_blind",
 )  # fmt: skip
 
 

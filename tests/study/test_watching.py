@@ -105,7 +105,7 @@ def test_a_launch_says_what_happens_and_the_queue_has_the_scores(
     plan = make_plan(tmp_path / "study", {"a": 0, "b": 0}, seeds=1)
     values = {"a": 0.25, "b": None}
 
-    def start(command, workers, folder) -> None:
+    def start(command, workers, folder, ranks) -> None:
         queue = RunQueue(folder, plan, None)
 
         def execute(run, attempt, lock) -> None:

@@ -35,10 +35,10 @@ from unimm.evaluation.reference import FEWEST, reference_images
 from unimm.evaluation.suite import build_metrics
 from unimm.foundation.folder import Foundation
 from unimm.progress import say
-from unimm.registry import detectors, sources
+from unimm.registry import detectors
 from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
-from unimm.schema import GENEVAL, NONE, OPEN_CLIP, SCENES, Choice, EvaluationConfig, RunConfig
+from unimm.schema import GENEVAL, NONE, OPEN_CLIP, SCENES, Choice, EvaluationConfig
 
 VALIDATION_SEED = 44  # the official prompts are of 43
 TEXT = "text"  # the tag of prompts that are texts alone
@@ -273,16 +273,3 @@ def _of_each_task(prompts: Sequence[Metadata], count: int) -> list[Metadata]:
     for metadata in prompts:
         tasks.setdefault(str(metadata["tag"]), []).append(metadata)
     return [metadata for own in tasks.values() for metadata in own[:count]]
-
-
-def check_chosen(config: RunConfig) -> None:
-    """ValueError for a run on other images than the scenes that does not say what it is tested with."""
-    shown = [config.source, *(stage.source for stage in config.stages.values() if stage.source is not None)]
-    others = [choice.name for choice in shown if not sources.get(choice.name).shows_scenes(choice.config)]
-    open_ones = [key for key in ("prompts", "reference") if getattr(config.evaluation, key) is None]
-    if others and open_ones:
-        raise ValueError(
-            f"source={others[0]} shows other images than the embedded world, on whose prompts and renders the run would"
-            f" be tested unless it chooses: set evaluation.{' and evaluation.'.join(open_ones)} (prompts: a file,"
-            " geneval or scenes; reference: a folder of pictures or tars, none or scenes)"
-        )

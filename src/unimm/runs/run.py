@@ -22,13 +22,13 @@ from unimm.data.source import Source
 from unimm.devices import pick_device
 from unimm.encoders.token_decoder import DiffusionDecoder
 from unimm.encoders.vae import VaeDecoder
-from unimm.evaluation.benchmark import Benchmark, check_chosen
+from unimm.evaluation.benchmark import Benchmark
 from unimm.evaluation.metric import Metric
 from unimm.files import AVERAGES, START, WEIGHTS, written
 from unimm.noise import NoiseSource
 from unimm.runs.code import Code, code_for
 from unimm.runs.record import CONFIG, RESULT, Result, read_record
-from unimm.schema import RunConfig
+from unimm.schema import RunConfig, check_chosen
 from unimm.seam_checks import check_images, check_prediction
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from unimm.config import read
 from unimm.devices import pick_device
-from unimm.evaluation.benchmark import check_chosen
 from unimm.files import METRICS, parse_json, read_text, write_atomic
 from unimm.runs import job
 from unimm.runs.cost import reached
@@ -40,7 +39,7 @@ from unimm.runs.record import (
     write_result,
 )
 from unimm.runs.run import Run, hand_over
-from unimm.schema import RunConfig
+from unimm.schema import RunConfig, check_chosen
 from unimm.training import distributed
 from unimm.training.distributed import Ranks, StageOver
 

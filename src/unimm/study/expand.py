@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
-from unimm.evaluation.benchmark import check_chosen
 from unimm.evaluation.words import BUILT_IN, judge_of
 from unimm.registry import metrics, nearest
 from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.runs.code import code_for
 from unimm.runs.planned import PlannedArm, config_hash
-from unimm.schema import INSTEAD, LEFT_OUT
+from unimm.schema import INSTEAD, LEFT_OUT, check_chosen
 from unimm.strict_yaml import read_yaml
 from unimm.study.foundations import foundations_of
 from unimm.study.plan import KIND, PLANNED, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values

@@ -163,8 +163,9 @@ class StudyPlan(Plan):
         return next((claim["metric"] for claim in claims if "metric" in claim), OVERALL)
 
     def score(self, folder: Path, unit: Unit) -> float | None:
-        """Read off its result."""
-        scores = read_object(unit_folder(folder, unit) / RESULT, AGAIN).get("scores", ())
+        """Read off its result, None where it has none."""
+        path = unit_folder(folder, unit) / RESULT
+        scores = read_object(path, AGAIN).get("scores", ()) if path.is_file() else ()
         return next((score["value"] for score in scores if score["name"] == self.headline), None)
 
     def parts_of(self, arm: PlannedArm) -> dict[str, str]:

@@ -21,7 +21,7 @@ EVERYTHING = Thresholds(confidence=0.0, counting=0.0)
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def owl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import transformers
 
     folder = tmp_path_factory.mktemp("checkpoints") / request.param
@@ -45,15 +45,15 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def test_objects_are_well_formed(
-    checkpoint: Path, clip_folder: Path, photos: torch.Tensor, assert_well_formed: Callable[..., Any]
+    owl: Path, clip_folder: Path, photos: torch.Tensor, assert_well_formed: Callable[..., Any]
 ) -> None:
     classes = ("cow", "computer keyboard", "unicorn")
-    config = OpenVocabulary.Config(source=str(checkpoint), colours=clip_folder, classes=classes, thresholds=EVERYTHING)
+    config = OpenVocabulary.Config(source=str(owl), colours=clip_folder, classes=classes, thresholds=EVERYTHING)
     detector = OpenVocabulary(config)
     found = assert_well_formed(detector, photos)
     assert any(found)
     assert all(set(objects) <= set(classes) for objects in found)
-    assert score_name(detector) == f"GenEval-protocol, detector={checkpoint.name}/{checkpoint.name}"
+    assert score_name(detector) == f"GenEval-protocol, detector={owl.name}/{owl.name}"
 
 
 def test_genevals_classes_and_milder_thresholds_are_the_default(clip_folder: Path) -> None:
@@ -63,19 +63,19 @@ def test_genevals_classes_and_milder_thresholds_are_the_default(clip_folder: Pat
     assert [box[4] for box in objects_for(cows, {"tag": "counting"}, config.thresholds)["cow"]] == [0.6, 0.2]
 
 
-def test_boxes_are_cut_at_the_border(checkpoint: Path, clip_folder: Path) -> None:
-    detector = OpenVocabulary(OpenVocabulary.Config(source=str(checkpoint), colours=clip_folder, classes=("cow",)))
+def test_boxes_are_cut_at_the_border(owl: Path, clip_folder: Path) -> None:
+    detector = OpenVocabulary(OpenVocabulary.Config(source=str(owl), colours=clip_folder, classes=("cow",)))
     boxes = torch.tensor([[-5.0, 2, 9, 60], [1, 50, 9, 60], [1, 2, 3, 4]])
     found = detector._read(torch.zeros(3, dtype=torch.long), boxes, torch.tensor([0.9, 0.8, 0.7]), 48, 64)
     assert [one.box for one in found] == [(0, 2, 9, 48), (1, 2, 3, 4)]
 
 
 def test_missing_weights_are_an_error(
-    checkpoint: Path, clip_folder: Path, tmp_path: Path, copy_without: Callable[[Path, Path, str], Path]
+    owl: Path, clip_folder: Path, tmp_path: Path, copy_without: Callable[[Path, Path, str], Path]
 ) -> None:
     with pytest.raises(ValueError, match="cannot read a checkpoint from"):
         OpenVocabulary(OpenVocabulary.Config(source=str(tmp_path), colours=clip_folder))
-    partial = copy_without(checkpoint, tmp_path, "box_head.dense0.weight")
+    partial = copy_without(owl, tmp_path, "box_head.dense0.weight")
     with pytest.raises(ValueError, match=r"lacks 1 weights of Owl.*box_head\.dense0\.weight"):
         OpenVocabulary(OpenVocabulary.Config(source=str(partial), colours=clip_folder))
 
