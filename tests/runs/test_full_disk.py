@@ -29,6 +29,8 @@ WRITTEN = [
     "weights.safetensors",
     "sheet.png",
     "grid.json",
+    "images-#.webp",
+    "images.json",
     "items.json",
     "result.json",
     "training.png",
@@ -41,7 +43,7 @@ EQUAL = ("weights.safetensors", "items.json", "samples/sheet.png", "samples/grid
 
 def kind(path: Path) -> str:
     """The name of a file without what differs from run to run."""
-    return re.sub(r"(average|latents|prompts)-[0-9a-f]+", r"\1-#", path.name)
+    return re.sub(r"(average|latents|prompts|images)-[0-9a-f]+", r"\1-#", path.name)
 
 
 def invoke(out: Path, *options: str) -> tuple[int, list[str]]:
