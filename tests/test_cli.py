@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from unimm.cli import app
+from unimm.listing import component_lines
 from unimm.registry import objectives
 
 ABLATIONS = Path(__file__).parent.parent / "ablations"
@@ -151,3 +152,8 @@ def test_doctor_prints_versions_machine_and_foundations() -> None:
     assert result.exit_code == 0, result.stderr
     for word in ("python", "torch", "cores", "memory", "device", "disk", "hub cache", "foundation"):
         assert word in result.stdout
+
+
+def test_a_component_of_a_long_name_stands_apart_from_its_description() -> None:
+    rows = [{"name": "n" * 30, "description": "Long."}, {"name": "n", "description": "Short."}]
+    assert component_lines(rows) == ["n" * 30 + "  Long.", "n" + " " * 31 + "Short."]

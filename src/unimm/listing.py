@@ -52,7 +52,8 @@ def score_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def component_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """`components` as text."""
-    return [f"{row['name']:<22}{row['description']}" for row in rows]
+    width = max((len(row["name"]) for row in rows), default=0) + 2
+    return [f"{row['name']:<{width}}{row['description']}" for row in rows]
 
 
 def detail_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
