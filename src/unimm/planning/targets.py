@@ -39,16 +39,17 @@ class Target(NamedTuple):
     """One row: an encoder, the settings that are not its defaults, its latents by side, and how they become images."""
 
     encoder: str
-    settings: str
+    settings: tuple[str, ...]
     latents: tuple[LatentSpec, ...]
     way_back: str
 
     def facts(self) -> dict[str, Any]:
-        """For scripts; tokens by the side of the images."""
+        """For scripts; tokens and shift by the side of the images."""
         return {
             "encoder": self.encoder,
             "settings": self.settings,
             "tokens": {str(side): spec.tokens for side, spec in zip(SIDES, self.latents, strict=True)},
+            "shift": {str(side): shift for side, shift in zip(SIDES, self._shifts(), strict=True)},
             "channels": self.latents[0].channels,
             "way_back": self.way_back,
         }
@@ -56,10 +57,13 @@ class Target(NamedTuple):
     def row(self) -> str:
         """As Markdown."""
         tokens = " / ".join(str(spec.tokens) for spec in self.latents)
+        shifts = " / ".join(f"{shift:.2f}" for shift in self._shifts())
+        settings, channels = " ".join(f"`{setting}`" for setting in self.settings), self.latents[0].channels
+        return f"| `{self.encoder}` | {settings} | {tokens} | {channels} | {shifts} | {self.way_back} |\n"
+
+    def _shifts(self) -> list[float]:
         flow = FlowMatching(FlowMatching.Config())
-        shifts = " / ".join(f"{flow.alpha(spec.tokens, spec.channels):.2f}" for spec in self.latents)
-        channels = self.latents[0].channels
-        return f"| `{self.encoder}` | {self.settings} | {tokens} | {channels} | {shifts} | {self.way_back} |\n"
+        return [flow.alpha(spec.tokens, spec.channels) for spec in self.latents]
 
 
 def targets() -> Iterator[Target]:
@@ -87,16 +91,14 @@ def _target(name: str, config: Any, settings: Mapping[str, Any]) -> Target:
             decoder = "its own"
         except ValueError:
             decoder = "train one"
-    return Target(name, _spelled(settings), tuple(encoder.latent_spec() for encoder in built), decoder)
+    return Target(name, tuple(_spelled(settings)), tuple(encoder.latent_spec() for encoder in built), decoder)
 
 
-def _spelled(settings: Mapping[str, Any], inside: str = "") -> str:
+def _spelled(settings: Mapping[str, Any], inside: str = "") -> Iterator[str]:
     """Settings as the command line has them, without the decoder, which has a column."""
-    words = []
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            words.append(_spelled(value, f"{inside}{key}."))
+            yield from _spelled(value, f"{inside}{key}.")
         elif key != "decoder":
             said = value if isinstance(value, str) else json.dumps(value)
-            words.append(f"`{said}`" if key == "pretrained" else f"`{inside}{key}={said}`")
-    return " ".join(words)
+            yield said if key == "pretrained" else f"{inside}{key}={said}"

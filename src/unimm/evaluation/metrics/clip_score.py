@@ -202,6 +202,7 @@ class ClipScore(Metric):
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.config, self.foundation = config, foundation
         self._known: list[tuple[str, Tensor, list[Tensor]]] = []
+        self._said: set[str] = set()
 
     def objection(self, prompts: Sequence[Metadata] | None, captions: Sequence[str]) -> str | None:
         """Words that the evaluators do not know."""
@@ -244,11 +245,17 @@ class ClipScore(Metric):
         self._known += [] if known else [(part, images, found.batches)]
         return found
 
+    def _say_once(self, text: str) -> None:
+        """A run's scores, floors and ceilings all lack the same."""
+        if text not in self._said:
+            say(text)
+        self._said.add(text)
+
     def _retrieval(self, letter: str, found: Embedded, texts: list[str], by: dict[str, Any]) -> list[Score]:
         """R-precision, where there are prompts enough for the distractors and all are told apart."""
         distinct = list(dict.fromkeys(texts))
         if len(distinct) <= self.config.distractors:
-            say(
+            self._say_once(
                 f"clip_score: no R-precision: {self.config.distractors} distractors need more than {len(distinct)} "
                 "distinct prompts; set distractors lower, or give more prompts"
             )
