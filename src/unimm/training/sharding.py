@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
@@ -91,3 +91,11 @@ def _whole(state: dict[str, Any]) -> dict[str, Any]:
 def frozen_names(module: nn.Module) -> set[str]:
     """Names of the parameters that do not train, every name of a shared one."""
     return {name for name, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+
+
+def split_again(module: nn.Module) -> None:
+    """Give ranks their parts back: FSDP2 leaves a root's parameters whole after a forward pass, for a backward pass that
+    an evaluation does not make."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()

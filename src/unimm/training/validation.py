@@ -31,6 +31,7 @@ from unimm.noise import NoiseSource
 from unimm.schema import RunConfig
 from unimm.training.distributed import autocast
 from unimm.training.module import ArmModule
+from unimm.training.sharding import split_again
 
 IMAGES, BINS = 64, 4
 NAME = "validation_loss"
@@ -106,7 +107,8 @@ def _latents(arm: Arm, scenes: SceneSet, device: torch.device) -> Float[Tensor, 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within, no part of the module drops anything out; afterwards each is in the mode that it was in."""
+    """Within, no part of the module drops anything out; afterwards each is in the mode that it was in, and split over
+    ranks if it was."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -114,6 +116,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+        split_again(module)
 
 
 def _has_losses_at(objective: Objective) -> bool:
