@@ -94,8 +94,8 @@ def frozen_names(module: nn.Module) -> set[str]:
 
 
 def split_again(module: nn.Module) -> None:
-    """Leave each rank its part alone: FSDP2 keeps a root's parameters whole after a forward pass, for the backward pass,
-    which an evaluation does not make."""
+    """Leave each rank its part alone: FSDP2 keeps a root's parameters whole after a forward pass, for the backward
+    pass, which an evaluation does not make."""
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()
