@@ -23,6 +23,7 @@ from unimm.study.check import Kind, check
 from unimm.study.expand import expand_study
 from unimm.study.launch import freeze_study
 from unimm.study.plan import StudyPlan
+from unimm.study.schema import StudyFile
 
 ROOT = Path(__file__).parents[2]
 ABLATIONS = ROOT / "ablations"
@@ -227,3 +228,8 @@ def test_the_page_of_claims_has_every_field_kind_guard_and_fact() -> None:
     fields = {name for model in models for name in model.model_fields}
     kinds = {get_args(model.model_fields["kind"].annotation)[0] for model in models[1:]}
     assert {name for name in {*fields, *kinds, *GUARDS, *FACTS} if f"`{name}`" not in page} == set()
+
+
+def test_more_seeds_than_memory_holds_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="more than 10,000 seeds"):
+        StudyFile.model_validate({"arms": ["vae_fm.yaml"], "seeds": 10**12})

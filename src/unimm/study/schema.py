@@ -67,6 +67,7 @@ Model = TypeVar("Model", bound=BaseModel)
 TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
 BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
 SAMPLING_ONLY = ("training.ema_decay", "training.ema_length", "objective.guidance", "objective.steps")
+MOST_SEEDS = 10_000
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
 
 
@@ -112,6 +113,15 @@ Arms = Annotated[
 ]
 
 
+def _numbered(value: Any) -> Any:
+    """Seeds 0 to n - 1 of a number n; ValueError instead of a list that no memory holds."""
+    if type(value) is not int:
+        return value
+    if value > MOST_SEEDS:
+        raise ValueError(f"{value} is more than {MOST_SEEDS:,} seeds; give fewer, or a list such as [{value}] of one")
+    return range(value)
+
+
 class Amendment(Strict):
     """More seeds or more arms, decided after the first runs, and why."""
 
@@ -132,7 +142,7 @@ class StudyFile(Strict):
 
     question: str = Field(min_length=1)
     profile: str
-    seeds: Annotated[Seeds, BeforeValidator(lambda value: range(value) if type(value) is int else value)]
+    seeds: Annotated[Seeds, BeforeValidator(_numbered)]
     arms: Arms
     overrides: tuple[str, ...] = ()
     declared_differences: tuple[str, ...] = ()
