@@ -18,6 +18,7 @@ from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
 from unimm.json_output import Json, print_json
 from unimm.planning.cli import plan
+from unimm.pretraining.tower_cli import app as tower
 from unimm.report.cli import view
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
@@ -37,6 +38,7 @@ app.add_typer(foundation, name="foundation")
 app.add_typer(study, name="study")
 app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
+app.add_typer(tower, name="tower")
 app.add_typer(checkpoint, name="checkpoint")
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]

@@ -27,7 +27,7 @@ from unimm.files import write_atomic, written
 from unimm.foundation.card import built, is_there, write_card
 from unimm.foundation.folder import load_weights
 from unimm.pretraining.recipes import TrainingCost
-from unimm.pretraining.sizes import SIZES, Sizes
+from unimm.pretraining.sizes import SIZES, Sizes, sizes_of
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import world
 
@@ -189,9 +189,7 @@ PARTS: dict[str, Callable[[Sizes, Path, torch.device], None]] = {
 
 def build(profile: str, out: Path, parts: tuple[str, ...] = (), device: torch.device | None = None) -> None:
     """Build the named parts (all that are missing by default) into ``out``, on the GPU where there is one."""
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if profile not in SIZES:
-        raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
+    device, size = device or torch.device("cuda" if torch.cuda.is_available() else "cpu"), sizes_of(profile)
     unknown = set(parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown foundation part {sorted(unknown)[0]!r}; parts: {', '.join(PARTS)}")
@@ -199,9 +197,9 @@ def build(profile: str, out: Path, parts: tuple[str, ...] = (), device: torch.de
     build_tokenizer().save_pretrained(out / "tokenizer")
     for name in parts or tuple(PARTS):
         if not (out / name / "cost.json").exists():
-            PARTS[name](SIZES[profile], out / name, device)
+            PARTS[name](size, out / name, device)
     if all((out / name / "cost.json").exists() for name in PARTS):
-        finish(SIZES[profile], profile, out)
+        finish(size, profile, out)
 
 
 def obtain(name: str) -> None:

@@ -13,7 +13,7 @@ PARTS = ("vae", "clip", "features", "evaluator_0", "evaluator_1", "language", "d
 
 @dataclass(frozen=True)
 class Sizes:
-    """One profile's foundation."""
+    """One profile's foundation, and in ``steps`` the ``tower`` without text, which is no part of it."""
 
     world: str
     resolution: int
@@ -92,7 +92,7 @@ TINY = Sizes(
     backbone=_backbone(32, 1, 2),
     decoder={"width": 32, "layers": 1, "heads": 2},
     features=16,
-    steps=dict.fromkeys(PARTS, 2),
+    steps=dict.fromkeys((*PARTS, "tower"), 2),
 )
 NANO = Sizes(
     world="scenes-nano",
@@ -114,6 +114,7 @@ NANO = Sizes(
         "language": 600,
         "decoder": 4500,
         "understanding": 2000,
+        "tower": 1200,
     },
 )
 SMALL = Sizes(
@@ -136,6 +137,14 @@ SMALL = Sizes(
         "language": 8_000,
         "decoder": 30_000,
         "understanding": 15_000,
+        "tower": 12_000,
     },
 )
 SIZES = {"tiny": TINY, "nano": NANO, "small": SMALL}
+
+
+def sizes_of(profile: str) -> Sizes:
+    """A profile's sizes; ValueError lists the profiles that have any."""
+    if profile not in SIZES:
+        raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
+    return SIZES[profile]
