@@ -15,8 +15,9 @@ from unimm.encoders.clip import load_clip, pooled_features
 from unimm.foundation.card import find
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
+from unimm.pretraining import masked
 from unimm.pretraining.build import scene_set
-from unimm.pretraining.masked import HIDDEN, MaskedAutoencoder, fresh_tower, taken, train_masked
+from unimm.pretraining.masked import HIDDEN, MaskedAutoencoder, fresh_tower, taken
 from unimm.pretraining.sizes import SIZES
 from unimm.registry import encoders
 
@@ -81,10 +82,12 @@ def test_the_loss_is_the_mean_square_over_hidden_pixels(model: MaskedAutoencoder
     assert images == pytest.approx(hidden, abs=12), "3 standard deviations of 64 draws"
 
 
-def test_training_draws_better_than_no_training() -> None:
+def test_training_draws_better_than_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masked, "BATCH", 8)
     data = scene_set(SIZES["tiny"], 0)
-    losses = [train_masked(TINY, data, steps, torch.device("cpu"))[1].loss for steps in (1, 40)]
-    assert losses[1] < 0.5 * losses[0]
+    # The cost's loss is a moving average that begins with the first step's, which is the same of both.
+    losses = [masked.train_masked(TINY, data, steps, torch.device("cpu"))[1].loss for steps in (1, 40)]
+    assert losses[1] < 0.9 * losses[0]
 
 
 @pytest.mark.slow
