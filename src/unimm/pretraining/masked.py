@@ -36,8 +36,7 @@ from unimm.pretraining.sizes import sizes_of
 ARCHITECTURE = "vit_base_patch16_clip_224"
 SEED, BATCH = 31, 128
 HIDDEN = 0.6  # share of an image's patches; MAE hides 0.75 of 196, on which an object has more than nine
-DECODER = {"dim": 64, "num_heads": 2, "mlp_ratio": 3.0}
-DECODER_BLOCKS = 2
+DECODER_WIDTH, DECODER_BLOCKS = 64, 2
 
 
 def tower_sizes(vision: dict[str, Any]) -> dict[str, Any]:
@@ -74,11 +73,11 @@ class MaskedAutoencoder(nn.Module):
         self.tower = tower
         self.patch = int(tower.patch_embed.patch_size[0])
         self.patches = int(tower.patch_embed.num_patches)
-        width = DECODER["dim"]
+        width = DECODER_WIDTH
         self.enter = nn.Linear(int(tower.embed_dim), width)
         self.gap = nn.Parameter(0.02 * torch.randn(width))
         self.places = nn.Parameter(0.02 * torch.randn(self.patches, width))
-        self.blocks = nn.Sequential(*(Block(**DECODER) for _ in range(DECODER_BLOCKS)))
+        self.blocks = nn.Sequential(*(Block(width, width // 32, mlp_ratio=3.0) for _ in range(DECODER_BLOCKS)))
         self.draw = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * self.patch**2))
 
     def loss(self, images: Float[Tensor, "b 3 s s"], random: torch.Generator) -> Float[Tensor, ""]:
