@@ -285,6 +285,7 @@ metrics: Registry[Metric] = Registry(
     {
         "geneval": "unimm.evaluation.metrics.geneval:GenEvalStyle",
         "geneval_long": "unimm.evaluation.metrics.geneval:LongGenEvalStyle",
+        "geneval_place": "unimm.evaluation.metrics.geneval:PlacedGenEvalStyle",
         "distance": "unimm.evaluation.metrics.distance:ImageDistance",
         "clip_score": "unimm.evaluation.metrics.clip_score:ClipScore",
         "diversity": "unimm.evaluation.metrics.diversity:PromptDiversity",

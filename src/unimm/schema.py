@@ -37,6 +37,7 @@ DEFAULT_METRICS = ("geneval", "distance", "clip_score", "diversity", "understand
 # Words for what a run is tested with, where it is no file or folder.
 SCENES, GENEVAL, NONE = "scenes", "geneval", "none"
 OPEN_CLIP = "open_clip:"
+CaptionKind = Literal["long", "placed", "short"]
 # Settings of `evaluation` that a configuration does not store while they are not set.
 CHOSEN = ("prompts", "validation_prompts", "reference", "judge", "judge_labels", "clip")
 
@@ -103,17 +104,46 @@ JudgeChoice = Annotated[Choice, _chooser(detectors)]
 
 
 class DataConfig(Strict):
-    """How many scenes the embedded world trains on, and how many captions in all are long ones.
+    """How many scenes the embedded world trains on, and how many captions in all are long ones, or placed ones.
 
-    The share holds for every source whose images have both kinds; which source a run uses is `source`. ``seed`` draws
+    ``long_caption_share`` holds for every source whose images have long and short captions; which source a run uses is
+    `source`. ``placed_caption_share`` is for the embedded world's scenes, whose placed captions say what short ones do
+    and where each object stands; all other captions are short ones. ``seed`` draws
     the order, captions and noise of training (null: the run's seed); latents' statistics are measured on images of
     ``statistics_source`` (null: of `source`).
     """
 
     train_scenes: PositiveInt = 20_000
     long_caption_share: float = Field(default=0.1, ge=0, le=1)
+    placed_caption_share: float = Field(default=0.0, ge=0, le=1)
     seed: Seed | None = None
     statistics_source: Annotated[Choice | None, _chooser(sources, optional=True)] = None
+
+    @property
+    def short_caption_share(self) -> float:
+        """The share of captions that are neither long nor placed."""
+        return max(0.0, 1 - self.long_caption_share - self.placed_caption_share)
+
+    def caption_kind(self, draw: float) -> CaptionKind:
+        """The kind of caption that a uniform draw in [0, 1) stands for."""
+        if draw < self.long_caption_share:
+            return "long"
+        return "placed" if draw < self.long_caption_share + self.placed_caption_share else "short"
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> DataConfig:
+        if self.long_caption_share + self.placed_caption_share > 1:
+            raise ValueError(
+                f"long_caption_share ({self.long_caption_share:g}) and placed_caption_share "
+                f"({self.placed_caption_share:g}) add up to more than 1; lower data.long_caption_share"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A share of 0 placed captions is left out, so that configurations dump as before there were any."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "placed_caption_share" or value}
 
 
 class TrainingConfig(Strict):
@@ -360,9 +390,15 @@ class RunConfig(Strict):
 
 
 def check_chosen(config: RunConfig) -> None:
-    """ValueError for a run on other images than the scenes that does not say what it is tested with."""
+    """ValueError for a run on other images than the scenes that does not say what it is tested with, or wants captions
+    of it that only scenes have."""
     shown = [config.source, *(stage.source for stage in config.stages.values() if stage.source is not None)]
     others = [choice.name for choice in shown if not sources.get(choice.name).shows_scenes(choice.config)]
+    if others and config.data.placed_caption_share:
+        raise ValueError(
+            f"source={others[0]} has no placed captions, which only the embedded world's scenes have; set "
+            "data.placed_caption_share=0"
+        )
     open_ones = [key for key in ("prompts", "reference") if getattr(config.evaluation, key) is None]
     if others and open_ones:
         raise ValueError(

@@ -70,14 +70,16 @@ def test_a_record_is_a_json_object(data):
 
 def test_the_wanted_kind_then_the_unknown_then_the_other():
     both = Texts(short=("s",), long=("l",), plain=("p",))
-    assert (choose(both, True, 0, 0), choose(both, False, 0, 0)) == (("l", "long"), ("s", "short"))
-    assert choose(Texts(short=("s",), plain=("p",)), True, 0, 0) == ("p", "plain")
-    assert choose(Texts(short=("s",)), True, 0, 0) == ("s", "short")
+    assert (choose(both, "long", 0, 0), choose(both, "short", 0, 0)) == (("l", "long"), ("s", "short"))
+    assert choose(Texts(short=("s",), plain=("p",)), "long", 0, 0) == ("p", "plain")
+    assert choose(Texts(short=("s",)), "long", 0, 0) == ("s", "short")
+    assert choose(Texts(long=("l",)), "short", 0, 0) == ("l", "long")
+    assert choose(both._replace(placed=("where",)), "placed", 0, 0) == ("where", "placed")
 
 
 def test_one_of_several_captions_is_a_function_of_seed_and_position():
     texts = Texts(plain=("a", "b", "c"))
-    drawn = [choose(texts, True, 1, position).text for position in range(60)]
-    assert drawn == [choose(texts, True, 1, position).text for position in range(60)]
+    drawn = [choose(texts, "long", 1, position).text for position in range(60)]
+    assert drawn == [choose(texts, "long", 1, position).text for position in range(60)]
     assert set(drawn) == {"a", "b", "c"}
-    assert drawn != [choose(texts, True, 2, position).text for position in range(60)]
+    assert drawn != [choose(texts, "long", 2, position).text for position in range(60)]

@@ -87,7 +87,7 @@ def test_json_records_hold_short_long_and_questions(tmp_path: Path) -> None:
     source = opened(tmp_path, short="brief", questions="qa")
     assert source.understanding == "questions"
     assert source.texts(0) == Texts(("s",), ("l",), ("caption 3",), (("q", "a"),), ".txt")
-    assert choose(source.texts(0), False, 0, 0).text == "s"
+    assert choose(source.texts(0), "short", 0, 0).text == "s"
     assert opened(tmp_path).understanding == "descriptions"
 
 
@@ -130,10 +130,10 @@ def test_the_card_says_which_file_captions_came_from_and_how_many_differ(tmp_pat
     write_tar(tmp_path / "x.tar", members)
     source, log, resumed = opened(tmp_path), VisitLog(), VisitLog()
     visits = all_visits(source, 0, 12)
-    log.add(visits[:6], [choose(visit.texts, False, 0, visit.position) for visit in visits[:6]])
+    log.add(visits[:6], [choose(visit.texts, "short", 0, visit.position) for visit in visits[:6]])
     resumed.restore(json.loads(json.dumps(log.state())))
     for one in (log, resumed):
-        one.add(visits[6:], [choose(visit.texts, False, 0, visit.position) for visit in visits[6:]])
+        one.add(visits[6:], [choose(visit.texts, "short", 0, visit.position) for visit in visits[6:]])
     found = log.card(source, "encode")["captions_from"]
     assert found["visits"] == {TXT_NOT_JSON: 6, ".txt and .json alike": 6}
     assert found["differ"] == 6
@@ -228,7 +228,7 @@ def test_the_card_counts_what_was_visited_and_counts_on_after_a_stop(tars: Path)
     def steps(log: VisitLog, numbers: range) -> VisitLog:
         for step in numbers:
             visits = all_visits(source, 10 * step, 10 * step + 10)
-            log.add(visits, [choose(visit.texts, False, 0, visit.position) for visit in visits])
+            log.add(visits, [choose(visit.texts, "short", 0, visit.position) for visit in visits])
         return log
 
     straight, resumed = steps(VisitLog(), range(6)), VisitLog()

@@ -32,11 +32,11 @@ from unimm.evaluation.suite import build_metrics
 from unimm.foundation.card import sha256
 from unimm.foundation.folder import Foundation
 from unimm.registry import metrics
-from unimm.scenes.long_prompts import long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.questions import KINDS
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose, scene_sample
+from unimm.scenes.worded_prompts import worded_prompts
 
 LEVELS = (0.0, 0.5, 1.0)
 
@@ -153,16 +153,16 @@ def drop(images: torch.Tensor, level: float) -> torch.Tensor:
     return drop_objects(images, level, foundation().world)
 
 
-def in_long_wording(damage: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Evidence]:
-    """Clean scenes of long prompts, with damaged images."""
-    asked = long_prompts(prompts(), foundation().world)
+def worded(wording: str, damage: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Evidence]:
+    """Clean scenes of prompts in another wording, with damaged images."""
+    asked = worded_prompts(prompts(), foundation().world, wording)
     images = stack([render(prompt.scene, foundation().resolution) for prompt in asked])
     metadata = [prompt.metadata for prompt in asked]
-    return lambda level: Evidence(long_images=damage(images, level), long_prompts=metadata)
+    return lambda level: Evidence(**{f"{wording}_images": damage(images, level), f"{wording}_prompts": metadata})
 
 
 JUDGED = ("geneval/*", "atoms/*")
-JUDGED_LONG = ("geneval_long/*", "atoms_long/*")
+JUDGED_LONG, JUDGED_PLACED = ("geneval_long/*", "atoms_long/*"), ("geneval_place/*", "atoms_place/*")
 COLOURS = ("geneval/colors", "geneval/color_attr", "geneval/overall", "atoms/colour", "atoms/overall")
 AGREEMENT = ("clip_score/*", "r_precision/*", "bias/*")
 FAR, COVERED = ("frechet_distance", "kernel_distance"), ("coverage",)
@@ -177,9 +177,10 @@ CASES: dict[str, dict[str, Trial]] = {
         "other prompts": Trial(shuffled, ("geneval/overall", "atoms/overall"), stepwise=True),
     },
     "geneval_long": {
-        "blur": Trial(in_long_wording(blur), JUDGED_LONG, stepwise=True),
-        "drop": Trial(in_long_wording(drop), JUDGED_LONG, stepwise=True),
+        "blur": Trial(worded("long", blur), JUDGED_LONG, stepwise=True),
+        "drop": Trial(worded("long", drop), JUDGED_LONG, stepwise=True),
     },
+    "geneval_place": {"drop": Trial(worded("place", drop), JUDGED_PLACED, stepwise=True)},
     "distance": {
         "blur": Trial(pixels(blur), COVERED, FAR),
         "noise": Trial(pixels(noise), COVERED, FAR),
@@ -212,7 +213,8 @@ WITHOUT_DIRECTION = {"distance": ("density",)}
 # The test of each metric against another implementation or against values known beforehand.
 AGAINST = {
     "geneval": ("test_geneval_rules.py", "evaluate_agrees"),
-    "geneval_long": ("test_long_wording.py", "judged_on_the_short_prompts_facts"),
+    "geneval_long": ("test_wordings.py", "judged_on_the_short_prompts_facts"),
+    "geneval_place": ("test_wordings.py", "judged_on_the_short_prompts_facts"),
     "distance": ("test_distances.py", "agrees_with_clean_fid_and_torchmetrics"),
     "clip_score": ("test_clip_score.py", "scores_are_open_clips_cosines"),
     "diversity": ("test_open_factors.py", "true_scenes_are_as_diverse_as_the_world"),

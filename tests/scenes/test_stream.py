@@ -100,6 +100,7 @@ def test_caption_lengths(name):
         assert 5 <= short <= 12, sample.short
         assert 20 <= long <= 120, sample.long
         assert short < long
+        assert 8 <= len(sample.placed.split()) <= 44, sample.placed
 
 
 @pytest.mark.parametrize("name", NAMES)

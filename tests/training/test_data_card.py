@@ -25,6 +25,7 @@ from unimm.foundation.folder import Foundation
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.registry import encoders
 from unimm.scenes.world import world
+from unimm.schema import DataConfig
 from unimm.training.data_card import DataCard, VisitLog
 from unimm.training.passes import PassLog
 from unimm.training.step_data import StepData, wording
@@ -127,7 +128,8 @@ def test_texts_that_are_longer_than_the_backbone_reads_are_counted_and_listed(ta
     words, visits = build_tokenizer(), LongTexts()
     assert len(generation_ids(words, "circle " * 1000)) > 1000
     questions = AskedInTurn(visits, wording(words, 0, 2))
-    data = StepData(0, 4, visits, lambda text: generation_ids(words, text), 0.0, questions, [0, 4, 8])  # type: ignore[arg-type]
+    kind_of = DataConfig(long_caption_share=0.0).caption_kind
+    data = StepData(0, 4, visits, lambda text: generation_ids(words, text), kind_of, questions, [0, 4, 8])  # type: ignore[arg-type]
     log = VisitLog()
     for step in range(2):  # every sample twice: counted once
         data.generation(step)

@@ -25,7 +25,8 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 # First parts of the names of scores -> what a comparison says that it is about.
 ABOUT: Mapping[str, About] = {
-    **dict.fromkeys(("geneval", "geneval_long", "atoms", "atoms_long", "clip_score", "r_precision"), "alignment"),
+    **dict.fromkeys(("geneval", "geneval_long", "geneval_place", "clip_score", "r_precision"), "alignment"),
+    **dict.fromkeys(("atoms", "atoms_long", "atoms_place"), "alignment"),
     **dict.fromkeys(("frechet_distance", "kernel_distance", "fid"), "quality"),
     **dict.fromkeys(("understanding", "descriptions"), "understanding"),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from unimm.noise import NoiseSource
+from unimm.schema import CaptionKind
 
 TEXT_BYTES = 1 << 20
 # Characters that a word may have on average: far more than any language's words, so that the bound is felt only by text
@@ -19,7 +20,8 @@ DIFFER = (TXT_NOT_JSON, JSON_NOT_TXT)
 class Texts(NamedTuple):
     """Short and long captions, those of unknown kind, and (question, answer) pairs.
 
-    ``origin`` says, where a sample has two files of text, whose captions of unknown kind these are (`with_txt`).
+    ``placed`` captions say what short ones do and where it stands; only the embedded world has them. ``origin`` says, where a
+    sample has two files of text, whose captions of unknown kind these are (`with_txt`).
     """
 
     short: tuple[str, ...] = ()
@@ -27,15 +29,16 @@ class Texts(NamedTuple):
     plain: tuple[str, ...] = ()
     questions: tuple[tuple[str, str], ...] = ()
     origin: str = ""
+    placed: tuple[str, ...] = ()
 
     @property
     def captions(self) -> tuple[str, ...]:
         """All captions."""
-        return self.short + self.long + self.plain
+        return self.short + self.long + self.plain + self.placed
 
 
 class Caption(NamedTuple):
-    """The caption of a visit and its kind: ``short``, ``long`` or ``plain``."""
+    """The caption of a visit and its kind: ``short``, ``placed``, ``long`` or ``plain``."""
 
     text: str
     kind: str
@@ -106,11 +109,10 @@ def cut(text: str, words: int) -> str:
     return kept
 
 
-def choose(texts: Texts, long: bool, seed: int, position: int) -> Caption:
-    """A caption of the wanted kind where there is one, else of unknown kind, else of the other; of several captions
+def choose(texts: Texts, wanted: CaptionKind, seed: int, position: int) -> Caption:
+    """A caption of the wanted kind where there is one, else of unknown kind, else of another; of several captions
     of that kind, the one that (seed, position) names."""
-    wanted, other = ("long", "short") if long else ("short", "long")
-    kind = next(kind for kind in (wanted, "plain", other) if getattr(texts, kind))
+    kind = next(kind for kind in (wanted, "plain", "short", "long") if getattr(texts, kind))
     options: tuple[str, ...] = getattr(texts, kind)
     draw = 0.0 if len(options) == 1 else float(NoiseSource(seed, "caption").uniform([position]))
     return Caption(options[int(draw * len(options))], kind)

@@ -77,6 +77,11 @@ def training_scenes(world: World, size: int, resolution: int) -> SceneSet:
     return SceneSet(world, "train", size, resolution, half=0)
 
 
+def texts_of_scene(sample: SceneSample) -> Texts:
+    """The scene's captions, one of each kind."""
+    return Texts(short=(sample.short,), long=(sample.long,), placed=(sample.placed,))
+
+
 class Scenes(IndexedSource):
     """The embedded world's scenes: ``data.train_scenes`` of them, rendered in memory."""
 
@@ -114,8 +119,7 @@ class Scenes(IndexedSource):
         return self.scenes.between(index, index + 1)[0]
 
     def texts(self, index: int) -> Texts:
-        sample = self.scenes.samples[index]
-        return Texts(short=(sample.short,), long=(sample.long,))
+        return texts_of_scene(self.scenes.samples[index])
 
     def batches(self, size: int) -> Iterator[Float[Tensor, "b 3 s s"]]:
         return self.scenes.batches(size)

@@ -51,6 +51,7 @@ REASONS: Mapping[str, str] = {
     "reference": "there are no real images to compare with (evaluation.reference=none)",
     "answers": "its questions are about the embedded world's scenes, and evaluation.reference is not scenes",
     "descriptions": "they are read by the embedded world's grammar, and evaluation.reference is not scenes",
+    "place_images": "its placed captions are of the embedded world's scenes, and evaluation.prompts is not scenes",
     "long_images": "its long captions are of the embedded world's scenes, and evaluation.prompts is not scenes",
 }
 
@@ -255,7 +256,7 @@ class Benchmark:
             ("prompts",): self.has_facts,
             ("reference",): self.settings.reference != NONE,
             ("answers", "blind_answers", "descriptions"): self.asks_questions,
-            ("long_images", "long_prompts"): self.settings.asks_scenes,
+            ("long_images", "long_prompts", "place_images", "place_prompts"): self.settings.asks_scenes,
         }
         return IMAGES | {name for names, there in fields.items() if there for name in names}
 

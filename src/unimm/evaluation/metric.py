@@ -53,8 +53,8 @@ class Evidence:
     that training never saw, ``training`` some that it saw. ``varied`` holds K images of each of its prompts (prompt,
     image); its key names what differs between them: the noise of the ``latents``, that of the ``decoder``, or
     everything (``seeds``). ``blind_answers`` are those to the same questions as ``answers`` without the image.
-    ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption. ``files`` name the images' files,
-    where they come from files.
+    ``long_images`` were drawn from ``long_prompts``, whose wording is a long caption, ``place_images`` from
+    ``place_prompts``, worded as placed captions. ``files`` name the images' files, where they come from files.
     """
 
     images: UInt8[Tensor, "m 3 h w"] | None = None
@@ -69,10 +69,12 @@ class Evidence:
     varied_prompts: Sequence[Metadata] | None = None
     long_images: UInt8[Tensor, "l 3 s s"] | None = None
     long_prompts: Sequence[Metadata] | None = None
+    place_images: UInt8[Tensor, "l 3 s s"] | None = None
+    place_prompts: Sequence[Metadata] | None = None
     files: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("images", "reference", "training", "long_images"):
+        for name in ("images", "reference", "training", "long_images", "place_images"):
             images = getattr(self, name)
             if images is not None:
                 check_images(images, name)
@@ -98,6 +100,8 @@ class Evidence:
             captions=_shuffled(self.captions),
             long_images=self.long_images,
             long_prompts=None if self.long_prompts is None else _shuffled(self.long_prompts),
+            place_images=self.place_images,
+            place_prompts=None if self.place_prompts is None else _shuffled(self.place_prompts),
         )
 
 
@@ -107,7 +111,7 @@ def _shuffled(prompts: Sequence[T]) -> list[T]:
 
 # Of which evidence floors are taken: the images against other prompts, and answers without the image.
 FLOORS = (
-    frozenset({"images", "prompts", "captions", "long_images", "long_prompts"}),
+    frozenset({"images", "prompts", "captions", "long_images", "long_prompts", "place_images", "place_prompts"}),
     frozenset({"answers", "blind_answers", "descriptions"}),
 )
 

@@ -30,8 +30,6 @@ _SOURCES = {
 
 _TASKS_GROUP = "GenEval tasks (fraction of images correct)"
 _ATOMS_GROUP = "Atoms (fraction of single facts correct)"
-_LONG_TASKS_GROUP = "GenEval tasks in the wording of long captions (fraction of images correct)"
-_LONG_ATOMS_GROUP = "Atoms in the wording of long captions (fraction of single facts correct)"
 _IMAGES_GROUP = "Images (distances: lower is better; density, coverage and agreement with text: higher)"
 _COMBINATIONS_GROUP = "New compositions (fraction of images correct; neither counts in overall)"
 _DIVERSITY_GROUP = (
@@ -103,6 +101,20 @@ def _diversity(source: str, varied: str) -> dict[str, Words]:
     return {f"diversity/{source}/{view}": words for view, words in named.items()}
 
 
+def _worded(wording: str, short: str, of: str) -> dict[str, Words]:
+    """Scores of the six tasks and their atoms, of prompts in another wording (``short`` names it, ``of`` says it)."""
+    tasks = f"GenEval tasks in the wording of {of} (fraction of images correct)"
+    facts = f"Atoms in the wording of {of} (fraction of single facts correct)"
+    named = {f"geneval_{wording}/{task}": Words(tasks, task.replace("_", " ")) for task in _GENEVAL}
+    headline = f"whole prompts right, {short} wording (fraction)"
+    named[f"geneval_{wording}/overall"] = Words(
+        tasks, "overall", f"GenEval-style score, {short} wording", headline=headline
+    )
+    named |= {f"atoms_{wording}/{atom}": Words(facts, atom, f"{atom}s right, {short} wording") for atom in _ATOMS}
+    right = f"single facts right, {short} wording"
+    return named | {f"atoms_{wording}/overall": Words(facts, "overall", right, headline=f"{right} (fraction)")}
+
+
 # In the order in which rows are shown; scores of one group stand together.
 BUILT_IN: dict[str, Words] = {
     **{f"geneval/{task}": Words(_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
@@ -113,20 +125,8 @@ BUILT_IN: dict[str, Words] = {
     "geneval/seen": Words(_COMBINATIONS_GROUP, "seen in training, diagonals count"),
     **{f"atoms/{atom}": Words(_ATOMS_GROUP, atom, f"{atom}s right") for atom in _ATOMS},
     "atoms/overall": Words(_ATOMS_GROUP, "overall", "single facts right", headline="single facts right (fraction)"),
-    **{f"geneval_long/{task}": Words(_LONG_TASKS_GROUP, task.replace("_", " ")) for task in _GENEVAL},
-    "geneval_long/overall": Words(
-        _LONG_TASKS_GROUP,
-        "overall",
-        "GenEval-style score, long wording",
-        headline="whole prompts right, long wording (fraction)",
-    ),
-    **{f"atoms_long/{atom}": Words(_LONG_ATOMS_GROUP, atom, f"{atom}s right, long wording") for atom in _ATOMS},
-    "atoms_long/overall": Words(
-        _LONG_ATOMS_GROUP,
-        "overall",
-        "single facts right, long wording",
-        headline="single facts right, long wording (fraction)",
-    ),
+    **_worded("place", "placed", "prompts that say places"),
+    **_worded("long", "long", "long captions"),
     "frechet_distance": Words(
         _IMAGES_GROUP, "Fréchet distance", better="lower", headline="Fréchet distance (lower is better)"
     ),

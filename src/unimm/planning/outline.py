@@ -128,12 +128,13 @@ def _queries(config: RunConfig) -> int:
 def _scene_prompt(config: RunConfig, foundation: Foundation) -> int:
     """Tokens of an average prompt of the scenes, over the first of them."""
     scenes = [scene_sample(foundation.world, "train", 0, number) for number in range(SCENES)]
-    long, short = (
+    long, placed, short = (
         sum(len(generation_ids(foundation.tokenizer, text)) for text in texts) / SCENES
-        for texts in ([scene.long for scene in scenes], [scene.short for scene in scenes])
+        for texts in zip(*((scene.long, scene.placed, scene.short) for scene in scenes), strict=True)
     )
-    share = config.data.long_caption_share
-    return round(share * long + (1 - share) * short)
+    data = config.data
+    shares = data.long_caption_share, data.placed_caption_share, data.short_caption_share
+    return round(sum(share * length for share, length in zip(shares, (long, placed, short), strict=True)))
 
 
 def _class(registry: Registry[Any], name: str) -> Any:

@@ -1,6 +1,6 @@
 """Score a trained run: sample the test prompts, run the metrics, put floors and ceilings beside every score.
 
-Runs whose metrics ask for it are tested in long wording too. The learning curve judges every averaged snapshot on
+Runs whose metrics ask for it are tested in other wordings too. The learning curve judges every averaged snapshot on
 validation prompts. The learning rate is constant after warm-up and snapshots are averages of weights, so that each
 point is a finished model at its number of samples (no schedule has to be run out first) and curves of different arms
 can be compared.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,10 @@ from unimm.progress import progress
 from unimm.runs import record
 from unimm.runs.run import Run
 from unimm.runs.understanding import questioned
-from unimm.scenes.long_prompts import LongPrompt, long_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
+from unimm.scenes.worded_prompts import WORDINGS, WordedPrompt, worded_prompts
 from unimm.scenes.world import Scene, World
 from unimm.schema import EvaluationConfig
 
@@ -46,38 +46,39 @@ TRIES = 1000
 
 
 @dataclass(frozen=True)
-class LongTest:
-    """Long prompts, one an image, in the order of the six tasks' short ones; empty where no metric asks for them."""
+class WordedTest:
+    """Prompts in another wording, one an image, in the order of the six tasks' short ones."""
 
-    asked: Sequence[LongPrompt]
+    wording: str
+    asked: Sequence[WordedPrompt]
     keys: Sequence[str]
 
     @classmethod
-    def for_metrics(cls, metrics: Sequence[Metric], world: World, settings: EvaluationConfig) -> LongTest:
-        """As many images of every long prompt as of its short one, from the same noise."""
-        if not any("long_images" in metric.needs for metric in metrics):
-            return cls((), ())
-        prompts = long_prompts(prompt_set(world, "test", settings.prompts_per_task), world)
-        pairs = [(n, prompt, image) for n, prompt in enumerate(prompts) for image in range(settings.images_per_prompt)]
-        return cls([prompt for _, prompt, _ in pairs], [f"{n}/{image}" for n, _, image in pairs])
+    def for_metrics(cls, metrics: Sequence[Metric], world: World, settings: EvaluationConfig) -> tuple[WordedTest, ...]:
+        """Those of the wordings that metrics ask for: as many images of every prompt as of its short one, from the
+        same noise."""
+        wanted = [name for name in WORDINGS if any(f"{name}_images" in metric.needs for metric in metrics)]
+        return tuple(cls._of(name, world, settings) for name in wanted)
 
-    @property
-    def _prompts(self) -> list[Metadata]:
-        return [prompt.metadata for prompt in self.asked]
+    @classmethod
+    def _of(cls, wording: str, world: World, settings: EvaluationConfig) -> WordedTest:
+        prompts = worded_prompts(prompt_set(world, "test", settings.prompts_per_task), world, wording)
+        pairs = [(n, prompt, image) for n, prompt in enumerate(prompts) for image in range(settings.images_per_prompt)]
+        return cls(wording, [prompt for _, prompt, _ in pairs], [f"{n}/{image}" for n, _, image in pairs])
 
     def drawn(self, pipeline: Pipeline, noise: NoiseSource) -> dict[str, Any]:
         """The fields of `Evidence` that the arm's own images fill."""
-        if not self.asked:
-            return {}
-        images = pipeline([str(p["prompt"]) for p in self._prompts], self.keys, noise)
-        return {"long_images": images, "long_prompts": self._prompts}
+        return self._fields(pipeline([str(prompt.metadata["prompt"]) for prompt in self.asked], self.keys, noise))
 
     def real(self, shown: Callable[[list[Scene]], dict[str, Tensor]]) -> dict[str, dict[str, Any]]:
         """The same fields for every kind of real images that ``shown`` makes of the described scenes."""
-        if not self.asked:
-            return {}
-        images = shown([prompt.scene for prompt in self.asked])
-        return {name: {"long_images": kind, "long_prompts": self._prompts} for name, kind in images.items()}
+        return {name: self._fields(kind) for name, kind in shown([prompt.scene for prompt in self.asked]).items()}
+
+    def _fields(self, images: Tensor) -> dict[str, Any]:
+        return {
+            f"{self.wording}_images": images,
+            f"{self.wording}_prompts": [prompt.metadata for prompt in self.asked],
+        }
 
 
 @dataclass
@@ -139,7 +140,7 @@ def score_run(run: Run) -> Scored:
     clock = time.monotonic()
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
-    long = LongTest.for_metrics(metrics, arm.foundation.world, settings)
+    worded = WordedTest.for_metrics(metrics, arm.foundation.world, settings)
     varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
     asked = questioned(run)
     training = training_images(run, settings.reference_scenes)
@@ -156,8 +157,9 @@ def score_run(run: Run) -> Scored:
         descriptions=asked.descriptions,
         varied=varied,
         varied_prompts=varied_prompts,
-        **long.drawn(arm.pipeline(), noise),
     )
+    for other in worded:
+        evidence = replace(evidence, **other.drawn(arm.pipeline(), noise))
     scores = score_all(metrics, evidence)
     blind = Evidence(
         answers=asked.blind_answers, blind_answers=asked.blind_answers, descriptions=asked.blind_descriptions
@@ -170,7 +172,7 @@ def score_run(run: Run) -> Scored:
     return Scored(
         scores,
         floors,
-        *ceilings(run, evidence, scenes, long),
+        *ceilings(run, evidence, scenes, worded),
         asked.answers,
         images,
         prompts,
@@ -184,7 +186,7 @@ def score_run(run: Run) -> Scored:
 
 
 def ceilings(
-    run: Run, evidence: Evidence, scenes: list[Scene] | None, long: LongTest
+    run: Run, evidence: Evidence, scenes: list[Scene] | None, worded: Sequence[WordedTest]
 ) -> tuple[dict[str, list[Score]], dict[str, View] | None]:
     """What real images get, as they are and through encoder and decoder; and the scenes' judge's card on them.
 
@@ -201,11 +203,11 @@ def ceilings(
     else:
         real = {} if evidence.training is None else shown_as(run, evidence.training)
         known |= {"training": None}
-    long_real = long.real(lambda described: shown_as(run, rendered(described, run.arm.foundation.resolution)))
-    found = {
-        name: score_all(metrics, Evidence(images=shown, **known, **long_real.get(name, {})))
-        for name, shown in real.items()
-    }
+    pictures = {name: Evidence(images=shown, **known) for name, shown in real.items()}
+    for other in worded:
+        fields = other.real(lambda described: shown_as(run, rendered(described, run.arm.foundation.resolution)))
+        pictures = {name: replace(shown, **fields[name]) for name, shown in pictures.items()}
+    found = {name: score_all(metrics, shown) for name, shown in pictures.items()}
     if evidence.answers is not None:
         right = [answer._replace(correct=True) for answer in evidence.answers]
         found["all_right"] = score_all(metrics, Evidence(answers=right, blind_answers=evidence.blind_answers))

@@ -32,7 +32,7 @@ from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
 from unimm.pretraining.language import language_rows, understanding_rows
-from unimm.schema import RunConfig
+from unimm.schema import CaptionKind, RunConfig
 from unimm.training.passes import PassLog
 
 DESCRIBE = "describe the image ."
@@ -121,7 +121,7 @@ def wording(tokenizer: PreTrainedTokenizerFast, seed: int, image_tokens: int) ->
             draw = float(NoiseSource(seed, "question").uniform([visit.position]))
             question, answer = questions[int(draw * len(questions))]
         else:
-            question, answer = DESCRIBE, choose(visit.texts, True, seed, visit.position).text
+            question, answer = DESCRIBE, choose(visit.texts, "long", seed, visit.position).text
         asked = row(question_ids(tokenizer, question, image_tokens), answer_ids(tokenizer, answer))
         return asked._replace(sample=visit.key)
 
@@ -180,13 +180,13 @@ class StepData:
         batch_size: int,
         visits: Visits,
         prompt_ids: Callable[[str], list[int]],
-        long_share: float,
+        kind_of: Callable[[float], CaptionKind],
         questions: Questions | None,
         questions_by_step: Sequence[int],
         tower: Visits | None = None,
     ) -> None:
         self.seed, self.batch_size = seed, batch_size
-        self.visits, self.long_share = visits, long_share
+        self.visits, self.kind_of = visits, kind_of
         self.questions, self.questions_by_step = questions, questions_by_step
         self.tower = tower
         self._prompt_ids = lru_cache(PROMPTS_KEPT)(prompt_ids)
@@ -208,8 +208,8 @@ class StepData:
         return min(end - begin for begin, end in pairwise(self.questions_by_step))
 
     def generation(self, step: int, number: int = 0) -> tuple[list[list[int]], Tensor, list[int]]:
-        """Prompt ids, latents and noise keys of share ``number`` of a step; a step's captions are all long or all
-        short where images have both kinds. The channels of a tower's tokens follow those of the latents."""
+        """Prompt ids, latents and noise keys of share ``number`` of a step; a step's captions are all of the
+        kind that its draw names, where images have it. The channels of a tower's tokens follow those of the latents."""
         begin, end = self._positions(step, number)
         later = [self._positions(*share) for share in self._after(step, number)]
         visits = self.visits.between(begin, end, later)
@@ -218,7 +218,8 @@ class StepData:
             tokens = self.tower.finish(self.tower.between(begin, end, later))
             latents = torch.cat([latents, tokens.to(latents.device)], dim=-1)
         draw = float(NoiseSource(self.seed, "caption kind", step).uniform([0]))
-        captions = [choose(visit.texts, draw < self.long_share, self.seed, visit.position) for visit in visits]
+        kind = self.kind_of(draw)
+        captions = [choose(visit.texts, kind, self.seed, visit.position) for visit in visits]
         prompts = [self._prompt_ids(caption.text) for caption in captions]
         pairs = zip(visits, map(dropped, prompts), strict=True)
         self.seen = Seen(visits, captions, [Cut(visit.key, "caption", tokens) for visit, tokens in pairs if tokens])
@@ -256,7 +257,7 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
     seen = [arm.encoder] if arm.tower is None else [arm.encoder, arm.tower]
     visits, *tower = (Visits(source, seed, latents_of(encoder, source, samples, device)) for encoder in seen)
     total = understanding_samples(arm.strategy.mix(), arm.foundation)
-    repeated = sorted(set(source.repeated_captions())) if config.data.long_caption_share < 1 else []
+    repeated = sorted(set(source.repeated_captions())) if config.data.short_caption_share else []
     if repeated and not arm.strategy.mix().train_backbone:
         arm.backbone.remember([generation_ids(tokenizer, caption) for caption in repeated], device)
     return StepData(
@@ -264,7 +265,7 @@ def step_data(config: RunConfig, arm: Arm, device: torch.device, source: Source 
         config.training.batch_size,
         visits,
         lambda caption: generation_ids(tokenizer, caption),
-        config.data.long_caption_share,
+        config.data.caption_kind,
         questions(config, arm, source, total, device) if total else None,
         [total * step // steps for step in range(steps + 1)],
         *tower,

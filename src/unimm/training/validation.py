@@ -24,8 +24,8 @@ from unimm.arm import Arm
 from unimm.backbones.wording import generation_ids
 from unimm.components import Objective
 from unimm.data.cache import at_once
-from unimm.data.captions import Texts, choose
-from unimm.data.scenes import Scenes, SceneSet
+from unimm.data.captions import choose
+from unimm.data.scenes import Scenes, SceneSet, texts_of_scene
 from unimm.data.source import Source
 from unimm.noise import NoiseSource
 from unimm.schema import RunConfig
@@ -88,10 +88,10 @@ def validation_loss(
         return None
     world, side = arm.foundation.world, arm.foundation.resolution
     scenes = SceneSet(world, "validation", IMAGES, side)
-    long = NoiseSource(0, STREAM).uniform(range(IMAGES)) < config.data.long_caption_share
+    draws = NoiseSource(0, STREAM).uniform(range(IMAGES)).tolist()
     captions = [
-        choose(Texts(short=(sample.short,), long=(sample.long,)), bool(asked), 0, number).text
-        for number, (sample, asked) in enumerate(zip(scenes.samples, long, strict=True))
+        choose(texts_of_scene(sample), config.data.caption_kind(draw), 0, number).text
+        for number, (sample, draw) in enumerate(zip(scenes.samples, draws, strict=True))
     ]
     prompts = [generation_ids(arm.backbone.tokenizer, caption) for caption in captions]
     return ValidationLoss(_latents(arm, scenes, device), prompts, steps, at_once)

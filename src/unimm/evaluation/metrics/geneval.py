@@ -1,13 +1,13 @@
-"""GenEval-style scores and atoms of a set of images, by the scenes' judge: of short prompts and of long ones.
+"""GenEval-style scores and atoms of images by the scenes' judge, of short prompts and of placed and long ones.
 
 An image counts as a failure when nothing is found on it; none is ever dropped. Overall is GenEval's: the unweighted
 mean of the task means. Each atom is averaged over the prompts it applies to; atoms/overall is the mean of the atoms.
 Prompts of other tags than GenEval's six get a score of their own and stay out of overall; those of combinations that
 training holds out or shows get a second one, under the rule by which they are held out (`unimm.scenes.combinations`).
 
-Long prompts (`unimm.scenes.long_prompts`) name much that the short ones leave open. Judged are only the facts of the
-short prompt, by the same judge and rules, so that a difference between ``geneval/*`` and ``geneval_long/*`` is one of
-wording. Nothing here says whether places, sizes or the background were followed.
+Long and placed prompts (`unimm.scenes.worded_prompts`) name much that the short ones leave open. Judged are only the
+facts of the short prompt, by the same judge and rules, so that a difference between ``geneval/*``, ``geneval_place/*``
+and ``geneval_long/*`` is one of wording. Nothing here says whether places, sizes or the background were followed.
 
 Two checks come before any score. The judge must recognise every one of a few clean renders: one that fails (another
 numerical library, a broken world) stops scoring instead of lowering everybody's numbers. And images that were saved
@@ -19,7 +19,7 @@ them wrong either way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -50,7 +50,6 @@ MISTAKES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 SHOWN = 5
 ATOMS = ("object", "shape", "colour", "count", "relation")
-WORDING = "long captions of test scenes that fulfil the short prompts; judged on the short prompts' facts"
 
 
 def refuse_inverted(images: UInt8[Tensor, "m 3 h w"], prompts: Sequence[Metadata], world: World) -> None:
@@ -219,31 +218,52 @@ def _atoms(rows: list[Judged], prompts: Sequence[str], protocol: dict[str, Any])
     return scores
 
 
-class LongGenEvalStyle(Metric):
-    """GenEval-style scores and atoms of images drawn from long prompts, by the scenes' judge."""
+class _Worded(Metric):
+    """GenEval-style scores and atoms of images drawn from prompts in another wording, by the scenes' judge.
+
+    ``wording`` is what names have after their first word, and ``words_of_prompts`` says in protocols what it is.
+    """
+
+    wording: ClassVar[str]
+    words_of_prompts: ClassVar[str]
 
     class Config(ComponentConfig):
         """Nothing to set: thresholds are GenEval's and the judge's."""
-
-    needs = frozenset({"long_images", "long_prompts"})
-    families = frozenset({"geneval_long", "atoms_long"})
 
     def __init__(self, config: Config, foundation: Foundation) -> None:
         self.short = GenEvalStyle(GenEvalStyle.Config(), foundation)
 
     def score(self, evidence: Evidence) -> list[Score]:
-        scores = self.short.score(Evidence(images=evidence.long_images, prompts=evidence.long_prompts))
-        return [_renamed(score) for score in scores]
+        images, prompts = (getattr(evidence, f"{self.wording}_{field}") for field in ("images", "prompts"))
+        return [self._renamed(score) for score in self.short.score(Evidence(images=images, prompts=prompts))]
+
+    def _renamed(self, score: Score) -> Score:
+        """The score under its name in this wording; an average names its parts by theirs."""
+        protocol = {**score.protocol, "prompts": self.words_of_prompts}
+        if "mean of" in protocol:
+            protocol["mean of"] = [self._name(name) for name in protocol["mean of"]]
+        return score._replace(name=self._name(score.name), protocol=protocol)
+
+    def _name(self, short: str) -> str:
+        kind, _, rest = short.partition("/")
+        return f"{kind}_{self.wording}/{rest}"
 
 
-def _renamed(score: Score) -> Score:
-    """The score under its long name; an average names its parts by theirs."""
-    protocol = {**score.protocol, "prompts": WORDING}
-    if "mean of" in protocol:
-        protocol["mean of"] = [_long(name) for name in protocol["mean of"]]
-    return score._replace(name=_long(score.name), protocol=protocol)
+class LongGenEvalStyle(_Worded):
+    """GenEval-style scores and atoms of images drawn from long prompts, by the scenes' judge."""
+
+    needs = frozenset({"long_images", "long_prompts"})
+    families = frozenset({"geneval_long", "atoms_long"})
+    wording = "long"
+    words_of_prompts = "long captions of test scenes that fulfil the short prompts; judged on the short prompts' facts"
 
 
-def _long(name: str) -> str:
-    kind, _, rest = name.partition("/")
-    return f"{kind}_long/{rest}"
+class PlacedGenEvalStyle(_Worded):
+    """GenEval-style scores and atoms of images drawn from prompts that also say where objects stand."""
+
+    needs = frozenset({"place_images", "place_prompts"})
+    families = frozenset({"geneval_place", "atoms_place"})
+    wording = "place"
+    words_of_prompts = (
+        "short prompts with the places of test scenes that fulfil them; judged on the short prompts' facts"
+    )

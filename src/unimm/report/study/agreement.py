@@ -23,8 +23,8 @@ from unimm.analysis.reach import cost_to_reach
 from unimm.evaluation.words import above_blind
 from unimm.runs.record import RESULT, NamedScores, Reached, Result, ScoreRecord
 
-FRACTIONS = frozenset({"geneval", "geneval_long", "combinations", "atoms", "atoms_long", "copies", "r_precision"})
-FRACTIONS |= {"understanding", "descriptions"}
+FRACTIONS = frozenset({"geneval", "geneval_long", "geneval_place", "atoms", "atoms_long", "atoms_place"})
+FRACTIONS |= {"combinations", "copies", "r_precision", "understanding", "descriptions"}
 ROUNDING = 1e-9
 BLIND = "blind"
 

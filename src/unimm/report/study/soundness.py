@@ -25,7 +25,7 @@ from unimm.report.study.agreement import FRACTIONS, disagreements, family, is_fr
 from unimm.runs.record import ITEMS, RESULT, Items, Result, ScoreRecord
 
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
-BY_TASK = ("geneval", "geneval_long")
+BY_TASK = ("geneval", "geneval_long", "geneval_place")
 CLIP = ("clip_score", "bias/clip_score")
 BY_PROMPT = ("geneval", "combinations", "atoms", "copies", "r_precision", *CLIP)  # long ones: by texts not kept
 WRITTEN_TO, ROUNDING = 5e-5, 1e-12  # of an item, and of a mean of 0 and 1
