@@ -20,8 +20,8 @@ DIFFER = (TXT_NOT_JSON, JSON_NOT_TXT)
 class Texts(NamedTuple):
     """Short and long captions, those of unknown kind, and (question, answer) pairs.
 
-    ``placed`` captions say what short ones do and where it stands; only the embedded world has them. ``origin`` says, where a
-    sample has two files of text, whose captions of unknown kind these are (`with_txt`).
+    ``placed`` captions say what short ones do and where it stands; only the embedded world has them. ``origin`` says,
+    where a sample has two files of text, whose captions of unknown kind these are (`with_txt`).
     """
 
     short: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -118,9 +119,7 @@ def test_images_are_judged_on_the_short_prompts_facts(wording: str) -> None:
 
 @WORDING
 def test_shuffled_prompts_are_the_floor_of_every_wording(wording: str) -> None:
-    shown = Evidence(
-        **{**vars(evidence(wording, rendered())), "images": rendered(), "prompts": SHORT, "captions": None}
-    )
+    shown = replace(evidence(wording, rendered()), images=rendered(), prompts=SHORT)
     shuffled = shown.with_shuffled_prompts()
     other = getattr(shuffled, f"{wording}_prompts")
     assert [m["prompt"] for m in other] != [m["prompt"] for m in metadata(wording)]
