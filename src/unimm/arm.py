@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,6 +65,13 @@ def assemble(config: RunConfig) -> Arm:
     tower = _built(config, objective.tower, foundation)
     objective.equip(head, spec, checked_spec(tower))
     return Arm(foundation, encoder, decoder, backbone, head, objective, strategy, tower)
+
+
+def resampled(arm: Arm, config: RunConfig, settings: Mapping[str, Any]) -> Arm:
+    """The arm with other settings of its objective, of those that sampling alone reads."""
+    kind = _class(objectives, config.objective.name)
+    own = config.objective.config.model_dump()
+    return replace(arm, objective=kind(kind.Config.model_validate({**own, **settings})))
 
 
 def foundation_of(config: RunConfig) -> Foundation:

@@ -29,6 +29,7 @@ from pydantic import (
 
 from unimm.component_config import ComponentConfig, Strict
 from unimm.registry import Registry, backbones, detectors, encoders, heads, metrics, objectives, sources, strategies
+from unimm.sampling_config import SamplingConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what every random number generator takes
 STAGE_NAME = r"[A-Za-z0-9_-]+"
@@ -225,12 +226,6 @@ class TrainingConfig(Strict):
                 "or change training.gradient_accumulation_steps"
             )
         return self
-
-
-class SamplingConfig(Strict):
-    """Sampling that every arm shares; an objective's own sampler settings belong to the objective."""
-
-    decoder_steps: PositiveInt = 10
 
 
 class EvaluationConfig(Strict):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic_study import freeze, write_study
 
-from unimm.evaluation.words import BUILT_IN, OTHER, Glossary, Words
+from unimm.evaluation.words import BUILT_IN, OTHER, Glossary, Words, at, condition_of, judge_of
 from unimm.report import page
 from unimm.report.study import compare
 from unimm.report.study import page as study_page
@@ -120,7 +120,8 @@ def test_built_in_words_win_and_groups_stand_together() -> None:
 
 
 HEADLINES = (
-    "geneval/overall", "atoms/overall", "geneval_long/overall", "atoms_long/overall", "frechet_distance",
+    "geneval/overall", "atoms/overall", "geneval_place/overall", "atoms_place/overall", "geneval_long/overall",
+    "atoms_long/overall", "frechet_distance",
     "clip_score/a", "clip_score/own", "diversity/latents/place_entropy", "diversity/latents/vendi",
     "understanding/overall", "understanding/above_blind",
 )  # fmt: skip
@@ -137,3 +138,21 @@ def test_words_need_no_torch() -> None:
     code = "import sys, unimm.evaluation.words; print({'torch', 'numpy', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_scores_of_other_ways_to_sample_have_the_words_of_their_own_and_are_no_headlines() -> None:
+    judged = "geneval[mask2former/DIR]/overall"
+    names = [at(name, "guidance=1.5") for name in ("geneval/overall", "kernel_distance", judged)]
+    assert names == [
+        "geneval@guidance=1.5/overall", "kernel_distance@guidance=1.5", "geneval[mask2former/DIR]@guidance=1.5/overall",
+    ]  # fmt: skip
+    assert [condition_of(name) for name in names] == [
+        ("geneval/overall", "guidance=1.5"), ("kernel_distance", "guidance=1.5"), (judged, "guidance=1.5"),
+    ]  # fmt: skip
+    assert condition_of("geneval/overall") == ("geneval/overall", "")
+    assert (judge_of(judged), judge_of(names[2]), judge_of(names[0])) == ("mask2former/DIR", "mask2former/DIR", None)
+    glossary = Glossary()
+    assert glossary[names[0]].short == "GenEval-style score at guidance=1.5"
+    assert glossary[names[1]].lower_is_better and glossary[names[1]].label == "kernel distance"
+    assert glossary.headlines({*names, "geneval/overall"}) == ["geneval/overall"]
+    assert glossary.ordered({"z", *names[:2], "atoms/overall"}) == ["atoms/overall", *names[:2], "z"]

@@ -109,6 +109,9 @@ def _shuffled(prompts: Sequence[T]) -> list[T]:
     return [prompts[i] for i in np.random.default_rng(97).permutation(len(prompts)).tolist()]
 
 
+# What is there of images that are sampled in other ways (`sampling.also`).
+OF_SAMPLES = frozenset({"images", "prompts", "captions", "reference", "training"})
+OF_SAMPLES |= {"long_images", "long_prompts", "place_images", "place_prompts"}
 # Of which evidence floors are taken: the images against other prompts, and answers without the image.
 FLOORS = (
     frozenset({"images", "prompts", "captions", "long_images", "long_prompts", "place_images", "place_prompts"}),
@@ -145,6 +148,11 @@ class Metric(ABC):
     def has_floor(cls) -> bool:
         """Whether floors are measured of its scores."""
         return any(cls.needs <= given for given in FLOORS)
+
+    @classmethod
+    def is_of_samples(cls) -> bool:
+        """Whether other ways to sample have its scores too: it needs one image a prompt, and real images."""
+        return cls.needs <= OF_SAMPLES
 
     @abstractmethod
     def __init__(self, config: Any, foundation: Foundation) -> None:

@@ -37,6 +37,8 @@ _DIVERSITY_GROUP = (
 )
 _COPIES_GROUP = "Copies (fraction of images; nearer to training images than to unseen ones: 0.5 by chance)"
 _BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against, which flatters those that predict it)"
+_SAMPLING_GROUP = "Sampling (no score: what was chosen)"
+SAMPLED_GUIDANCE = "sampling/guidance"
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 _ABOVE_GROUP = "Understanding above blind (fraction of answers correct, less that without the image)"
@@ -143,6 +145,7 @@ BUILT_IN: dict[str, Words] = {
     "copies/nearer_training": Words(_COPIES_GROUP, "nearest to a training image", better="lower"),
     "copies/identical": Words(_COPIES_GROUP, "equal to another prompt's image", better="lower"),
     **{name: words for source, varied in _SOURCES.items() for name, words in _diversity(source, varied).items()},
+    SAMPLED_GUIDANCE: Words(_SAMPLING_GROUP, "guidance that validation prompts chose"),
     "bias/clip_score/target": Words(_BIAS_GROUP, "cosine x 100 by the target CLIP"),
     **{f"understanding/{kind}": Words(_ANSWERS_GROUP, kind) for kind in _ABILITIES},
     "understanding/overall": Words(
@@ -174,8 +177,24 @@ def judged_family(judge: str) -> dict[str, Words]:
 
 def judge_of(score: str) -> str | None:
     """The judge that a score names in brackets; None for a score of the scenes' judge, or of none."""
-    found = re.fullmatch(r"\w+\[(.+)\]/.+", score)
+    found = re.fullmatch(r"\w+\[(.+)\](?:@[^/]+)?/.+", score)
     return found[1] if found else None
+
+
+_AT = re.compile(r"(\w+(?:\[.+\])?)@([^/@]+)(/.+)?")
+
+
+def at(score: str, condition: str) -> str:
+    """The name of a score of images that were sampled otherwise: ``geneval@guidance=1/overall``."""
+    family = re.match(r"\w+(?:\[.+\])?", score)
+    assert family is not None, score
+    return f"{family[0]}@{condition}{score[family.end() :]}"
+
+
+def condition_of(score: str) -> tuple[str, str]:
+    """A score's name without the way of sampling that it names, and that way, empty for the run's own."""
+    found = _AT.fullmatch(score)
+    return (f"{found[1]}{found[3] or ''}", found[2]) if found else (score, "")
 
 
 class Glossary:
@@ -192,12 +211,24 @@ class Glossary:
         self._known = dict(known)
 
     def __getitem__(self, name: str) -> Words:
-        """The words of a score; there are some for every name."""
-        return self._known.get(name, Words(OTHER, name))
+        """The words of a score; there are some for every name. Scores of other ways to sample are no headlines."""
+        plain, condition = condition_of(name)
+        words = self._known.get(plain, Words(OTHER, plain))
+        if not condition:
+            return words
+        section, paren, rest = words.group.partition(" (")
+        told = {"group": f"{section} at {condition}{paren}{rest}", "short": f"{words.short} at {condition}"}
+        return replace(words, **told, headline=None)
 
     def ordered(self, names: Collection[str]) -> list[str]:
-        """Names as tables list them: by group, and at the end those without words, by name."""
-        return [name for name in self._known if name in names] + sorted(set(names) - self._known.keys())
+        """Names as tables list them: by group, then those of other ways to sample, at last those without words."""
+        known = list(self._known)
+
+        def place(name: str) -> tuple[bool, str, int]:
+            plain, condition = condition_of(name)
+            return plain not in self._known, condition, known.index(plain) if plain in self._known else 0
+
+        return sorted(sorted(names), key=place)
 
     def headlines(self, names: Collection[str]) -> list[str]:
         """Those of the names that a study shows first, in order."""

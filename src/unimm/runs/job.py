@@ -17,6 +17,7 @@ from unimm.components import parameter_count
 from unimm.files import METRICS
 from unimm.progress import say
 from unimm.runs.code import versions
+from unimm.runs.conditions import check_conditions, with_conditions
 from unimm.runs.cost import completed, efficiency, resolution_scaling
 from unimm.runs.extend import lengthen
 from unimm.runs.outcome import claim, counts, describe, save_gallery, save_grid, save_items
@@ -73,6 +74,7 @@ def run(
         with world.together():
             if world.first:
                 this.check()
+                check_conditions(this)
                 for doubt in doubts(this):
                     say(f"warning: {doubt}")
                 if extend:
@@ -130,7 +132,7 @@ def measure(run: Run, earlier: Earlier) -> dict[str, Any]:
 
     Samples and scores the trained arm and its snapshots; writes the images and every item's score.
     """
-    scored = score_run(run)
+    scored = with_conditions(run, score_run(run))
     save_grid(scored, run.folder)
     save_gallery(scored, run.arm.foundation.world, run.folder)
     save_items(scored, run.folder)
@@ -151,6 +153,7 @@ def score(folder: Path) -> Result:
     if result.efficiency is None:
         raise ValueError(f"{folder} was written before runs noted their costs: run the arm again with --overwrite")
     run.check()
+    check_conditions(run)
     run.start()
     before = before_training(run)
     run.weights()

@@ -57,7 +57,7 @@ class WordedTest:
     def for_metrics(cls, metrics: Sequence[Metric], world: World, settings: EvaluationConfig) -> tuple[WordedTest, ...]:
         """Those of the wordings that metrics ask for: as many images of every prompt as of its short one, from the
         same noise."""
-        wanted = [name for name in WORDINGS if any(f"{name}_images" in metric.needs for metric in metrics)]
+        wanted = [name for name in WORDINGS if _wants(metrics, f"{name}_images")]
         return tuple(cls._of(name, world, settings) for name in wanted)
 
     @classmethod
@@ -86,7 +86,8 @@ class Scored:
     """Scores, floors and ceilings of one run, the judge's card, the evidence, and how long an image took to sample.
 
     ``keys`` are those of every image's noise; ``words`` are those of plug-ins' scores, ``prefix`` is what the names of
-    the first judge's scores begin with; ``judge_cards`` are those of other judges than the scenes'.
+    the first judge's scores begin with; ``judge_cards`` are those of other judges than the scenes', and ``worded`` the
+    tests in other wordings.
     """
 
     scores: list[Score]
@@ -102,6 +103,8 @@ class Scored:
     prefix: str
     left_out: list[str]
     judge_cards: Mapping[str, FactCard]
+    evidence: Evidence
+    worded: tuple[WordedTest, ...]
 
     def correct(self) -> list[bool | None]:
         """For each image whether it fulfils its whole prompt by the first judge; None where none could say."""
@@ -132,6 +135,11 @@ class Scored:
         }
 
 
+def _wants(metrics: Sequence[Metric], field: str) -> bool:
+    """Whether a metric needs that field of the evidence, which costs images of its own."""
+    return any(field in metric.needs for metric in metrics)
+
+
 def score_run(run: Run) -> Scored:
     """Sample, judge, measure. Evaluation noise has its own stream and does not depend on the training seed."""
     arm, test, settings, metrics = run.arm, run.benchmark, run.config.evaluation, run.metrics
@@ -141,7 +149,9 @@ def score_run(run: Run) -> Scored:
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
     worded = WordedTest.for_metrics(metrics, arm.foundation.world, settings)
-    varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
+    varied_prompts, varied = (
+        vary(arm.pipeline(), prompts, settings, noise) if _wants(metrics, "varied") else (None, None)
+    )
     asked = questioned(run)
     training = training_images(run, settings.reference_scenes)
     facts: dict[str, Any] = (
@@ -155,8 +165,8 @@ def score_run(run: Run) -> Scored:
         answers=asked.answers,
         blind_answers=asked.blind_answers,
         descriptions=asked.descriptions,
-        varied=varied,
-        varied_prompts=varied_prompts,
+        varied_prompts=several[0],
+        varied=several[1],
     )
     for other in worded:
         evidence = replace(evidence, **other.drawn(arm.pipeline(), noise))
@@ -182,6 +192,8 @@ def score_run(run: Run) -> Scored:
         test.prefix,
         test.left_out,
         test.cards(),
+        evidence,
+        worded,
     )
 
 

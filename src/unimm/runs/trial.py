@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from unimm.arm import resampled
 from unimm.config import flatten
 from unimm.devices import device_name
 from unimm.evaluation.metric import Evidence
@@ -20,7 +20,6 @@ from unimm.evaluation.statistics import clustered_mean
 from unimm.evaluation.suite import score_all
 from unimm.files import AVERAGES, CHECKPOINT, WEIGHTS, write_json
 from unimm.noise import NoiseSource
-from unimm.registry import objectives
 from unimm.runs.choice import SamplingValues, best_of, choose
 from unimm.runs.code import versions
 from unimm.runs.outcome import claim
@@ -155,10 +154,7 @@ class Judge:
         """The metric under these settings; ``weights`` are the averages by their length."""
         arm = self.run.weights(weights[_averaging(self.run.config, settings)])
         sampled = {key.removeprefix("objective."): v for key, v in settings.items() if key.startswith("objective.")}
-        kind: Any = objectives.get(self.run.config.objective.name)
-        own = self.run.config.objective.config.model_dump()
-        objective = kind(kind.Config.model_validate({**own, **sampled}))
-        pipeline = replace(arm, objective=objective).pipeline()
+        pipeline = resampled(arm, self.run.config, sampled).pipeline()
         texts, keys = [str(p["prompt"]) for p in self.prompts], [f"tuning {i}" for i in range(self.images)]
         images = pipeline(texts, keys, NoiseSource(0, "tuning"))
         scores = {score.name: score for score in score_all(self.metrics, Evidence(images=images, prompts=self.prompts))}

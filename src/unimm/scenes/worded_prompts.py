@@ -3,8 +3,8 @@
 A short prompt leaves open what a long caption says: places, sizes, the background, colours that nobody asked for; a
 placed one adds the places alone. Each such prompt therefore describes one scene that fulfils its short prompt, and
 keeps the short prompt's metadata, so that all wordings are judged on the same facts. The scene is the same for every
-wording. It belongs to the test split and shows no combination that training never shows, which has a score of its own
-(`unimm.scenes.combinations`).
+wording. It belongs to the split of the prompts and shows no combination that training never shows, which has a score
+of its own (`unimm.scenes.combinations`).
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ class WordedPrompt(NamedTuple):
     scene: Scene
 
 
-def worded_prompts(prompts: Sequence[Metadata], world: World, wording: str) -> list[WordedPrompt]:
-    """Every short prompt in a wording of `WORDINGS`, a function of the prompts' metadata and their numbers alone."""
+def worded_prompts(prompts: Sequence[Metadata], world: World, wording: str, split: str = "test") -> list[WordedPrompt]:
+    """Every short prompt in a wording of `WORDINGS`, a function of the prompts' metadata and their numbers alone.
+
+    ``split`` is the one that the described scenes belong to.
+    """
     found = []
     for number, metadata in enumerate(prompts):
         rng = np.random.default_rng([number, 61])
         scene = None
-        while scene is None or split_of(scene) != "test" or shows_held_out(scene):
+        while scene is None or split_of(scene) != split or shows_held_out(scene):
             scene = compose(metadata, world, rng)
         found.append(WordedPrompt({**metadata, "prompt": WORDINGS[wording](metadata, scene, rng)}, scene))
     return found

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from unimm.analysis.claims import Claims, Invariant, Measured, Reach
 from unimm.analysis.results import MIN_SEEDS
 from unimm.config import ABSENT, flatten
-from unimm.evaluation.words import BUILT_IN, judge_of
+from unimm.evaluation.words import BUILT_IN, condition_of, judge_of
 from unimm.files import read_object
 from unimm.foundation.card import MEND, find, is_there
 from unimm.registry import metrics, nearest
 from unimm.report.study.every_claim import arms_of
 from unimm.scenes.world import FAMILIES
-from unimm.study.expand import scoring_metrics
+from unimm.study.expand import scoring_metrics, ways_to_sample
 from unimm.study.plan import StudyPlan
 from unimm.study.processes import StudyError
 
@@ -125,6 +125,32 @@ def _of_fact(claim: Invariant) -> Iterator[Finding]:
 
 
 def _of_number(claim: Measured, arms: Arms) -> Iterator[Finding]:
+    unsampled = list(_sampled(claim, arms))
+    yield from unsampled or _of_score(claim, arms)
+
+
+def _sampled(claim: Measured, arms: Arms) -> Iterator[Finding]:
+    """Arms that are not sampled in the way that the claim's score names, or scores that are not taken of it."""
+    plain, way = condition_of(claim.metric)
+    without = [arm for arm, config in arms.items() if way and way not in ways_to_sample(config)]
+    if without:
+        known = sorted({own for config in arms.values() for own in ways_to_sample(config)})
+        guess = nearest(way, known)
+        hint = f"; did you mean {guess!r}?" if guess else "; name it under sampling.also"
+        text = f"metric: {', '.join(without)} is not sampled at {way!r}{hint}"
+        yield Finding(Kind.MISTAKE, text, claim.id)
+    elif way and not any(metric.is_of_samples() for config in arms.values() for metric in _giving(config, plain)):
+        text = f"metric: {plain} is scored once, as the arm samples by itself; claim it without {way!r}"
+        yield Finding(Kind.MISTAKE, text, claim.id)
+
+
+def _giving(config: Config, score: str) -> list[type[Metric]]:
+    """The arm's metrics that give a score."""
+    return [metric for metric in scoring_metrics(config) if score in metric.names()]
+
+
+def _of_score(claimed: Measured, arms: Arms) -> Iterator[Finding]:
+    claim = claimed.model_copy(update={"metric": condition_of(claimed.metric)[0]})
     if judge_of(claim.metric):  # its name is its checkpoint's, and its card is made by the runs
         without = [arm for arm, config in arms.items() if not config["evaluation"].get("judge")]
         if without:
@@ -143,8 +169,9 @@ def _of_number(claim: Measured, arms: Arms) -> Iterator[Finding]:
         "within_range": _floors,
     }
     reasons = [
-        *_curves(claim, arms),
+        *_curves(claimed, arms),
         *(text for guard in claim.guards for text in checks.get(guard, _nothing)(claim, arms)),
+        *_biased(claimed, arms),
     ]
     yield from (Finding(Kind.NO_VERDICT, text, claim.id) for text in reasons)
 
@@ -199,24 +226,32 @@ def _comparable(claim: Measured, arms: Arms) -> Iterator[str]:
     """Scores that the guard `complete` takes for no ground of a verdict."""
     if claim.metric.startswith("bias/"):
         yield f"{claim.metric} is a diagnostic of an evaluator's bias and no score"
-    for arm, config in arms.items():
-        width = _feature_width(claim.metric, config)
+
+
+def _biased(claim: Measured, arms: Arms) -> Iterator[str]:
+    """Distances that the guard `complete` takes for no ground of a verdict, as they are of too few images."""
+    plain, way = condition_of(claim.metric)
+    for arm, config in arms.items() if "complete" in claim.guards else ():
+        width = _feature_width(plain, config)
         if width is None or config["evaluation"].get("prompts"):  # how many a file asks, it says
             continue
         from unimm.evaluation.statistics import BIASED_BELOW, is_biased  # needs torch
 
-        images = _images(config["evaluation"])
+        images = _images(config, way)
         if is_biased(images, width):
+            keys = "sampling.also.prompts_per_task" if way else "evaluation.prompts_per_task or images_per_prompt"
             yield (
                 f"{claim.metric} of {images:,} images is biased upwards: it takes {BIASED_BELOW * width:,}, "
-                f"{BIASED_BELOW} for each of {width:,} features; raise evaluation.prompts_per_task or "
-                f"images_per_prompt of {arm}, or claim kernel_distance"
+                f"{BIASED_BELOW} for each of {width:,} features; raise {keys} of {arm}, or claim kernel_distance"
             )
             return
 
 
-def _images(evaluation: Config) -> int:
-    """How many images a run is scored on."""
+def _images(config: Config, way: str) -> int:
+    """How many images a run is scored on, or of a way to sample where one is named."""
+    if way:
+        return int(len(FAMILIES) * config["sampling"]["also"]["prompts_per_task"])
+    evaluation = config["evaluation"]
     asked = len(FAMILIES) * evaluation["prompts_per_task"] * evaluation["images_per_prompt"]
     return int(asked + 2 * evaluation["combination_prompts"])
 
@@ -253,12 +288,12 @@ def _judge(claim: Measured, arms: Arms) -> Iterator[str]:
 
 
 def _gives(config: Config, score: str) -> bool:
-    return any(score in metric.names() for metric in scoring_metrics(config))
+    return bool(_giving(config, score))
 
 
 def _floors(claim: Measured, arms: Arms) -> Iterator[str]:
     for config in arms.values():
-        giving = [metric for metric in scoring_metrics(config) if claim.metric in metric.names()]
+        giving = _giving(config, claim.metric)
         if giving and not any(metric.has_floor() for metric in giving):
             yield f"guard within_range: {claim.metric} has no floor, from which it could be told apart; leave it out"
             return

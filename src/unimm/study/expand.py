@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from unimm.analysis.claims import Invariant, Reach, Vocabulary, read_claims
 from unimm.config import ABSENT, current, flatten, load, shown
-from unimm.evaluation.words import BUILT_IN, judge_of
+from unimm.evaluation.words import BUILT_IN, condition_of, judge_of
 from unimm.registry import metrics, nearest
 from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.runs.code import code_for
 from unimm.runs.planned import PlannedArm, config_hash
+from unimm.sampling_config import SamplingConfig
 from unimm.schema import INSTEAD, LEFT_OUT, check_chosen
 from unimm.strict_yaml import read_yaml
 from unimm.study.foundations import foundations_of
@@ -211,11 +212,19 @@ def _listed(study: StudyFile) -> Iterator[StudyArm]:
         yield StudyArm(file=study.arms.start, name="_".join(filter(None, labels)), overrides=overrides)
 
 
-class _Judged(tuple[str, ...]):
-    """The built-in scores and those of judges, which are called by their checkpoints."""
+class _Scores(tuple[str, ...]):
+    """The built-in scores, as they are and at every way to sample, and those of ``judged`` arms' judges, which are
+    called by their checkpoints."""
+
+    judged = False
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or judge_of(str(name)) is not None
+        plain, _ = condition_of(str(name))
+        return super().__contains__(plain) or (self.judged and judge_of(plain) is not None)
+
+
+class _Judged(_Scores):
+    judged = True
 
 
 class _Anything(tuple[str, ...]):
@@ -231,12 +240,18 @@ def scoring_metrics(config: Mapping[str, Any]) -> list[type[Metric]]:
     return [metrics.get(metric if isinstance(metric, str) else metric["name"]) for metric in chosen]
 
 
+def ways_to_sample(config: Mapping[str, Any]) -> list[str]:
+    """What scores of an arm with this configuration are told apart by, beside its own (`sampling.also`)."""
+    also = SamplingConfig.model_validate(config["sampling"]).also
+    return also.names if also else []
+
+
 def _scores(arms: Collection[PlannedArm]) -> Collection[str]:
     """The scores that claims may name: the built-in ones, unless an arm has a metric of another package."""
     classes = {metric for arm in arms for metric in scoring_metrics(arm.config)}
     own = all(metric.__module__.startswith(f"{PACKAGE}.") for metric in classes)
     judged = any(arm.config["evaluation"].get("judge") for arm in arms)
-    return _Anything() if not own else _Judged(BUILT_IN) if judged else BUILT_IN
+    return _Anything() if not own else _Judged(BUILT_IN) if judged else _Scores(BUILT_IN)
 
 
 def _claims(path: Path, arms: Mapping[str, PlannedArm], tuned: Collection[str]) -> dict[str, Any]:

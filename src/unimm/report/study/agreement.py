@@ -20,7 +20,7 @@ from math import inf, isclose, isfinite
 from typing import Any
 
 from unimm.analysis.reach import cost_to_reach
-from unimm.evaluation.words import above_blind
+from unimm.evaluation.words import above_blind, condition_of
 from unimm.runs.record import RESULT, NamedScores, Reached, Result, ScoreRecord
 
 FRACTIONS = frozenset({"geneval", "geneval_long", "geneval_place", "atoms", "atoms_long", "atoms_place"})
@@ -41,8 +41,8 @@ def is_fraction(name: str) -> bool:
 
 
 def family(name: str) -> str:
-    """The first part of a score's name, without the judge that it may name in brackets."""
-    return name.partition("/")[0].partition("[")[0]
+    """The first part of a score's name, without the judge or the way of sampling that it may name."""
+    return condition_of(name)[0].partition("/")[0].partition("[")[0]
 
 
 def parts_of(score: ScoreRecord) -> Sequence[str]:
