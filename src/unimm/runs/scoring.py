@@ -149,9 +149,7 @@ def score_run(run: Run) -> Scored:
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
     worded = WordedTest.for_metrics(metrics, arm.foundation.world, settings)
-    varied_prompts, varied = (
-        vary(arm.pipeline(), prompts, settings, noise) if _wants(metrics, "varied") else (None, None)
-    )
+    several = vary(arm.pipeline(), prompts, settings, noise) if _wants(metrics, "varied") else (None, None)
     asked = questioned(run)
     training = training_images(run, settings.reference_scenes)
     facts: dict[str, Any] = (
