@@ -200,6 +200,7 @@ encoders: Registry[Encoder] = Registry(
     {
         "clip": "unimm.encoders.clip:Clip",
         "clip_layers": "unimm.encoders.clip_layers:ClipLayers",
+        "clip_pca": "unimm.encoders.clip_pca:ClipPca",
         "vae": "unimm.encoders.vae:Vae",
         "vae_lift": "unimm.encoders.vae_lift:VaeLift",
         "open_clip": "unimm.encoders.open_clip:OpenClip",
@@ -222,6 +223,7 @@ decoders: Registry[Decoder] = Registry(
     {
         "vae": "unimm.encoders.vae:VaeDecoder",
         "vae_lift": "unimm.encoders.vae_lift:LiftedDecoder",
+        "clip_pca": "unimm.encoders.clip_pca:PrincipalDecoder",
         "diffusion": "unimm.encoders.token_decoder:DiffusionDecoder",
         "autoencoder": "unimm.encoders.autoencoder:AutoencoderDecoder",
         "pixels": "unimm.encoders.autoencoder:PixelDecoder",

@@ -103,6 +103,7 @@ class CalibratedEncoder(Encoder):
     """
 
     Config: ClassVar[type[ComponentConfig]]
+    kind: ClassVar[type[Statistics]] = Statistics
     config: Any
 
     def __init__(
@@ -122,6 +123,14 @@ class CalibratedEncoder(Encoder):
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Raw latents of images in [0, 1], before statistics, in float32."""
 
+    def measured(self, raw: Callable[[], Iterable[Tensor]]) -> Statistics:
+        """Statistics of the raw features of all images, which ``raw()`` gives anew for every pass over them."""
+        return measure(raw)
+
+    def blank_statistics(self) -> Statistics:
+        """Statistics of the right shape that nobody measured, for plans."""
+        return blank(self.channels)
+
     def encode(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
         """Latents of images in [0, 1]; standardising encoders have to be calibrated first."""
         features = self.features(images)
@@ -133,7 +142,7 @@ class CalibratedEncoder(Encoder):
     def latent_spec(self) -> LatentSpec:
         fingerprint, measured = self.fingerprint, not self.shipped
         if measured and self.config.standardise and self.statistics is not None and not self.statistics.mean.is_meta:
-            values = torch.cat([self.statistics.mean, self.statistics.std]).cpu().numpy().tobytes()
+            values = torch.cat([value.flatten() for value in self.statistics.buffers()]).cpu().numpy().tobytes()
             fingerprint = hashlib.sha256(fingerprint.encode() + values).hexdigest()[:16]
         return LatentSpec(self.grid[0] * self.grid[1], self.channels, self.grid, fingerprint)
 
@@ -161,7 +170,7 @@ def calibrate(encoder: Encoder, data: Images, device: torch.device) -> None:
 def _calibrate(encoder: CalibratedEncoder, data: Images, device: torch.device) -> None:
     key = hashlib.sha256(f"{encoder.fingerprint}/{data.name}".encode()).hexdigest()[:24]
     path = cache_folder() / f"statistics-{key}.safetensors"
-    encoder.statistics = _kept(path, data)
+    encoder.statistics = _kept(path, data, encoder.kind)
     if encoder.statistics is None:
         stamp = stamp_of(data)
         found = _measured(encoder.to(device), data, device)
@@ -172,12 +181,12 @@ def _calibrate(encoder: CalibratedEncoder, data: Images, device: torch.device) -
         encoder.statistics = found.cpu()
 
 
-def _kept(path: Path, data: Images) -> Statistics | None:
+def _kept(path: Path, data: Images, kind: type[Statistics]) -> Statistics | None:
     """Statistics that were measured before; None where there are none, or the files hold something else by now."""
     if not path.exists():
         return None
     values, kept = _read(path)
-    content, found = unchanged(kept, data), Statistics(values["mean"], values["std"])
+    content, found = unchanged(kept, data), kind(**values)
     if content is not None and content != kept:
         _write(path, found, content)
     return found if content is not None else None
@@ -196,7 +205,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Content]:
 
 def _write(path: Path, found: Statistics, content: Content) -> None:
     with written(path, shared=True) as temporary:
-        save_file({"mean": found.mean, "std": found.std}, temporary, content._asdict())
+        save_file({name: value.contiguous() for name, value in found.named_buffers()}, temporary, content._asdict())
 
 
 def _measured(encoder: CalibratedEncoder, data: Images, device: torch.device) -> Statistics:
@@ -210,7 +219,7 @@ def _measured(encoder: CalibratedEncoder, data: Images, device: torch.device) ->
                     yield features.cpu()
                 bar.update(len(images))
 
-    found = measure(raw)
+    found = encoder.measured(raw)
     if not bool((found.std > 0).all()):
         constant = int((found.std == 0).sum())
         raise ValueError(

@@ -16,7 +16,7 @@ from torch import nn
 from unimm.arm import foundation_of, understanding_samples
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Encoder, Head, LatentSpec, Mix, Objective, Strategy
-from unimm.encoders.calibrated import blank, uncalibrated
+from unimm.encoders.calibrated import uncalibrated
 from unimm.encoders.side_by_side import SideBySide
 from unimm.foundation.folder import Foundation
 from unimm.planning.devices import assumed_prompt
@@ -110,7 +110,7 @@ def outlined_encoder(choice: Choice, foundation: Foundation) -> Encoder:
     if encoder is None:
         encoder = encoder_class.build(choice.config, foundation)
         for part in uncalibrated(encoder):
-            part.statistics = blank(part.channels)
+            part.statistics = part.blank_statistics()
     return encoder
 
 
