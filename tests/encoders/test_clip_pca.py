@@ -62,7 +62,7 @@ def test_tokens_have_the_vaes_channels_and_unit_variance(encoder: ClipPca) -> No
     latents = encoder.encode(SCENES.images(slice(None)))
     assert latents.shape == (24, 16, 16) and encoder.latent_spec().channels == 16
     assert latents.mean().item() == pytest.approx(0, abs=1e-3) and latents.var().item() == pytest.approx(1, rel=1e-2)
-    z = encoder.raw.features(SCENES.images(slice(None))).flatten(0, 1).double()
+    z = encoder.features(SCENES.images(slice(None))).flatten(0, 1).double()
     z = (z - z.mean(0)) / z.std(0, correction=0)
     largest = torch.linalg.svdvals(z)[:16].square()
     shares = latents.flatten(0, 1).double().square().sum(0)

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator, model_validator
 
+from unimm.analysis.claim_map import ClaimMap
 from unimm.analysis.power import Room
 from unimm.config_errors import problems
 from unimm.registry import nearest
@@ -150,7 +151,7 @@ class _Scaled(_Measured):
         return self.smallest_effect
 
 
-class _Contrast(_Scaled):
+class WithContrast(_Scaled):
     """`contrast` maps arms to weights, which sum to 0, the positive ones to 1."""
 
     contrast: dict[str, float]
@@ -178,13 +179,13 @@ class _Contrast(_Scaled):
         yield from (("contrast", "arms", arm) for arm in self.contrast)
 
 
-class Difference(_Contrast):
+class Difference(WithContrast):
     """The contrast is positive."""
 
     kind: Literal["difference"]
 
 
-class NonInferiority(_Contrast):
+class NonInferiority(WithContrast):
     """The contrast is not below minus the smallest effect of interest."""
 
     kind: Literal["non-inferiority"]
@@ -268,10 +269,14 @@ Claim = Measured | Invariant
 
 
 class Claims(_Strict):
-    """A claims file: one `alpha` for the family of primary claims, and one for the secondary ones."""
+    """A claims file: one `alpha` for the family of primary claims, and one for the secondary ones.
+
+    `map` says which claims a picture shows as one question's answers under other circumstances.
+    """
 
     alpha: float = Field(gt=0, lt=1)
     claims: tuple[Annotated[Claim, Field(discriminator="kind")], ...] = Field(min_length=1)
+    map: ClaimMap | None = None
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Claims:
@@ -279,6 +284,17 @@ class Claims(_Strict):
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"the id {', '.join(twice)} is given to several claims; give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _map_shows_differences(self) -> Claims:
+        known = {claim.id: claim for claim in self.claims}
+        for name in self.map.references() if self.map else ():
+            if name not in known:
+                raise ValueError(f"map: no claim {name!r}; {_choices(name, known)}")
+            claim = known[name]
+            if not isinstance(claim, WithContrast) or claim.is_ratio:
+                raise ValueError(f"map: claim {name!r} has no contrast on the linear scale; leave it out of the map")
         return self
 
 

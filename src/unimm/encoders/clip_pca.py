@@ -84,8 +84,7 @@ class ClipPca(Clip):
                 f"encoder.channels={config.channels} is more than the {self.channels} channels of CLIP's tokens: give "
                 "as many or fewer"
             )
-        raw = Clip.Config(grid=config.grid, standardise=False, decoder=config.decoder)
-        self.raw = Clip(raw, model, statistics, fingerprint)
+        self.of_clip, self.clip_fingerprint = statistics, fingerprint
         self.channels, self.statistics, self.shipped = config.channels, None, False
         self.fingerprint = files_hash((), fingerprint, {"principal": config.channels})
 
@@ -93,11 +92,13 @@ class ClipPca(Clip):
         return PrincipalAxes.of(raw, self.config.channels)
 
     def blank_statistics(self) -> Statistics:
-        return PrincipalAxes.blank(self.raw.channels, self.config.channels)
+        return PrincipalAxes.blank(self.of_clip.mean.numel(), self.config.channels)
 
     def decoder(self, foundation: Foundation, steps: int) -> Decoder:
         assert isinstance(self.statistics, PrincipalAxes), "calibrate the encoder first"
-        return PrincipalDecoder(self.raw.decoder(foundation, steps), self.statistics)
+        config = Clip.Config(grid=self.config.grid, standardise=False, decoder=self.config.decoder)
+        raw = Clip(config, self, self.of_clip, self.clip_fingerprint)
+        return PrincipalDecoder(raw.decoder(foundation, steps), self.statistics)
 
 
 class PrincipalDecoder(Decoder):

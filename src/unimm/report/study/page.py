@@ -15,6 +15,7 @@ from unimm.analysis.results import StudyResults
 from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, latex, markdown
 from unimm.report.study.answers import Answer, answers, details, scopes, tally
+from unimm.report.study.effect_map import map_figure
 from unimm.report.study.effects import effects_figure
 from unimm.report.study.every_claim import arms_of
 from unimm.report.study.evidence import evidence
@@ -50,7 +51,7 @@ from unimm.report.study.tables import (
 from unimm.report.table import number
 
 COLUMNS = ("study", "arm", "seed", "metric", "n", "value")
-FIGURES = ("strip", "effects", "scores", "curves", "samples", "diversity", "abilities")
+FIGURES = ("map", "strip", "effects", "scores", "curves", "samples", "diversity", "abilities")
 
 
 def write_scores(study: Study) -> None:
@@ -195,6 +196,7 @@ def draw(report: StudyReport, names: Collection[str]) -> dict[str, Picture]:
     """Those of the figures that the study has something to show in, by name."""
     study = report.study
     painters: dict[str, Callable[[], Picture | None]] = {
+        "map": lambda: map_figure(study, report.answers),
         "strip": lambda: grid_figure(strip(report.grid)) if report.grid else None,
         "effects": lambda: effects_figure(study, report.answers, report.results),
         "scores": lambda: scores_figure(study),
