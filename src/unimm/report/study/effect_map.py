@@ -27,6 +27,7 @@ from unimm.report.study.style import GREY, LIGHT, Picture, new_figure, picture, 
 
 WIDTH, BETWEEN = 0.8, 0.6  # of a column, and between two axes, in columns
 LEAST = 0.1  # what the vertical axis spans at least, up and down
+UNIT = "difference in the claim's score; above 0: as the paper says"
 PENDING = "#F2F2F2"
 
 
@@ -37,12 +38,13 @@ def map_figure(study: ScoredStudy, answers: Sequence[Answer]) -> Picture | None:
         return None
     found = {answer.claim.id: answer for answer in answers}
     places = _places(drawn.columns)
-    figure = new_figure(1.6 + 0.62 * (places[-1] + 1), 1.9 + 2.0 * len(drawn.rows))
+    figure = new_figure(1.8 + 0.5 * (places[-1] + 1), 2.0 + 2.0 * len(drawn.rows))
     panels = figure.subplots(len(drawn.rows), 1, squeeze=False, sharex=True)[:, 0]
     for row, axis in enumerate(panels):
         _panel(axis, study, drawn, row, found, places)
     panels[-1].set_xticks(places, [textwrap.fill(column.level, 16) for column in drawn.columns], rotation=90)
     panels[-1].set_xlim(-0.6, places[-1] + 0.6)
+    figure.supylabel(UNIT, fontsize=9)
     _name_axes(panels[0], drawn.columns, places)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return picture(figure)
