@@ -250,6 +250,7 @@ def test_frozen(arm: Path) -> None:
         (["~encoder"], ["cannot be deleted"]),
         (["hydra.run.dir=x"], ["not used here"]),
         (["seed=-1", "data.long_caption_share=2"], ["seed", "data.long_caption_share"]),
+        (["data.placed_caption_share=0.95"], ["add up to more than 1; lower data.long_caption_share"]),
     ],
 )
 def test_mistakes_are_explained_in_a_few_lines(arm: Path, overrides: list[str], fragments: list[str]) -> None:

@@ -102,6 +102,27 @@ def test_what_no_run_can_mend_is_a_mistake(plan: StudyPlan, claim: dict[str, Any
     assert found.kind is Kind.MISTAKE and fragment in str(found)
 
 
+def test_a_way_to_sample_is_one_of_the_arms_and_of_scores_that_are_taken_of_it(plan: StudyPlan) -> None:
+    also = {"guidance": [1.0, 3.0], "decoder": ["x/noised"], "prompts_per_task": 20, "choose_on": 0}
+    sampled = with_settings(plan, "sampling", also=also)
+    for way in ("guidance=1", "decoder=noised"):
+        assert check(claiming(sampled, CLAIM | {"metric": f"geneval@{way}/overall"})) == []
+    cases = {
+        "clip_fm, vae_fm is not sampled at 'guidance=1'; name it under sampling.also": (plan, "guidance=1"),
+        "did you mean 'guidance=1'?": (sampled, "guidance=11"),
+        "is scored once, as the arm samples by itself": (sampled, "guidance=3"),
+    }
+    for fragment, (studied, way) in cases.items():
+        metric = "understanding" if "once" in fragment else "geneval"
+        (found,) = check(claiming(studied, CLAIM | {"metric": f"{metric}@{way}/overall"}))
+        assert found.kind is Kind.MISTAKE and fragment in str(found), found
+    distance = CLAIM | DISTANCE | {"metric": "frechet_distance@guidance=1"}
+    (found,) = check(claiming(sampled, distance))
+    assert "of 120 images is biased upwards" in str(found) and "sampling.also.prompts_per_task" in str(found)
+    flops = CLAIM | {"metric": "geneval@guidance=1/overall", "budget": "flops", "guards": []}
+    assert "have no geneval@guidance=1/overall" in str(check(claiming(sampled, flops))[0])
+
+
 def test_what_leaves_a_claim_without_a_verdict_is_said(plan: StudyPlan) -> None:
     flops = CLAIM | {"budget": "flops", "metric": "understanding/overall", "guards": []}
     cases = {
