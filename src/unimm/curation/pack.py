@@ -84,7 +84,7 @@ def _write(path: Path, samples: list[tuple[int, PackedSample]]) -> None:
 
 
 def _members(sample: PackedSample) -> Iterator[tuple[str, bytes]]:
-    short, long, plain, questions, _ = sample.texts
+    short, long, plain, questions = sample.texts[:4]
     yield sample.suffix, sample.image
     yield "txt", (plain + long + short)[0].encode()
     if short or long or questions or len(plain) > 1:

@@ -217,8 +217,8 @@ class Glossary:
         if not condition:
             return words
         section, paren, rest = words.group.partition(" (")
-        told = {"group": f"{section} at {condition}{paren}{rest}", "short": f"{words.short} at {condition}"}
-        return replace(words, **told, headline=None)
+        group, short = f"{section} at {condition}{paren}{rest}", f"{words.short} at {condition}"
+        return replace(words, group=group, short=short, headline=None)
 
     def ordered(self, names: Collection[str]) -> list[str]:
         """Names as tables list them: by group, then those of other ways to sample, at last those without words."""

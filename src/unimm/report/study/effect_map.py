@@ -88,15 +88,14 @@ def _cell(axis: Axes, study: ScoredStudy, answer: Answer, place: float) -> list[
     axis.fill_between([place - WIDTH / 2, place + WIDTH / 2], -margin, margin, color=LIGHT, linewidth=0)
     if not len(seeds):
         return [-margin, margin]
-    known = verdict.estimate is not None and verdict.low is not None and verdict.high is not None
-    face = GREY if known else "white"
-    axis.plot(np.full(len(seeds), place + 0.22), seeds, "o", color=GREY, markerfacecolor=face, markersize=4, alpha=0.9)
-    if not known:
+    beside, face = np.full(len(seeds), place + 0.22), "white" if verdict.estimate is None else GREY
+    axis.plot(beside, seeds, "o", color=GREY, markerfacecolor=face, markersize=4, alpha=0.9)
+    if verdict.estimate is None or verdict.low is None or verdict.high is None:
         return [-margin, margin, *seeds]
-    colour = COLOURS[verdict.outcome]
-    axis.plot([place, place], [verdict.low, verdict.high], color=colour, linewidth=2.2, solid_capstyle="butt")  # type: ignore[list-item]
-    axis.plot(place, verdict.estimate, "D", color=colour, markersize=6, markeredgecolor="white")  # type: ignore[arg-type]
-    return [-margin, margin, *seeds, *(end for end in (verdict.low, verdict.high) if end is not None)]
+    colour, ends = COLOURS[verdict.outcome], [verdict.low, verdict.high]
+    axis.plot([place, place], ends, color=colour, linewidth=2.2, solid_capstyle="butt")
+    axis.plot(place, verdict.estimate, "D", color=colour, markersize=6, markeredgecolor="white")
+    return [-margin, margin, *seeds, *ends]
 
 
 def _mark(axis: Axes, answer: Answer, place: float, is_paper: bool) -> None:
@@ -107,9 +106,8 @@ def _mark(axis: Axes, answer: Answer, place: float, is_paper: bool) -> None:
         axis.add_patch(Rectangle(corner, *size, facecolor=PENDING, edgecolor="none", zorder=0))
     if is_paper:
         axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor="black", linewidth=1.6, clip_on=False))
-    outcome = answer.verdict.outcome
-    style = {"ha": "center", "va": "top", "color": WORDS.get(outcome, GREY)}
-    axis.annotate(MARKS[outcome], (place, high), (0, -3), textcoords="offset points", **style)
+    sign, colour = MARKS[answer.verdict.outcome], WORDS.get(answer.verdict.outcome, GREY)
+    axis.annotate(sign, (place, high), (0, -3), textcoords="offset points", ha="center", va="top", color=colour)
 
 
 def seed_effects(study: ScoredStudy, claim: WithContrast) -> Array:
