@@ -265,16 +265,17 @@ app.command("check-component")(check_component)
 @foundation.command("build")
 def foundation_build(
     name: Annotated[str, typer.Argument(help="Name of the foundation, such as scenes-nano.")],
-    profile: Annotated[str, typer.Option(help="Size of everything: tiny, nano or small.")],
+    profile: Annotated[str, typer.Option(help="Size of everything: tiny, nano, nano-2 or small.")],
     out: Annotated[Path | None, typer.Option(help="Folder that will hold OUT/NAME.", show_default="the cache")] = None,
     part: Annotated[list[str] | None, typer.Option(help="Build only this part; repeatable.")] = None,
+    draw: Annotated[int, typer.Option(help="Which draw of its seeds; others than 0 get other parts.", min=0)] = 0,
 ) -> None:
     """Train the pretrained parts from nothing."""
     with user_errors():
         from unimm.foundation.card import built
         from unimm.pretraining import build
 
-        build.build(profile, (out or built()) / name, tuple(part or ()))
+        build.build(profile, (out or built()) / name, tuple(part or ()), draw=draw)
 
 
 @foundation.command("show")

@@ -28,6 +28,11 @@ from unimm.evaluation.features import FeatureExtractor, labels
 from unimm.noise import NoiseSource
 
 
+def drawn(seed: int, draw: int) -> int:
+    """The seed of a recipe in a draw of the foundation; draw 0 has the recipe's own."""
+    return seed + 1_000_000 * draw
+
+
 class TrainingCost(NamedTuple):
     """What training a part took."""
 
@@ -74,21 +79,21 @@ CLIP_BATCH = 128
 
 
 def train_vae(
-    config: dict[str, Any], unshuffle: int, data: SceneSet, steps: int, device: torch.device
+    config: dict[str, Any], unshuffle: int, data: SceneSet, steps: int, device: torch.device, draw: int = 0
 ) -> tuple[VaeCore, TrainingCost]:
     """L1 + MSE on pixels with a light KL term; noise on the latents keeps the decoder smooth around them."""
     from diffusers import AutoencoderKL
 
-    torch.manual_seed(0)
+    torch.manual_seed(drawn(0, draw))
     model: Any = AutoencoderKL(**config)
     core = VaeCore(model, unshuffle).to(device).to(memory_format=torch.channels_last)
     batch = 32
 
     def loss(step: int) -> Tensor:
-        images = data.images(batch_indices(11, step, batch, len(data))).to(device) * 2 - 1
+        images = data.images(batch_indices(drawn(11, draw), step, batch, len(data))).to(device) * 2 - 1
         folded = F.pixel_unshuffle(images, unshuffle).contiguous(memory_format=torch.channels_last)
         posterior = model.encode(folded).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(drawn(step, draw))).to(device)
         decoded = model.decode(posterior.mean + posterior.std * noise).sample
         error = decoded - folded
         total: Tensor = error.abs().mean() + error.square().mean() + 1e-6 * posterior.kl().mean()
@@ -130,31 +135,43 @@ def train_clip(
 
 
 def train_features(
-    width: int, data: SceneSet, steps: int, device: torch.device
+    width: int, data: SceneSet, steps: int, device: torch.device, draw: int = 0
 ) -> tuple[FeatureExtractor, TrainingCost]:
     """Multi-label classification of what stands where: shape x colour in each cell of a 2 x 2 grid, and the count."""
-    torch.manual_seed(5)
+    torch.manual_seed(drawn(5, draw))
     model = FeatureExtractor(width, labels(data.samples[:1], data.world).shape[1]).to(device)
     targets = labels(data.samples, data.world).to(device)
     batch = 64
 
     def loss(step: int) -> Tensor:
-        indices = batch_indices(13, step, batch, len(data))
+        indices = batch_indices(drawn(13, draw), step, batch, len(data))
         logits = model.classify(data.images(indices).to(device))
         return F.binary_cross_entropy_with_logits(logits, targets[indices]) * 10
 
     return model, fit("features", model, loss, batch, steps, learning_rate=2e-3)
 
 
-def train_decoder(head: Head, tokens: Tensor, targets: Tensor, steps: int, device: torch.device) -> TrainingCost:
-    """Flow matching from CLIP tokens ``[M, N, D]`` to VAE latents ``[M, N, C]``, both standardised."""
-    from unimm.encoders.token_decoder import decoder_flow
+def train_decoder(
+    head: Head,
+    tokens: Tensor,
+    targets: Tensor,
+    steps: int,
+    device: torch.device,
+    seed: int = 23,
+    token_noise: float = 0.0,
+) -> TrainingCost:
+    """Flow matching from CLIP tokens ``[M, N, D]`` to VAE latents ``[M, N, C]``, both standardised.
+
+    ``token_noise``: tau of `unimm.encoders.token_decoder.noised`.
+    """
+    from unimm.encoders.token_decoder import decoder_flow, noised
 
     flow, batch = decoder_flow(1), 128
     head, tokens, targets = head.to(device), tokens.to(device), targets.to(device)
 
     def loss(step: int) -> Tensor:
-        indices = batch_indices(23, step, batch, len(tokens))
-        return flow.loss(head, targets[indices], tokens[indices], NoiseSource(23, "decoder", step), range(batch))
+        indices, noise = batch_indices(seed, step, batch, len(tokens)), NoiseSource(seed, "decoder", step)
+        conditions = noised(tokens[indices], token_noise, noise.child("tokens"))
+        return flow.loss(head, targets[indices], conditions, noise, range(batch))
 
     return fit("decoder", head, loss, batch, steps, learning_rate=1.5e-3)

@@ -5,15 +5,29 @@ Budgets are optimiser steps, so that a busy machine makes the same parts as a qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PARTS = ("vae", "clip", "features", "evaluator_0", "evaluator_1", "language", "decoder", "understanding")
+JUDGES = ("features", "evaluator_0", "evaluator_1")
+TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """How the understanding stage trains: rows about images a step, and the highest learning rate."""
+
+    batch: int = 16
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """One profile's foundation."""
+    """One profile's foundation: parts are those that have ``steps``.
+
+    ``base``: the shipped foundation whose parts are used where a recipe is the same; a further draw takes only what
+    judges images from it, so that all draws are judged alike. ``questions``: how the world's scenes are asked about.
+    """
 
     world: str
     resolution: int
@@ -28,6 +42,15 @@ class Sizes:
     steps: dict[str, int] = field(default_factory=dict)
     grid: int = 4
     patch: int = 2
+    base: str | None = None
+    questions: str = "by_scene"
+    seeing: Seeing = Seeing()
+
+    def shared(self, draw: int) -> tuple[str, ...]:
+        """The parts that a draw takes from the base."""
+        if self.base is None:
+            return ()
+        return JUDGES if draw else (*JUDGES, "vae", "clip", "decoder")
 
 
 def _clip(vision: dict[str, Any], width: int, layers: int) -> dict[str, Any]:
@@ -138,4 +161,11 @@ SMALL = Sizes(
         "understanding": 15_000,
     },
 )
-SIZES = {"tiny": TINY, "nano": NANO, "small": SMALL}
+NANO_2 = replace(
+    NANO,
+    base="scenes-nano",
+    questions="by_answer",
+    seeing=Seeing(batch=32, learning_rate=2e-3),
+    steps={**NANO.steps, "language": 900, "decoder_noised": 4500, "understanding": 3000},
+)
+SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}

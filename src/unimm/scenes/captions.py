@@ -1,4 +1,8 @@
-"""Captions of a scene: short ones name what a prompt names, long ones describe everything that the image shows."""
+"""Captions of a scene: short ones name what a prompt names, long ones describe everything that the image shows.
+
+Placed ones name what short ones name and where each object stands. So kinds differ in what they leave open: place, size
+and background (short), size and background (placed), nothing (long).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,27 @@ OPENINGS = ("a photo of", "a picture of", "an image of", "a drawing of")
 
 def short_caption(metadata: Metadata, rng: np.random.Generator) -> str:
     """The family's prompt under one of four openings (half of the time GenEval's own)."""
-    opening = OPENINGS[0] if rng.random() < 0.5 else OPENINGS[int(rng.integers(1, len(OPENINGS)))]
-    return str(metadata["prompt"]).replace("a photo of", opening, 1)
+    return str(metadata["prompt"]).replace("a photo of", _opening(rng), 1)
+
+
+def placed_caption(metadata: Metadata, scene: Scene, rng: np.random.Generator) -> str:
+    """What the family's prompt names, each object with its place (8 to 44 words): ``a photo of a circle in the top left
+    of the image and a square in the bottom left of the image``. Items are in the order of the prompt's clauses, as
+    `unimm.scenes.stream.compose` places them; two or more of a kind are named one by one."""
+    clauses = [clause for clause in metadata["include"] for _ in range(clause["count"])]
+    named = [
+        f"{article(' '.join(filter(None, (clause.get('color'), clause['class']))))} in the {place(item)} of the image"
+        for clause, item in zip(clauses, scene.items, strict=True)
+    ]
+    relation = clauses[-1].get("position")
+    if relation:
+        reference, subject = named
+        return f"{_opening(rng)} {subject} {relation[0]} {reference}"
+    return f"{_opening(rng)} {' and '.join(named)}"
+
+
+def _opening(rng: np.random.Generator) -> str:
+    return OPENINGS[0] if rng.random() < 0.5 else OPENINGS[int(rng.integers(1, len(OPENINGS)))]
 
 
 def place(item: Item) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unimm.scenes.captions import long_caption, short_caption
+from unimm.scenes.captions import long_caption, placed_caption, short_caption
 from unimm.scenes.prompts import Metadata, sample
 from unimm.scenes.world import BACKGROUND, FAMILIES, Item, Scene, World
 
@@ -28,6 +28,7 @@ class SceneSample(NamedTuple):
     metadata: Metadata
     short: str
     long: str
+    placed: str
 
 
 @lru_cache(maxsize=1 << 16)
@@ -104,4 +105,5 @@ def scene_sample(world: World, split: str, seed: int, index: int) -> SceneSample
         scene = compose(metadata, world, rng)
         if scene is None or split_of(scene) != split or (split != "test" and shows_held_out(scene)):
             continue
-        return SceneSample(scene, metadata, short_caption(metadata, rng), long_caption(scene, rng))
+        short, long = short_caption(metadata, rng), long_caption(scene, rng)
+        return SceneSample(scene, metadata, short, long, placed_caption(metadata, scene, rng))

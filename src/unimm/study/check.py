@@ -23,7 +23,7 @@ from unimm.analysis.results import MIN_SEEDS
 from unimm.config import ABSENT, flatten
 from unimm.evaluation.words import BUILT_IN, judge_of
 from unimm.files import read_object
-from unimm.foundation.card import MEND, find, is_there
+from unimm.foundation.card import MEND, is_there, part_path
 from unimm.registry import metrics, nearest
 from unimm.report.study.every_claim import arms_of
 from unimm.scenes.world import FAMILIES
@@ -228,7 +228,7 @@ def _feature_width(metric: str, config: Config) -> int | None:
     name = str(config["foundation"])
     if metric != "frechet_distance" or not is_there(name):
         return None
-    return int(read_object(find(name) / "features" / "config.json", MEND)["width"])
+    return int(read_object(part_path(name, "features") / "config.json", MEND)["width"])
 
 
 def _budgets(claim: Measured, arms: Arms) -> Iterator[str]:
