@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_unknown_profiles_and_parts_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def second(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def second(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with two draws of a second edition of the tiny foundation."""
     sizes = replace(SIZES["tiny"], base=str(folder), questions="by_answer")
     sizes = replace(sizes, steps={**sizes.steps, "decoder_noised": 2})
@@ -89,7 +88,7 @@ def second(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         patch.setitem(SIZES, "tiny-2", sizes)
         for draw, name in enumerate(("first", "other")):
             build.build("tiny-2", out / name, device=torch.device("cpu"), draw=draw)
-    yield out
+    return out
 
 
 def test_a_second_edition_has_parts_of_the_first_and_its_own(folder: Path, second: Path) -> None:
@@ -135,5 +134,5 @@ def test_a_missing_file_of_the_base_is_named(second: Path, tmp_path: Path) -> No
     shutil.copytree(second / "first", alone)
     card = json.loads((alone / "card.json").read_text())
     (alone / "card.json").write_text(json.dumps(card | {"base": str(tmp_path / "gone")}))
-    with pytest.raises(ValueError, match="no foundation .*gone"):
+    with pytest.raises(ValueError, match=r"no foundation .*gone"):
         Foundation(str(alone))

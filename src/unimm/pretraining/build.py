@@ -1,7 +1,8 @@
 """Train a foundation's parts from scratch: ``unimm foundation build scenes-small --profile small``.
 
-Every part is one function with its own folder, so that an interrupted build goes on where it stopped and two parts
-can be built side by side (``--part``). `finish` writes the card with hashes once all parts are there.
+Every part is one function with its own folder, so that an interrupted build goes on where it stopped, at most 200
+steps earlier, and two parts can be built side by side (``--part``). `finish` writes the card with hashes once all parts
+are there.
 
 A foundation is one draw of its recipe: other seeds would have made other parts (``--draw``). What judges images is the
 same in all draws.
@@ -30,11 +31,12 @@ from unimm.encoders.vae import VaeCore, patchify
 from unimm.files import read_object, write_atomic, written
 from unimm.foundation.card import CARD, MEND, built, find, is_there, part_path, verify, write_card
 from unimm.foundation.folder import load_weights
-from unimm.pretraining.recipes import TrainingCost, drawn
+from unimm.pretraining.recipes import Course, TrainingCost, drawn
 from unimm.pretraining.sizes import SIZES, TOKEN_NOISE, Sizes
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import World, world
 
+UNFINISHED = "unfinished.ckpt"
 NAMED = re.compile(r"scenes-(?P<profile>\w[\w-]*?)(-draw(?P<draw>[1-9]\d*))?")
 
 
@@ -51,6 +53,10 @@ class Plan(NamedTuple):
         if part in self.size.shared(self.draw):
             return part_path(str(self.size.base), part)
         return self.folder / part
+
+    def course(self, part: str) -> Course:
+        """How a part trains."""
+        return Course(self.size.steps[part], self.device, self.draw, self.folder / part / UNFINISHED)
 
 
 def scene_set(size: Sizes, half: int) -> SceneSet:
@@ -80,21 +86,22 @@ def save_state(
         save_file(state, temporary)
     write_atomic(folder / config_name, json.dumps(config, indent=1) + "\n")
     write_atomic(folder / "cost.json", json.dumps(cost._asdict(), indent=1) + "\n")
+    (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def build_vae(plan: Plan, out: Path) -> None:
     from unimm.pretraining.recipes import train_vae
 
     size = plan.size
-    core, cost = train_vae(size.vae, size.unshuffle, scene_set(size, 0), size.steps["vae"], plan.device, plan.draw)
+    core, cost = train_vae(size.vae, size.unshuffle, scene_set(size, 0), plan.course("vae"))
     save(out, "diffusion_pytorch_model.safetensors", core.model, size.vae, "config.json", cost)
 
 
 def build_clip_part(plan: Plan, out: Path) -> None:
     from unimm.pretraining.recipes import train_clip
 
-    size, tokenizer, seed = plan.size, build_tokenizer(), drawn(1, plan.draw)
-    model, cost = train_clip("clip", size.clip, tokenizer, scene_set(size, 0), size.steps["clip"], seed, plan.device)
+    size, tokenizer = plan.size, build_tokenizer()
+    model, cost = train_clip("clip", size.clip, tokenizer, scene_set(size, 0), 1, plan.course("clip"))
     save_clip(out, model, size.clip, len(tokenizer), cost)
 
 
@@ -109,8 +116,8 @@ def build_evaluator(index: int, plan: Plan, out: Path) -> None:
     from unimm.pretraining.recipes import train_clip
 
     size, tokenizer, name = plan.size, build_tokenizer(), f"evaluator_{index}"
-    config, seed = size.evaluators[index], drawn(20 + index, plan.draw)
-    model, cost = train_clip(name, config, tokenizer, scene_set(size, 1), size.steps[name], seed, plan.device)
+    config = size.evaluators[index]
+    model, cost = train_clip(name, config, tokenizer, scene_set(size, 1), 20 + index, plan.course(name))
     save_clip(out, model, config, len(tokenizer), cost)
 
 
@@ -118,7 +125,7 @@ def build_features(plan: Plan, out: Path) -> None:
     from unimm.pretraining.recipes import train_features
 
     size = plan.size
-    model, cost = train_features(size.features, scene_set(size, 1), size.steps["features"], plan.device, plan.draw)
+    model, cost = train_features(size.features, scene_set(size, 1), plan.course("features"))
     config = {"width": size.features, "classes": model.classifier.out_features}
     save(out, "model.safetensors", model, config, "config.json", cost)
 
@@ -167,8 +174,8 @@ def build_decoder(part: str, token_noise: float, plan: Plan, out: Path) -> None:
         "condition_channels": tokens.shape[2],
     }
     torch.manual_seed(drawn(3, plan.draw))
-    head, seed = build_decoder_head(settings), drawn(23, plan.draw)
-    cost = train_decoder(head, tokens, targets, size.steps[part], plan.device, seed, token_noise)
+    head = build_decoder_head(settings)
+    cost = train_decoder(head, tokens, targets, token_noise, plan.course(part))
     save(out, "model.safetensors", head, settings, "config.json", cost)
 
 
@@ -191,7 +198,7 @@ def build_language(plan: Plan, out: Path) -> None:
 
     size = plan.size
     backbone = _backbone(plan, size.clip["vision_cfg"]["width"])
-    cost = train_language(backbone.to(plan.device), scene_set(size, 0), size.steps["language"], plan.draw)
+    cost = train_language(backbone.to(plan.device), scene_set(size, 0), plan.course("language"))
     _save_backbone(backbone, size, out, cost, with_projector=False)
 
 
@@ -201,8 +208,8 @@ def build_understanding(plan: Plan, out: Path) -> None:
     size, tokens = plan.size, encode_all("clip", plan)
     backbone = _backbone(plan, tokens.shape[2])
     backbone.load_state_dict(load_weights(plan.path("language") / "model.safetensors"), strict=False)
-    steps, backbone = size.steps["understanding"], backbone.to(plan.device)
-    cost = train_understanding(backbone, scene_set(size, 0), tokens, steps, size.seeing, plan.draw)
+    course, backbone = plan.course("understanding"), backbone.to(plan.device)
+    cost = train_understanding(backbone, scene_set(size, 0), tokens, size.seeing, course)
     _save_backbone(backbone, size, out, cost, with_projector=True)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unimm.backbones.causal_lm import CausalLM, answer_loss
 from unimm.data.scenes import SceneSet, batch_indices
-from unimm.pretraining.recipes import TrainingCost, drawn, fit
+from unimm.pretraining.recipes import Course, TrainingCost, drawn, fit
 from unimm.pretraining.rows import language_rows, understanding_rows
 from unimm.pretraining.sizes import Seeing
 
@@ -19,20 +19,20 @@ BATCH = 64
 LANGUAGE_REPEATS = 8
 
 
-def train_language(backbone: CausalLM, data: SceneSet, steps: int, draw: int = 0) -> TrainingCost:
+def train_language(backbone: CausalLM, data: SceneSet, course: Course) -> TrainingCost:
     """Language only: the projector and queries do not take part."""
     rows = language_rows(backbone, data)
-    seed = drawn(17, draw)
+    seed = drawn(17, course.draw)
 
     def loss(step: int) -> Tensor:
         return answer_loss(backbone, [rows[i] for i in batch_indices(seed, step, BATCH, len(rows)).tolist()], None)
 
     backbone.queries.requires_grad_(False)
-    return fit("language", backbone, loss, BATCH, steps, learning_rate=1.5e-3)
+    return fit("language", backbone, loss, BATCH, course.steps, 1.5e-3, unfinished=course.unfinished)
 
 
 def train_understanding(
-    backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], steps: int, seeing: Seeing, draw: int = 0
+    backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], seeing: Seeing, course: Course
 ) -> TrainingCost:
     """Questions and descriptions of images, in as many steps of as many samples as a joint run takes for them.
 
@@ -40,7 +40,7 @@ def train_understanding(
     have to match.
     """
     about_images, about_text = understanding_rows(backbone, data, features.shape[1]), language_rows(backbone, data)
-    seeds = drawn(19, draw), drawn(29, draw)
+    seeds = drawn(19, course.draw), drawn(29, course.draw)
 
     def loss(step: int) -> Tensor:
         rows, images = about_images.at(batch_indices(seeds[0], step, seeing.batch, len(about_images.rows)))
@@ -49,4 +49,5 @@ def train_understanding(
         return seen + answer_loss(backbone, [about_text[i] for i in repeated.tolist()], None)
 
     backbone.queries.requires_grad_(False)
-    return fit("understanding", backbone, loss, seeing.batch, steps, seeing.learning_rate)
+    steps, kept = course.steps, course.unfinished
+    return fit("understanding", backbone, loss, seeing.batch, steps, seeing.learning_rate, unfinished=kept)

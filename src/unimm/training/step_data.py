@@ -31,7 +31,7 @@ from unimm.data.order import stream_indices
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.pretraining.language import ImageRows, language_rows, understanding_rows
+from unimm.pretraining.rows import ImageRows, language_rows, understanding_rows
 from unimm.schema import RunConfig
 from unimm.training.passes import PassLog
 
