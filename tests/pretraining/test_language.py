@@ -54,3 +54,11 @@ def test_images_follow_their_rows():
     images = torch.randn(3, 2, 6, generator=generator)
     torch.testing.assert_close(answer_loss(model, rows, images), reference(model, rows, images))
     assert not torch.allclose(answer_loss(model, rows, images), answer_loss(model, rows, images.flip(0)))
+
+
+def test_rows_can_count_alike_however_long_their_answers_are():
+    model, generator = backbone(), torch.Generator().manual_seed(3)
+    rows = [Row(torch.randint(6, 60, (n,), generator=generator).tolist(), a) for n, a in [(9, 2), (60, 40), (12, 3)]]
+    alone = torch.stack([reference(model, [row], None) for row in rows])
+    torch.testing.assert_close(answer_loss(model, [row.evenly() for row in rows], None), alone.mean())
+    assert not torch.allclose(alone.mean(), answer_loss(model, rows, None))

@@ -11,7 +11,7 @@ run: `CausalLM.remember` keeps their keys and values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -301,13 +301,24 @@ def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor,
 class Row(NamedTuple):
     """Token ids of a chat, and how many of its last ones the loss covers.
 
-    ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known.
+    ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known;
+    ``weight``: of each covered token in the loss.
     """
 
     ids: list[int]
     answer: int
     dropped: int = 0
     sample: str = ""
+    weight: float = 1.0
+
+    def evenly(self) -> Row:
+        """The row with a weight of 1 in all, however long its answer is."""
+        return self._replace(weight=1 / self.answer)
+
+
+def total_weight(rows: Iterable[Row]) -> float:
+    """Of all covered tokens."""
+    return sum(row.answer * row.weight for row in rows)
 
 
 def row(prompt: list[int], answer: list[int]) -> Row:
@@ -316,9 +327,10 @@ def row(prompt: list[int], answer: list[int]) -> Row:
 
 
 def answer_loss(
-    backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
+    backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None, weight: float | None = None
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
+    """Weighted mean cross-entropy of the covered tokens; ``weight`` is what to divide by where rows are part of a
+    larger batch.
 
     ``images`` are those of the first rows; the rows after them are of text alone.
 
@@ -330,7 +342,7 @@ def answer_loss(
         seeing = [i for i in group if images is not None and i < len(images)]
         shown = images[torch.tensor(seeing)] if images is not None and seeing else None
         total = total + summed_loss(backbone, [rows[i] for i in group], shown)
-    return total / (tokens or sum(r.answer for r in rows))
+    return total / (weight or total_weight(rows))
 
 
 def by_length(rows: list[Row]) -> list[list[int]]:
@@ -341,7 +353,7 @@ def by_length(rows: list[Row]) -> list[list[int]]:
 
 
 def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
-    """Summed cross-entropy of the covered tokens in one pass; rows are left-padded, so those are each row's last ones.
+    """Weighted sum of the covered tokens' cross-entropy in one pass; rows are left-padded, so they are the last ones.
 
     Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.
     """
@@ -353,4 +365,5 @@ def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n 
     covered = torch.arange(longest)[None] >= longest - answers[:, None]
     target = ids[:, -longest:].masked_fill(~covered, -100).to(device)
     flat, labels = logits[:, :-1].float().flatten(0, 1), target.flatten()
-    return F.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")
+    by_token = F.cross_entropy(flat, labels, ignore_index=-100, reduction="none").view_as(target)
+    return (by_token.sum(dim=1) * torch.tensor([r.weight for r in rows], device=device)).sum()

@@ -2,12 +2,13 @@
 
 How scenes are asked about is their world's (`unimm.scenes.questions`). Where every scene is asked in turn (`by_scene`,
 the first edition of the nano foundation), one row in five describes its image and requests are short or long. Where
-answers come first (`by_answer`), one row in ten describes, and requests and captions that are read name places too.
+answers come first (`by_answer`), one row in ten describes, three describe one object, and requests name places too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +20,10 @@ from unimm.backbones.causal_lm import Row, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
 from unimm.components import Backbone
 from unimm.data.scenes import SceneSet
-from unimm.scenes.captions import brief_caption
-from unimm.scenes.questions import Question, ask_any, by_answer
-from unimm.scenes.stream import SceneSample
+from unimm.scenes.captions import brief_caption, described
+from unimm.scenes.questions import ask_any, by_answer, unique_items
 
 QUESTION_DRAWS = 3
-DESCRIBED = 10
 DESCRIBE = "describe the image ."
 
 
@@ -51,7 +50,7 @@ def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
     for caption, question, answer in chats:
         prompt = reading_ids(tokenizer, caption, question) if question else generation_ids(tokenizer, caption)
         rows.append(row(prompt, answer_ids(tokenizer, answer)))
-    return rows
+    return _weighed(rows, data)
 
 
 class Chat(NamedTuple):
@@ -76,46 +75,72 @@ def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
 
 
 def _answers_first(data: SceneSet) -> Iterator[Chat]:
-    """Questions by their answers, about brief captions and placed ones in turn. Requests are short, placed or long in
-    turn; a long one is answered by the placed caption of its scene, which leaves size and background out."""
-    asked = by_answer([sample.scene for sample in data.samples], data.world, [31])
+    """Questions by their answers about brief captions, and every fourth time a request to describe one object, about a
+    long one. Requests to draw are short, placed or long in turn; a long one is answered by the placed caption of its
+    scene, which leaves size and background out."""
+    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [31]), _objects(data, [53])
     for i, sample in enumerate(data.samples):
         if i // 6 % 2:
             kind = i // 12 % 3
             yield Chat((sample.short, sample.placed, sample.long)[kind], "", sample.placed if kind else sample.short)
+        elif i % 4 == 0:
+            number, request, answer = next(objects)
+            yield Chat(data.samples[number].long, request, answer)
         else:
             number, question = next(asked)
-            yield Chat(_read(data.samples[number], i), question.text, question.answer)
+            caption = brief_caption(data.samples[number].scene, np.random.default_rng([i, 31]))
+            yield Chat(caption, question.text, question.answer)
 
 
-def _read(sample: SceneSample, turn: int) -> str:
-    """What a question can be answered from: both of colour and shape, so not a short caption, which may leave them
-    out."""
-    return brief_caption(sample.scene, np.random.default_rng([turn, 31])) if turn % 4 else sample.long
+def _objects(data: SceneSet, key: list[int]) -> Iterator[tuple[int, str, str]]:
+    """Numbers of scenes, a request to describe one of its objects that its shape alone names, and the answer.
+
+    A question about two objects takes the colour or the place of the right one: these rows say it in full, so that
+    whoever learns from them finds the object by its shape.
+    """
+    rng = np.random.default_rng(key)
+    for number in cycle(range(len(data))):
+        items = unique_items(data.samples[number].scene)
+        if items:
+            item = items[int(rng.integers(len(items)))]
+            yield number, f"describe the {item.shape} .", f"{described(item)} ."
 
 
 def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageRows:
-    """``QUESTION_DRAWS`` rows for each image, which ask a question or, less often, for a long description."""
+    """``QUESTION_DRAWS`` rows for each image, which ask a question or for a description."""
     tokenizer, rows, images = backbone.tokenizer, [], []
-    for image, question in _seen_answers_first(data) if data.world.questions == "by_answer" else _seen_in_turn(data):
-        text, answer = (question.text, question.answer) if question else (DESCRIBE, data.samples[image].long)
+    for image, text, answer in (_seen_by_answer if data.world.questions == "by_answer" else _seen_in_turn)(data):
         rows.append(row(question_ids(tokenizer, text, image_tokens), answer_ids(tokenizer, answer)))
         images.append(image)
-    return ImageRows(rows, torch.tensor(images))
+    return ImageRows(_weighed(rows, data), torch.tensor(images))
 
 
-def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, Question | None]]:
-    """Every image in turn, and again with other questions; None for a description."""
+def _weighed(rows: list[Row], data: SceneSet) -> list[Row]:
+    """With answers first, every row counts alike: a description is thirty times as long as an answer and would drown
+    it. The first edition's rows count by their tokens."""
+    return [each.evenly() for each in rows] if data.world.questions == "by_answer" else rows
+
+
+def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, str, str]]:
+    """Every image in turn, and again with other questions; every fifth time its description."""
     for draw in range(QUESTION_DRAWS):
         for i, sample in enumerate(data.samples):
-            described = (i + draw) % 5 == 4
-            rng = np.random.default_rng([i, 37, draw])
-            yield i, None if described else ask_any(sample.scene, data.world, rng)
+            if (i + draw) % 5 == 4:
+                yield i, DESCRIBE, sample.long
+            else:
+                question = ask_any(sample.scene, data.world, np.random.default_rng([i, 37, draw]))
+                yield i, question.text, question.answer
 
 
-def _seen_answers_first(data: SceneSet) -> Iterator[tuple[int, Question | None]]:
-    """Questions by their answers, and every tenth row the description of an image, all images in turn."""
-    asked = by_answer([sample.scene for sample in data.samples], data.world, [37])
+def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, str, str]]:
+    """Of ten rows six ask a question, three describe one object, and one describes an image, all images in turn."""
+    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59])
     for number in range(QUESTION_DRAWS * len(data)):
-        turn, place = divmod(number, DESCRIBED)
-        yield (turn % len(data), None) if place == DESCRIBED - 1 else next(asked)
+        turn, place = divmod(number, 10)
+        if place == 9:
+            yield turn % len(data), DESCRIBE, data.samples[turn % len(data)].long
+        elif place % 3 == 2:
+            yield next(objects)
+        else:
+            image, question = next(asked)
+            yield image, question.text, question.answer

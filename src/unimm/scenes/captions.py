@@ -54,6 +54,11 @@ def size(item: Item) -> str:
     return "large" if item.radius > 10.5 / 64 else "small"
 
 
+def described(item: Item) -> str:
+    """An object with size, colour, shape and place."""
+    return f"{article(f'{size(item)} {item.colour} {item.shape}')} in the {place(item)} of the image"
+
+
 def background(scene: Scene) -> str:
     """The background's shade in words."""
     return "a dark grey background" if scene.background < 0.51 else "a light grey background"
@@ -65,9 +70,7 @@ def long_caption(scene: Scene, rng: np.random.Generator) -> str:
     sentences = [
         f"{OPENINGS[int(rng.integers(len(OPENINGS)))]} {NUMBER_WORDS[len(items)]} object{'s' * (len(items) > 1)} ."
     ]
-    sentences += [
-        f"there is {article(f'{size(i)} {i.colour} {i.shape}')} in the {place(i)} of the image ." for i in items
-    ]
+    sentences += [f"there is {described(item)} ." for item in items]
     for a, b in pairwise(items):
         relation = next((r for r in ("left of", "right of", "above", "below") if a.stands(r, b)), None)
         if relation:

@@ -55,11 +55,11 @@ def _how_many(shape: str, scene: Scene) -> Question:
 
 
 def _colour(scene: Scene, world: World, rng: np.random.Generator) -> Question | None:
-    unique = _unique(scene)
+    unique = unique_items(scene)
     return _what_colour(unique[int(rng.integers(len(unique)))], world) if unique else None
 
 
-def _unique(scene: Scene) -> list[Item]:
+def unique_items(scene: Scene) -> list[Item]:
     """The items that their shape alone names."""
     shapes = [i.shape for i in scene.items]
     return [i for i in scene.items if shapes.count(i.shape) == 1]
@@ -79,7 +79,7 @@ def _relation(scene: Scene, world: World, rng: np.random.Generator) -> Question 
 
 def _pairs(scene: Scene) -> list[tuple[Item, str, Item]]:
     """Clear relations between items that their shapes alone name."""
-    unique = _unique(scene)
+    unique = unique_items(scene)
     return [(a, r, b) for a in unique for b in unique if a != b for r in RELATIONS if a.stands(r, b)]
 
 
@@ -115,7 +115,7 @@ def every_question(kind: str, scene: Scene, world: World) -> list[Question]:
     if kind == "count":
         return [_how_many(shape, scene) for shape in world.shapes]
     if kind == "colour":
-        return [_what_colour(item, world) for item in _unique(scene)]
+        return [_what_colour(item, world) for item in unique_items(scene)]
     return [_stands(*pair, answer) for pair in _pairs(scene) for answer in (True, False)]
 
 
