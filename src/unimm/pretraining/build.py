@@ -198,7 +198,7 @@ def build_language(plan: Plan, out: Path) -> None:
 
     size = plan.size
     backbone = _backbone(plan, size.clip["vision_cfg"]["width"])
-    cost = train_language(backbone.to(plan.device), scene_set(size, 0), plan.course("language"))
+    cost = train_language(backbone.to(plan.device), scene_set(size, 0), size.reading, plan.course("language"))
     _save_backbone(backbone, size, out, cost, with_projector=False)
 
 

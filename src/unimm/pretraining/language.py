@@ -13,26 +13,25 @@ from unimm.backbones.causal_lm import CausalLM, answer_loss
 from unimm.data.scenes import SceneSet, batch_indices
 from unimm.pretraining.recipes import Course, TrainingCost, drawn, fit
 from unimm.pretraining.rows import language_rows, understanding_rows
-from unimm.pretraining.sizes import Seeing
+from unimm.pretraining.sizes import Stage
 
-BATCH = 64
 LANGUAGE_REPEATS = 8
 
 
-def train_language(backbone: CausalLM, data: SceneSet, course: Course) -> TrainingCost:
+def train_language(backbone: CausalLM, data: SceneSet, reading: Stage, course: Course) -> TrainingCost:
     """Language only: the projector and queries do not take part."""
     rows = language_rows(backbone, data)
-    seed = drawn(17, course.draw)
+    seed, batch, kept = drawn(17, course.draw), reading.batch, course.unfinished
 
     def loss(step: int) -> Tensor:
-        return answer_loss(backbone, [rows[i] for i in batch_indices(seed, step, BATCH, len(rows)).tolist()], None)
+        return answer_loss(backbone, [rows[i] for i in batch_indices(seed, step, batch, len(rows)).tolist()], None)
 
     backbone.queries.requires_grad_(False)
-    return fit("language", backbone, loss, BATCH, course.steps, 1.5e-3, unfinished=course.unfinished)
+    return fit("language", backbone, loss, batch, course.steps, reading.learning_rate, unfinished=kept)
 
 
 def train_understanding(
-    backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], seeing: Seeing, course: Course
+    backbone: CausalLM, data: SceneSet, features: Float[Tensor, "m n d"], seeing: Stage, course: Course
 ) -> TrainingCost:
     """Questions and descriptions of images, in as many steps of as many samples as a joint run takes for them.
 

@@ -39,7 +39,7 @@ class ImageRows(NamedTuple):
 
 
 def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
-    """Every other row asks about a caption; the others are requests to draw, which the answer repeats.
+    """Rows that ask about a caption, and requests to draw one, which the answer repeats.
 
     Repeating is what any pretrained language model can do and a small one has to learn: without it, states after the
     prompt hold its colours but not its shapes, and a frozen backbone has nothing to tell the head.
@@ -62,7 +62,7 @@ class Chat(NamedTuple):
 
 
 def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
-    """Each scene in turn. A long request is answered by the brief caption of its scene."""
+    """Each scene in turn; every other row is a request. A long one is answered by the brief caption of its scene."""
     for i, sample in enumerate(data.samples):
         rng = np.random.default_rng([i, 31])
         if i // 6 % 2:
@@ -75,15 +75,15 @@ def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
 
 
 def _answers_first(data: SceneSet) -> Iterator[Chat]:
-    """Questions by their answers about brief captions, and every fourth time a request to describe one object, about a
-    long one. Requests to draw are short, placed or long in turn; a long one is answered by the placed caption of its
-    scene, which leaves size and background out."""
+    """Three rows in four ask about brief captions, questions by their answers, or at times for one object of a long
+    one. The fourth is a request to draw, short, placed or long in turn; a long one is answered by the placed caption of
+    its scene, which leaves size and background out."""
     asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [31]), _objects(data, [53])
     for i, sample in enumerate(data.samples):
-        if i // 6 % 2:
-            kind = i // 12 % 3
+        if i // 6 % 4 == 3:
+            kind = i // 24 % 3
             yield Chat((sample.short, sample.placed, sample.long)[kind], "", sample.placed if kind else sample.short)
-        elif i % 4 == 0:
+        elif i % 8 == 0:
             number, request, answer = next(objects)
             yield Chat(data.samples[number].long, request, answer)
         else:

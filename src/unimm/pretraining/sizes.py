@@ -14,11 +14,11 @@ TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
 
 
 @dataclass(frozen=True)
-class Seeing:
-    """How the understanding stage trains: rows about images a step, and the highest learning rate."""
+class Stage:
+    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate."""
 
-    batch: int = 16
-    learning_rate: float = 1e-3
+    batch: int
+    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Sizes:
     """One profile's foundation: parts are those that have ``steps``.
 
     ``base``: the shipped foundation whose parts are used where a recipe is the same; a further draw takes only what
-    judges images from it, so that all draws are judged alike. ``questions``: how the world's scenes are asked about.
+    judges images from it, so that all draws are judged alike. ``questions``: how the world's scenes are asked about;
+    ``reading``, ``seeing``: how the backbone's language and understanding stages train.
     """
 
     world: str
@@ -44,7 +45,8 @@ class Sizes:
     patch: int = 2
     base: str | None = None
     questions: str = "by_scene"
-    seeing: Seeing = Seeing()
+    reading: Stage = Stage(64, 1.5e-3)
+    seeing: Stage = Stage(16, 1e-3)
 
     def shared(self, draw: int) -> tuple[str, ...]:
         """The parts that a draw takes from the base."""
@@ -165,7 +167,8 @@ NANO_2 = replace(
     NANO,
     base="scenes-nano",
     questions="by_answer",
-    seeing=Seeing(batch=32, learning_rate=2e-3),
-    steps={**NANO.steps, "language": 900, "decoder_noised": 4500, "understanding": 3000},
+    reading=Stage(64, 2e-3),
+    seeing=Stage(32, 2e-3),
+    steps={**NANO.steps, "language": 4000, "decoder_noised": 4500, "understanding": 5000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
