@@ -135,7 +135,7 @@ def training_prompts(config: RunConfig, backbone: Backbone, source: Source) -> l
         )
     prompts = []
     for place, index in enumerate(source.order(0, 0, min(len(source), PROMPTS)).tolist()):
-        is_long = place % 10 < 10 * config.data.long_caption_share
+        is_long = place % 10 / 10 < config.data.long_caption_share
         caption = choose(source.texts(index), is_long, 0, place)
         prompts.append(generation_ids(backbone.tokenizer, caption.text))
     return prompts

@@ -20,8 +20,8 @@ from unimm.backbones.causal_lm import Row, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
 from unimm.components import Backbone
 from unimm.data.scenes import SceneSet
-from unimm.scenes.captions import brief_caption, described
-from unimm.scenes.questions import ask_any, by_answer, unique_items
+from unimm.scenes.captions import brief_caption, sentence_about
+from unimm.scenes.questions import Question, ask_any, by_answer, unique_items
 
 QUESTION_DRAWS = 3
 DESCRIBE = "describe the image ."
@@ -75,35 +75,38 @@ def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
 
 
 def _answers_first(data: SceneSet) -> Iterator[Chat]:
-    """Three rows in four ask about brief captions, questions by their answers, or at times for one object of a long
-    one. The fourth is a request to draw, short, placed or long in turn; a long one is answered by the placed caption of
+    """Half of the rows ask about brief captions, questions by their answers; a quarter asks for one of its objects. The
+    last quarter are requests to draw, short, placed or long in turn; a long one is answered by the placed caption of
     its scene, which leaves size and background out."""
     asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [31]), _objects(data, [53])
     for i, sample in enumerate(data.samples):
-        if i // 6 % 4 == 3:
+        turn = i // 6 % 4
+        if turn == 3:
             kind = i // 24 % 3
             yield Chat((sample.short, sample.placed, sample.long)[kind], "", sample.placed if kind else sample.short)
-        elif i % 8 == 0:
-            number, request, answer = next(objects)
-            yield Chat(data.samples[number].long, request, answer)
-        else:
-            number, question = next(asked)
-            caption = brief_caption(data.samples[number].scene, np.random.default_rng([i, 31]))
-            yield Chat(caption, question.text, question.answer)
+            continue
+        number, text, answer = next(objects) if turn == 2 else _worded(*next(asked))
+        caption = brief_caption(data.samples[number].scene, np.random.default_rng([i, 31]))
+        yield Chat(caption, text, answer)
 
 
-def _objects(data: SceneSet, key: list[int]) -> Iterator[tuple[int, str, str]]:
+def _worded(number: int, question: Question) -> tuple[int, str, str]:
+    return number, question.text, question.answer
+
+
+def _objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterator[tuple[int, str, str]]:
     """Numbers of scenes, a request to describe one of its objects that its shape alone names, and the answer.
 
-    A question about two objects takes the colour or the place of the right one: these rows say it in full, so that
-    whoever learns from them finds the object by its shape.
+    A question about two objects is right by chance half of the time for whoever knows both colours, and stays so for
+    long. Here the answer begins with the shape, which its facts follow.
     """
     rng = np.random.default_rng(key)
     for number in cycle(range(len(data))):
-        items = unique_items(data.samples[number].scene)
+        scene = data.samples[number].scene
+        items = unique_items(scene)
         if items:
             item = items[int(rng.integers(len(items)))]
-            yield number, f"describe the {item.shape} .", f"{described(item)} ."
+            yield number, f"describe the {item.shape} .", sentence_about(item, scene, with_place)
 
 
 def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageRows:
@@ -134,7 +137,7 @@ def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, str, str]]:
 
 def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, str, str]]:
     """Of ten rows six ask a question, three describe one object, and one describes an image, all images in turn."""
-    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59])
+    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59], True)
     for number in range(QUESTION_DRAWS * len(data)):
         turn, place = divmod(number, 10)
         if place == 9:
@@ -142,5 +145,4 @@ def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, str, str]]:
         elif place % 3 == 2:
             yield next(objects)
         else:
-            image, question = next(asked)
-            yield image, question.text, question.answer
+            yield _worded(*next(asked))
