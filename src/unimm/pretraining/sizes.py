@@ -167,8 +167,8 @@ NANO_2 = replace(
     NANO,
     base="scenes-nano",
     questions="by_answer",
-    reading=Stage(64, 2e-3),
+    reading=Stage(32, 2e-3),
     seeing=Stage(32, 2e-3),
-    steps={**NANO.steps, "language": 4000, "decoder_noised": 4500, "understanding": 5000},
+    steps={**NANO.steps, "language": 10_000, "decoder_noised": 4500, "understanding": 6000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
