@@ -76,6 +76,10 @@ def test_unknown_profiles_and_parts_are_named(tmp_path: Path) -> None:
         build.build("huge", tmp_path)
     with pytest.raises(ValueError, match="unknown foundation part 'vea'"):
         build.build("tiny", tmp_path, ("vea",))
+    with pytest.raises(ValueError, match="draw 1: tiny has one draw, as others would be judged by other models"):
+        build.build("tiny", tmp_path, draw=1)
+    with pytest.raises(ValueError, match="unknown foundation part 'features'; parts: language, decoder_noised"):
+        build.build("nano-2", tmp_path, ("features",))
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +140,14 @@ def test_a_missing_file_of_the_base_is_named(second: Path, tmp_path: Path) -> No
     (alone / "card.json").write_text(json.dumps(card | {"base": str(tmp_path / "gone")}))
     with pytest.raises(ValueError, match=r"no foundation .*gone"):
         Foundation(str(alone))
+
+
+def test_what_a_draw_takes_is_said_by_what_the_first_one_took(second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = json.loads((second / "first" / "card.json").read_text())["costs"]
+    own = sum(cost["seconds"] for part, cost in costs.items() if part not in JUDGES)
+    monkeypatch.setitem(SIZES, "tiny-2", replace(SIZES["tiny"], base="scenes-nano"))
+    monkeypatch.setattr(build, "find", lambda name: second / "first")
+    monkeypatch.setattr(build, "is_there", lambda name: name == "scenes-tiny-2")
+    assert build.expected_hours("tiny-2", 1) == pytest.approx(own / 3600)
+    assert build.expected_hours("tiny-2", 0) < own / 3600
+    assert build.expected_hours("tiny", 0) == 0

@@ -232,12 +232,17 @@ def build(
     """Build the named parts (all that are missing by default) into ``out``, on the GPU where there is one.
 
     Raises:
-        ValueError: there is no such profile, no such part of it, or the part is the base's.
+        ValueError: there is no such profile or part of it, the part is the base's, or there are no further draws.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if profile not in SIZES:
         raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
     plan = Plan(SIZES[profile], draw, out, device)
+    if draw and plan.size.base is None:
+        several = ", ".join(name for name, size in SIZES.items() if size.base is not None)
+        raise ValueError(
+            f"draw {draw}: {profile} has one draw, as others would be judged by other models; take {several}"
+        )
     own = [name for name in PARTS if name in plan.size.steps and name not in plan.size.shared(draw)]
     unknown = set(parts) - set(own)
     if unknown:
@@ -286,10 +291,12 @@ def finish(plan: Plan, profile: str) -> None:
         "unshuffle": size.unshuffle,
         "scenes": size.scenes,
         "data": "first half of the training stream; evaluators and features: the second half",
+        "questions": size.questions,
+        "draw": plan.draw,
         "costs": costs,
     }
     if size.base is not None:
-        facts |= {"base": size.base, "draw": plan.draw, "questions": size.questions}
+        facts["base"] = size.base
     write_card(plan.folder, facts, shared_files(plan))
 
 
