@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from unimm.backbones.causal_lm import CausalLM
-from unimm.backbones.conditions import standardise_conditions
+from unimm.backbones.causal_lm import CausalLM, standardise_conditions
 from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Decoder, Encoder, Head, Mix, Objective, Strategy
 from unimm.data.cache import at_once
@@ -57,7 +56,9 @@ def assemble(config: RunConfig) -> Arm:
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     backbone = build_backbone(config, foundation, encoder, strategy)
     if isinstance(backbone, CausalLM) and backbone.config.standardise:
-        standardise_conditions(backbone, training_prompts(config, backbone, open_source(config, foundation)))
+        prompts = training_prompts(config, backbone, open_source(config, foundation))
+        standardise_conditions(backbone.to(pick_device(config.training.device)), prompts)
+        backbone.cpu()
     spec = checked_spec(encoder)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     head_class = _class(heads, config.head.name)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from unimm.arm import assemble, training_prompts
-from unimm.backbones.causal_lm import CausalLM, conditions_of
-from unimm.backbones.conditions import LEAST, standardise_conditions, statistics_of
+from unimm.backbones.causal_lm import CausalLM, conditions_of, standardise_conditions
+from unimm.backbones.conditions import LEAST, statistics_of
 from unimm.backbones.wording import generation_ids
 from unimm.components import weights_hash
 from unimm.config import load

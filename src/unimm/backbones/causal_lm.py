@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from unimm.backbones.conditions import Conditioning, blank, check_layer
+from unimm.backbones.conditions import Conditioning, blank, check_layer, statistics_of
 from unimm.backbones.literal import dropped
 from unimm.backbones.lora import adapter_parameters, add_adapters, merged
 from unimm.backbones.prompt_states import PromptStates, prompt_states
@@ -33,6 +33,7 @@ from unimm.foundation.folder import Foundation
 
 # The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
 KeysAndValues = Any
+MEASURED_AT_ONCE = 32  # prompts
 SCALE_MEASURED = 64  # tokens, spread over the vocabulary
 
 
@@ -296,6 +297,14 @@ def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor,
     states: Tensor | None = backbone(inputs.to(backbone.queries.device), with_queries=True).query_states
     assert states is not None
     return states
+
+
+@torch.no_grad()
+def standardise_conditions(backbone: CausalLM, prompts: list[list[int]]) -> None:
+    """Give a backbone the statistics of its query states over these prompts, in place of those that it has."""
+    backbone.condition_statistics = None
+    batches = [prompts[begin : begin + MEASURED_AT_ONCE] for begin in range(0, len(prompts), MEASURED_AT_ONCE)]
+    backbone.condition_statistics = statistics_of(torch.cat([conditions_of(backbone, batch) for batch in batches]))
 
 
 class Row(NamedTuple):

@@ -16,8 +16,7 @@ does, which prepares the next token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,10 +26,6 @@ from torch import Tensor
 from unimm.component_config import ComponentConfig
 from unimm.encoders.calibrated import Statistics
 
-if TYPE_CHECKING:
-    from unimm.backbones.causal_lm import CausalLM
-
-BATCH = 32
 # Channels that hardly vary are not blown up: their deviation counts as this share of the mean one.
 LEAST = 0.01
 
@@ -57,26 +52,15 @@ def blank(queries: int, width: int) -> Statistics:
 
 
 def statistics_of(states: Float[Tensor, "n q h"]) -> Statistics:
-    """Mean and standard deviation over prompts."""
-    mean, std = states.double().mean(0), states.double().std(0, correction=0)
-    return Statistics(mean, std.clamp(min=LEAST * float(std.mean())))
-
-
-@torch.no_grad()
-def standardise_conditions(backbone: CausalLM, prompts: Sequence[list[int]]) -> None:
-    """Give a backbone the statistics of its states over these prompts, in place of those that it has.
+    """Mean and standard deviation over prompts.
 
     Raises:
         ValueError: the states do not depend on the prompt at all.
     """
-    from unimm.backbones.causal_lm import conditions_of
-
-    backbone.condition_statistics = blank(*backbone.queries.shape)
-    batches = [prompts[begin : begin + BATCH] for begin in range(0, len(prompts), BATCH)]
-    found = statistics_of(torch.cat([conditions_of(backbone, list(batch)) for batch in batches]))
-    if not bool((found.std > 0).all()):
+    mean, std = states.double().mean(0), states.double().std(0, correction=0)
+    if not bool((std > 0).any()):
         raise ValueError(
             "the backbone's states are the same for all prompts, so that they cannot be standardised: set "
             "backbone.standardise=false, or train on captions that differ"
         )
-    backbone.condition_statistics = found
+    return Statistics(mean, std.clamp(min=LEAST * float(std.mean())))
