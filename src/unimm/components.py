@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -243,6 +243,14 @@ class Head(nn.Module, ABC):
         conditions: Float[Tensor, "b q h"],
     ) -> Float[Tensor, "b n d"]:
         """The prediction; the regression arm calls it with zeros for both ``noisy`` and ``time``."""
+
+    def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
+        """(noisy, time) to the prediction under these conditions, for a sampler that takes many steps with them.
+
+        A head that computes something of the conditions alone overrides this to compute it once; the predictions are
+        `forward`'s.
+        """
+        return lambda noisy, time: self(noisy, time, conditions)  # type: ignore[no-any-return]
 
 
 class Objective(ABC):

@@ -124,3 +124,19 @@ def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards():
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         if mine.requires_grad:
             torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-8, msg=name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_sampler_reads_the_conditions_once_and_gets_forwards_numbers_to_the_bit(projected):
+    config = DiffusionTransformer.Config(width=32, layers=2, heads=2, project_conditions=projected)
+    torch.manual_seed(0)
+    head, (noisy, time, conditions) = stirred(DiffusionTransformer(config, 5, (3, 3), 7)).eval(), arguments()
+    expected = [head(noisy, time, conditions), head(-noisy, time / 2, conditions)]
+    read = []
+    for layer in head.model.layers:
+        for part in (layer.attn2.to_k, layer.attn2.to_v):
+            part.register_forward_hook(lambda *_: read.append(1))
+    predict = head.given(conditions)
+    assert all(map(torch.equal, (predict(noisy, time), predict(-noisy, time / 2)), expected))
+    assert len(read) == 2 * 2

@@ -77,8 +77,9 @@ class Ddpm(Objective):
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
         latents = noise.child("start").normal(keys, shape).to(conditions.device)
+        predict = guided(head, conditions, self.config.guidance)
         for step in self.scheduler.timesteps.tolist():
-            eps = guided(head, latents, (step + 1) / STEPS, conditions, self.config.guidance)
+            eps = predict(latents, (step + 1) / STEPS)
             fresh = noise.child(f"step {step}").normal(keys, shape).to(latents.device) if self.config.eta else None
             settings = {"eta": self.config.eta, "variance_noise": fresh, "return_dict": False}
             latents = self.scheduler.step(eps, step, latents, **settings)[0]
