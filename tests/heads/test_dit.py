@@ -108,9 +108,11 @@ def test_projected_conditions_reach_the_head():
     assert {name.split(".")[0] for name in build().state_dict()} == {"model"}
 
 
-def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards():
+@pytest.mark.parametrize("compiling", [False, True])
+def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards(compiling, monkeypatch):
     from diffusers.models.attention_processor import LuminaAttnProcessor2_0
 
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     ours, theirs, arguments_ = stirred(build()), stirred(build()), arguments()
     for layer in theirs.model.layers:
         layer.attn1.set_processor(LuminaAttnProcessor2_0())

@@ -5,8 +5,7 @@ and the pooled condition added to the time embedding).
 concatenated to the input channels as well as attended to.
 
 Attention goes through a processor of our own, the library's seam for that. It gives the library's numbers to the bit,
-but turns pairs of channels by real cosines and sines instead of complex products, which `torch.compile` leaves out of
-its kernels, and asks for no masks, as here nothing is masked. Keys and values of the conditions are the same at every
+but lets `torch.compile` fuse the rotary embedding, and asks for no masks, as here nothing is masked. Keys and values of the conditions are the same at every
 step of a sampler, so that `DiffusionTransformer.given` computes them once.
 """
 
@@ -26,10 +25,18 @@ from unimm.components import Head
 
 
 def turned(channels: Float[Tensor, "b n a d"], rotary: Float[Tensor, "1 n d/2 2"]) -> Float[Tensor, "b n a d"]:
-    """Rotary embedding: each pair of channels (x, y) becomes (x cos - y sin, x sin + y cos) of its angle."""
-    cos, sin = rotary[:, :, None].unbind(-1)
-    x, y = channels.float().unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1).flatten(-2).type_as(channels)
+    """Rotary embedding: each pair of channels (x, y) becomes (x cos - y sin, x sin + y cos) of its angle.
+
+    That is one product of complex numbers, which `torch.compile` leaves out of its kernels. Written in real ones it takes
+    eleven times as long without them, as its operands lie two apart.
+    """
+    pairs = channels.float().unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():
+        (cos, sin), (x, y) = rotary[:, :, None].unbind(-1), pairs.unbind(-1)
+        after = torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1)
+    else:
+        after = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(rotary)[:, :, None])
+    return after.flatten(-2).type_as(channels)
 
 
 KeysValues = tuple[Float[Tensor, "b m a d"], Float[Tensor, "b m a d"]]

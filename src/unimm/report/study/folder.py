@@ -175,7 +175,8 @@ def read(folder: Path) -> Study:
     kept = {key: run for key, run in found.items() if key not in refused}
     refused |= odd_ones({key: (run.result, run.items) for key, run in kept.items()})
     refused |= copies({key: run.result for key, run in kept.items()})
-    sound = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
+    kept = {key: run for key, run in kept.items() if key not in refused}
+    sound = {arm: {s: kept[arm, s] for s in plan.seeds if (arm, s) in kept} for arm in plan.arms}
     return Study(folder, plan, {arm: _pooled(own) for arm, own in sound.items()}, missing | refused, refused)
 
 
