@@ -33,6 +33,7 @@ CACHED = (
     Kept("latents", "latents-*.safetensors"),
     Kept("statistics of latents", "statistics-*.safetensors"),
     Kept("prompts read", "prompts-*.safetensors"),
+    Kept("ceilings of scores", "ceilings-*.json"),
     Kept("compiled kernels", "compiled"),
     Kept("writes cut short", UNFINISHED),
     Kept("foundations built here", "foundations", computed=False),

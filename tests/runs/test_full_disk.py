@@ -27,6 +27,7 @@ WRITTEN = [
     "last.ckpt",
     "data_card.json",
     "weights.safetensors",
+    "ceilings-#.json",
     "sheet.png",
     "grid.json",
     "images-#.webp",

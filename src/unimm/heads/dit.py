@@ -5,8 +5,8 @@ and the pooled condition added to the time embedding).
 concatenated to the input channels as well as attended to.
 
 Attention goes through a processor of our own, the library's seam for that. It gives the library's numbers to the bit,
-but lets `torch.compile` fuse the rotary embedding, and asks for no masks, as here nothing is masked. Keys and values of the conditions are the same at every
-step of a sampler, so that `DiffusionTransformer.given` computes them once.
+but lets `torch.compile` fuse the rotary embedding, and asks for no masks, as here nothing is masked. Keys and values of
+the conditions are the same at every step of a sampler, so that `DiffusionTransformer.given` computes them once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from unimm.components import Head
 def turned(channels: Float[Tensor, "b n a d"], rotary: Float[Tensor, "1 n d/2 2"]) -> Float[Tensor, "b n a d"]:
     """Rotary embedding: each pair of channels (x, y) becomes (x cos - y sin, x sin + y cos) of its angle.
 
-    That is one product of complex numbers, which `torch.compile` leaves out of its kernels. Written in real ones it takes
-    eleven times as long without them, as its operands lie two apart.
+    That is one product of complex numbers, which `torch.compile` leaves out of its kernels. In real ones, which lie two
+    apart, it takes eleven times as long where nothing is compiled.
     """
     pairs = channels.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():
