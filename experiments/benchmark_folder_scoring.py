@@ -1,6 +1,6 @@
 """How long `unimm score` takes on a folder of PNG images with every offline metric, and where the time goes.
 
-    .venv/bin/python experiments/benchmark_scoring.py --images 2000
+    .venv/bin/python experiments/benchmark_folder_scoring.py --images 2000
 
 Renders true scenes of the nano world at 64 pixels, eight for each prompt so that diversity can be scored too, writes
 them as a user's folder would lie, and runs the command in a child process with two threads. Then it repeats the steps

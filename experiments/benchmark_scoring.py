@@ -6,8 +6,8 @@
 The earlier commit trains two steps of an arm; then each tree in turn samples, judges and measures these weights with
 `unimm score`, in a child with one thread. Counted are CPU seconds of the whole child, imports included, as other work
 on the machine moves them least. Each tree has a cache of its own: ``first`` is a turn with an empty one, the others
-find what earlier runs of a study left there. Words with `=` are overrides for both trees. The last column is the largest
-difference between the trees in a score that both have, as a share of it.
+find what earlier runs of a study left there. Words with `=` are overrides for both trees. The last column is the
+largest difference between the trees in a score that both have, as a share of it.
 """
 
 from __future__ import annotations
