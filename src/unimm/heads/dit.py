@@ -39,10 +39,10 @@ def turned(channels: Float[Tensor, "b n a d"], rotary: Float[Tensor, "1 n d/2 2"
     return after.flatten(-2).type_as(channels)
 
 
-KeysValues = tuple[Float[Tensor, "b m a d"], Float[Tensor, "b m a d"]]
+KeysValues = tuple[Float[Tensor, "b q parts size"], Float[Tensor, "b q parts size"]]
 
 
-def keys_and_values(attn: Any, attended: Float[Tensor, "b m c"]) -> KeysValues:
+def keys_and_values(attn: Any, attended: Float[Tensor, "b q c"]) -> KeysValues:
     """Of what an attention layer attends to, by head, before any rotation."""
     key, value = attn.norm_k(attn.to_k(attended)), attn.to_v(attended)
     return key.unflatten(-1, (attn.heads, -1)), value.unflatten(-1, (attn.heads, -1))
