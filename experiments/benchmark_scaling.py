@@ -140,10 +140,11 @@ def claim(queue: RunQueue) -> QueueStep:
 
 def runs(sizes: Sequence[int], scratch: Path) -> None:
     """Milliseconds a planned run; of claims, a claimed one."""
-    columns = [_study(size, scratch / f"study-{size}") for size in sizes]
-    print(f"\n| runs | | {' | '.join(f'{size:,}' for size in sizes)} |\n| --- | --- |{' --- |' * len(sizes)}")
-    for what in columns[0]:
-        row(what, "ms", [column[what] for column in columns])
+    for number, size in enumerate(sizes):
+        times = _study(size, scratch / f"study-{size}")
+        if not number:
+            print(f"\n| runs, ms each | {' | '.join(times)} |\n| --- |{' --- |' * len(times)}")
+        print(f"| {size:,} | {' | '.join(f'{each:.3g}' for each in times.values())} |", flush=True)
 
 
 def _study(size: int, folder: Path) -> dict[str, float]:
