@@ -44,7 +44,7 @@ EQUAL = ("weights.safetensors", "items.json", "samples/sheet.png", "samples/grid
 
 def kind(path: Path) -> str:
     """The name of a file without what differs from run to run."""
-    return re.sub(r"(average|latents|prompts|images)-[0-9a-f]+", r"\1-#", path.name)
+    return re.sub(r"(average|latents|prompts|images|ceilings)-[0-9a-f]+", r"\1-#", path.name)
 
 
 def invoke(out: Path, *options: str) -> tuple[int, list[str]]:
