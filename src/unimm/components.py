@@ -250,7 +250,7 @@ class Head(nn.Module, ABC):
         A head that computes something of the conditions alone overrides this to compute it once; the predictions are
         `forward`'s.
         """
-        return lambda noisy, time: self(noisy, time, conditions)  # type: ignore[no-any-return]
+        return lambda noisy, time: self(noisy, time, conditions)
 
 
 class Objective(ABC):

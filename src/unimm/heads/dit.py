@@ -151,7 +151,7 @@ class DiffusionTransformer(Head):
     def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
         told = self.projection(conditions)
         known = [keys_and_values(layer.attn2, layer.norm1_context(told)) for layer in self.model.layers]
-        return lambda noisy, time: self(noisy, time, conditions, known)  # type: ignore[no-any-return]
+        return lambda noisy, time: self(noisy, time, conditions, known)
 
     def forward(
         self,

@@ -84,4 +84,4 @@ class PerTokenDiffusion(Head):
 
     def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
         plan = self.plan(conditions)
-        return lambda noisy, time: self(noisy, time, conditions, plan)  # type: ignore[no-any-return]
+        return lambda noisy, time: self(noisy, time, conditions, plan)
