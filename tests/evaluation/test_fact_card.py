@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from unimm.analysis.judging import failures
 from unimm.cli import app
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.fact_card import agreement, try_judge
+from unimm.evaluation.fact_card import agreement, try_evaluator, try_judge
 from unimm.evaluation.labelled import Labelled, Thing, facts_of, kinds_of, labelled_scenes, read_labels
+from unimm.evaluation.metrics.clip_score import OpenClipProcessor, embed, evaluator
+from unimm.foundation.folder import Foundation
+from unimm.scenes.prompts import Metadata
 from unimm.scenes.stream import scene_sample
 from unimm.scenes.world import world
 
@@ -70,6 +73,73 @@ def test_the_exact_judge_makes_no_mistake_on_scenes(scenes: Labelled) -> None:
     assert failures(card) == []
     thresholds = {row.threshold: row.others for row in card.thresholds}
     assert thresholds[0.1] == 1.0 and (thresholds[0.9] or 0) <= 1.0
+
+
+class Reader:
+    """A CLIP by whose cosine a caption fits as a judge says, which a mistake is planted into.
+
+    Captions that are stated of an object and of a count alike are right in half if they are so in one of the two.
+    """
+
+    name = "reader"
+
+    def __init__(self, labelled: Labelled, mistake: Callable[[Objects], Objects]) -> None:
+        self.judge = Planted(self.name, mistake)
+        self.meanings: dict[str, list[Metadata]] = {}
+        for fact in labelled.facts:
+            own = self.meanings.setdefault(str(fact.prompt["prompt"]), [])
+            own += [] if fact.prompt in own else [fact.prompt]
+
+    def cosines(self, images: torch.Tensor, texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        found = [
+            self.judge.fulfilled(images, own := self.meanings[text], [number] * len(own))
+            for text, number in zip(texts, which, strict=True)
+        ]
+        return [sum(fits) / len(fits) for fits in found]
+
+
+def test_a_clip_that_reads_captions_beats_every_changed_one(scenes: Labelled) -> None:
+    card = try_evaluator(Reader(scenes, lambda found: found), scenes, EVERY_KIND).card
+    assert {kind: read.accuracy for kind, read in card.kinds.items()} == dict.fromkeys(EVERY_KIND, 1.0)
+    assert all(read.true == read.false > 20 for read in card.kinds.values()), "a pair has one of each"
+    assert failures(card) == [] and card.thresholds == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "wrong"),
+    [
+        (blind, EVERY_KIND),
+        (one_colour, ["colour"]),
+        (mirrored, ["relation"]),
+        (doubled, ["count"]),
+        (everything, ["object"]),
+    ],
+)
+def test_a_mistake_planted_into_a_clip_shows_in_its_kind_alone(
+    scenes: Labelled, mistake: Callable[[Objects], Objects], wrong: list[str]
+) -> None:
+    """It then does no better than a guess, which equal cosines are."""
+    card = try_evaluator(Reader(scenes, mistake), scenes, EVERY_KIND).card
+    assert [found.split()[0] for found in failures(card)] == wrong
+    assert all(card.kinds[kind].accuracy < 0.6 for kind in wrong)
+
+
+class Shipped:
+    """One of the foundation's evaluators, which have learned the words of scenes."""
+
+    def __init__(self) -> None:
+        foundation = Foundation("scenes-nano")
+        self.model, self.processor = evaluator(foundation, 0), OpenClipProcessor(foundation.tokenizer)
+
+    def cosines(self, images: torch.Tensor, texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        found = embed(self.model, self.processor, images[list(which)], texts)
+        return [float(cosine) for cosine in (found.pictures * found.texts).sum(axis=1)]
+
+
+def test_a_trained_clip_tells_objects_and_colours_apart(scenes: Labelled) -> None:
+    kinds = try_evaluator(Shipped(), scenes).card.kinds
+    print({kind: read.accuracy for kind, read in kinds.items()})
+    assert kinds["object"].accuracy > 0.9 and kinds["colour"].accuracy > 0.9
 
 
 @pytest.mark.parametrize(

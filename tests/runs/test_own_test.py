@@ -189,9 +189,7 @@ def test_a_study_by_a_judge_that_fails_its_card_ends_in_untestable(
     (answer,) = report.answers
     assert not report.study.missing
     assert answer.verdict.outcome.value == "untestable" and answer.effect == answer.interval == ""
-    assert answer.sentence.startswith(
-        "Not tested: guard judge_card: the judge mask2former/mask2former fails its card ("
-    )
+    assert answer.sentence.startswith("Not tested: guard judge_card: mask2former/mask2former fails its card (")
     assert "object 0.50" in answer.sentence
 
 

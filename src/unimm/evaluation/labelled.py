@@ -62,6 +62,21 @@ class Labelled:
     pictures: list[UInt8[Tensor, "3 h w"]]
     facts: list[Fact]
 
+    def pairs(self) -> list[tuple[int, int]]:
+        """Numbers of every fact that holds and of the one made from it that does not, where there is one.
+
+        Raises:
+            ValueError: there is none, as where people decided of whole prompts.
+        """
+        found = [
+            (number, number + 1)
+            for number, (one, other) in enumerate(pairwise(self.facts))
+            if (one.picture, one.kind) == (other.picture, other.kind) and one.true and not other.true
+        ]
+        if not found:
+            raise ValueError(f"{self.source} state no captions that differ in one fact: label the pictures' objects")
+        return found
+
 
 class Thing(BaseModel):
     """An object on a picture."""
