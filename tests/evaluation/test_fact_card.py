@@ -136,10 +136,11 @@ class Shipped:
         return [float(cosine) for cosine in (found.pictures * found.texts).sum(axis=1)]
 
 
-def test_a_trained_clip_tells_objects_and_colours_apart(scenes: Labelled) -> None:
-    kinds = try_evaluator(Shipped(), scenes).card.kinds
-    print({kind: read.accuracy for kind, read in kinds.items()})
-    assert kinds["object"].accuracy > 0.9 and kinds["colour"].accuracy > 0.9
+def test_the_shipped_evaluator_reads_colours_and_neither_shapes_nor_counts() -> None:
+    """What a claim by its scores is about: on 60 scenes 0.96 of colours, 0.49 of objects, 0.33 of counts."""
+    card = try_evaluator(Shipped(), labelled_scenes(NANO, 64, 40)).card
+    assert card.kinds["colour"].accuracy > 0.9
+    assert {found.split()[0] for found in failures(card)} >= {"object", "count"}
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,11 @@ def test_what_people_decided_of_whole_prompts_is_a_kind_of_its_own(labels: Path)
         ('{"file": "9.png", "objects": [{"class": "dog"}]}', "no picture '9.png'"),
         ('{"file": "../0.png", "objects": [{"class": "dog"}]}', "no picture '../0.png'"),
         ('{"file": "0.png", "objects": [{"class": "dog", "colour": "red"}]}', "line 1: objects.0.colour"),
+        (
+            '{"file": "0.png", "objects": [{"class": "dog", "box": [9, 9, 4, 4]}]}',
+            "box: .*give corners .x1, y1, x2, y2",
+        ),
+        ('{"file": "0.png", "objects": []}\n{"file": "0.png", "objects": []}', "two lines list the objects of '0.png'"),
         ("", "no labels; write one line of JSON"),
     ],
 )
@@ -255,6 +261,19 @@ def test_mistakes_in_labels_say_the_line(tmp_path: Path, line: str, message: str
     (tmp_path / "labels.jsonl").write_text(line)
     with pytest.raises(ValueError, match=message):
         read_labels(tmp_path, tmp_path / "labels.jsonl")
+
+
+def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="absent: no such file of labels"):
+        read_labels(tmp_path, tmp_path / "absent")
+
+
+def test_whole_prompts_say_nothing_of_a_clip(labels: Path) -> None:
+    prompt = {"tag": "single_object", "include": [{"class": "circle", "count": 1}], "prompt": "a photo of a circle"}
+    labels.write_text("\n".join(json.dumps({"file": f"{n}.png", "correct": n % 2 == 0, **prompt}) for n in range(4)))
+    decided = read_labels(labels.parent, labels)
+    with pytest.raises(ValueError, match="no captions that differ in one fact: label the pictures' objects"):
+        try_evaluator(Reader(decided, blind), decided)
 
 
 def test_labels_that_a_judge_has_no_word_for_are_refused(tmp_path: Path) -> None:

@@ -294,6 +294,41 @@ def test_learning_curves_and_facts_are_read(files: Files) -> None:
     assert frozen.verdict.outcome == "supported"
 
 
+def test_columns_may_stand_in_any_order(files: Files) -> None:
+    rows = files.write(measured()).scores.read_text().splitlines()
+    files.scores.write_text("\n".join(",".join(reversed(row.split(","))) for row in rows))
+    turned = [row._replace(place="") for row in read_table(files.scores)]
+    assert turned == [row._replace(place="") for row in read_table(files.write(measured()).scores)]
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_other_separators_is_refused_by_name(files: Files, mark: str) -> None:
+    files.scores.write_text(files.write(measured()).scores.read_text().replace(",", mark))
+    refused = files.run()
+    assert refused.exit_code == 2
+    assert f"scores.csv separates its columns by {mark!r}: save it with commas" in refused.stderr
+
+
+def parquet(files: Files, content: bytes) -> Any:
+    files.scores = files.write(measured()).scores.with_suffix(".parquet")
+    files.scores.write_bytes(content)
+    return files.run()
+
+
+def test_parquet_without_pyarrow_says_what_to_install(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    refused = parquet(files, b"PAR1 and so on PAR1")
+    assert refused.exit_code == 2 and "scores.parquet: parquet needs a package: pip install pyarrow" in refused.stderr
+
+
+def test_broken_parquet_is_one_line(files: Files) -> None:
+    pytest.importorskip("pyarrow")
+    refused = parquet(files, b"PAR1" + bytes(64) + b"PAR1")
+    (line,) = refused.stderr.splitlines()
+    assert refused.exit_code == 2 and "scores.parquet cannot be read as parquet (" in line
+
+
 def test_parquet_is_read_as_csv_is(files: Files) -> None:
     pytest.importorskip("pyarrow")
     import pandas as pd
