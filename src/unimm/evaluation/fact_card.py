@@ -62,7 +62,11 @@ def check_words(judge: Judge, labelled: Labelled) -> None:
     """ValueError where the labels name what the judge has no word for."""
     unknown = judge.unknown([fact.prompt for fact in labelled.facts])
     if unknown:
-        raise ValueError(f"{judge.name} knows no {', '.join(unknown[:SHOWN])}, which {labelled.source} show")
+        named = ", ".join(unknown[:SHOWN])
+        raise ValueError(
+            f"{judge.name} knows no {named}, which {labelled.source} show: give a judge that does, or take that out of "
+            "the labels"
+        )
 
 
 def try_evaluator(evaluator: Evaluator, labelled: Labelled, needed: Sequence[str] = ()) -> Tried:
