@@ -277,8 +277,9 @@ def test_whole_prompts_say_nothing_of_a_clip(labels: Path) -> None:
 
 
 def test_labels_that_a_judge_has_no_word_for_are_refused(tmp_path: Path) -> None:
-    write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / "0.png"))
-    lines = [{"file": "0.png", "objects": [{"class": name}]} for name in ("dog", "cat")]
+    for name in ("dog", "cat"):
+        write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / f"{name}.png"))
+    lines = [{"file": f"{name}.png", "objects": [{"class": name}]} for name in ("dog", "cat")]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(ValueError, match="scenes-judge knows no dog, cat"):
         try_judge(Scenes(Scenes.Config()), read_labels(tmp_path, tmp_path / "labels.jsonl"))
