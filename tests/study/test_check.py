@@ -115,11 +115,8 @@ def test_a_clip_of_the_users_takes_the_place_of_the_foundations(plan: StudyPlan)
 
 @pytest.mark.parametrize("metric", ["clip_score/own", "geneval[mask2former/DIR]/overall"])
 def test_who_scores_needs_pictures_to_be_tried_on(plan: StudyPlan, metric: str) -> None:
-    judged: dict[str, Any] = {
-        "clip": "open_clip:DIR",
-        "judge": [{"name": "mask2former", "source": "S", "colours": "C"}],
-        "prompts": "geneval",
-    }
+    judge = {"name": "mask2former", "source": "S", "colours": "C"}
+    judged: dict[str, Any] = {"clip": "open_clip:DIR", "judge": [judge], "prompts": "geneval"}
     claimed = claiming(plan, CLAIM | {"metric": metric, "guards": []})
     (found,) = check(with_settings(claimed, "evaluation", **judged))
     assert found.kind is Kind.NO_VERDICT and "guard judge_card: clip_fm has no pictures to try" in str(found)
