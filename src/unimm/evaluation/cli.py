@@ -54,7 +54,7 @@ def judge(
             pictures = labelled_scenes(world(str(scenes)), side or 64)
         judges = [choose(text) for text in detector or ()]
         clips = [OwnClip(clip_folder(text)) for text in clip or ()]
-        names = [judge.name for judge in (*judges, *clips)]
+        names = [*(judge.name for judge in judges), *(own.name for own in clips)]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two judges are called {twice}: give their folders other names")
         tried = {judge.name: try_judge(judge, pictures) for judge in judges}
