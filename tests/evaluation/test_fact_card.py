@@ -222,6 +222,24 @@ def test_a_labelled_folder_gives_a_card_and_two_judges_their_agreement(labels: P
     assert twice.exit_code == 2 and "two judges are called scenes-judge" in twice.stderr
 
 
+def test_a_clip_is_tried_beside_a_judge(labels: Path, checkpoint: Callable[[str], Path]) -> None:
+    asked = ["judge", str(labels.parent), "--labels", str(labels)]
+    clip = ["--clip", f"open_clip:{checkpoint('colours_clip')}"]
+    out = labels.parent / "cards.json"
+    done = CliRunner().invoke(app, [*asked, *clip, "--detector", "scenes world=scenes-nano", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "open_clip/colours_clip on 24 pictures by labels.jsonl" in done.output and ": fails (" in done.output
+    found = json.loads(out.read_text())
+    assert found["cards"]["open_clip/colours_clip"]["thresholds"] == []
+    assert found["agreement"][0]["judges"] == ["scenes-judge", "open_clip/colours_clip"]
+    for options, said in (
+        ([*clip, *clip], "two judges are called open_clip/colours_clip"),
+        ([], "--detector or --clip"),
+    ):
+        refused = CliRunner().invoke(app, [*asked, *options])
+        assert refused.exit_code == 2 and said in refused.stderr
+
+
 def test_larger_pictures_are_shrunk_to_the_side_that_runs_have(labels: Path) -> None:
     assert {tuple(image.shape[1:]) for image in read_labels(labels.parent, labels).pictures} == {(96, 96), (64, 64)}
     shown = read_labels(labels.parent, labels, 64)
