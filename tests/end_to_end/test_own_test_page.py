@@ -17,7 +17,7 @@ def test_every_command_has_a_verb_and_options_that_there_are(command: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_page_runs_from_pictures_to_verdicts(tmp_path: Path) -> None:
     own = make_clone(tmp_path) / "own"
     printed = {section.number: section.run(tmp_path) for section in sections(PAGE)}
