@@ -60,5 +60,8 @@ def test_an_arm_with_the_plugin_trains_samples_scores_and_has_a_page(
     page = tmp_path / "run" / "report.md"
     page.unlink()
     unimm("report", str(page.parent), env={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    said = "Coarse pixels are predicted with flow matching, and the backbone stays frozen."
+    assert page.read_text().count(said) == 1, "it is in words that the encoder gave to the run"
+    assert page.read_text().startswith("# How good are images when coarse pixels are predicted with flow")
     named = "| Texture (in levels of 255) | roughness of rows (lower is better) |"
     assert named in page.read_text(), "a page needs no plug-in"

@@ -29,6 +29,8 @@ STEPS = 1000
 class Ddpm(Objective):
     """Denoising diffusion with a cosine schedule: noise prediction and ancestral sampling."""
 
+    phrase = "denoising diffusion"
+
     class Config(ComponentConfig):
         """``steps``: of sampling; ``eta``: noise added in each, 1 as in DDPM, 0 as in DDIM.
 

@@ -52,6 +52,8 @@ class StraightPath(ComponentConfig):
 class FlowMatching(Objective):
     """Velocity regression and Euler sampling."""
 
+    phrase = "flow matching"
+
     class Config(StraightPath):
         """``guidance``: weight of classifier-free guidance, 1 for none."""
 

@@ -233,6 +233,7 @@ class StageRecord(_Record):
 class Result(_Record):
     """`result.json`: the whole outcome of one run (one arm, one seed); `words` are those of plug-ins' scores.
 
+    `phrases` are the arm in words by its parts, as the components called themselves (`unimm.arm_words`).
     `code` is that of unimm and of every plug-in package when the run began, `scored_by` that which scored it again.
     """
 
@@ -266,6 +267,7 @@ class Result(_Record):
     retention: Retention | None = None
     stages: list[StageRecord] = []
     words: dict[str, Words] = {}
+    phrases: dict[str, str] = {}
     code: dict[str, Code] = {}
     scored_by: dict[str, Code] = {}
 
