@@ -22,6 +22,8 @@ from unimm.cli import app
 from unimm.report import page, serve, viewer
 from unimm.runs.gallery import FoundObject, write_gallery
 
+REPORTS = Path(__file__).parents[2] / "reports"
+TEMPLATES = Path(viewer.__file__).parent / "templates"
 HOSTILE = 'a </script><script>document.title = "bad"</script> circle'
 TASKS = ("single_object", "counting", "color_attr")
 IMAGES = 12
@@ -211,6 +213,35 @@ def test_pages_fit_their_window(browser: Browser, run_dir: Path, width: int) -> 
         ".map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"
     )
     assert wide == []
+
+
+COMMITTED = ("nano/clip-fm/report", "design_choices/report", "as_published-and-design_choices/compare", "tuning/report")
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_pages_fit_in_the_present_style(browser: Browser, name: str, tmp_path: Path) -> None:
+    """Wide tables scroll by themselves in a wide window, and on a telephone nothing does."""
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    text = (REPORTS / f"{name}.html").read_text(encoding="utf-8")
+    text, styles = re.subn(r"<style>.*?</style>", lambda _: f"<style>{style}</style>", text, flags=re.DOTALL)
+    assert styles == 1
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    for width in (400, 1200):
+        browser.resize(width)
+        browser.open((tmp_path / "page.html").as_uri())
+        browser.script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.script("return document.documentElement.scrollWidth <= innerWidth"), width
+    browser.resize(400)
+    prose = browser.script(
+        "return [...document.querySelectorAll('.stack tbody td:not(.number, :empty)')]"
+        ".filter(e => e.offsetParent && getComputedStyle(e).textAlign !== 'left').length"
+    )
+    assert prose == 0, "sentences begin at the left"
+    held_back = browser.script(
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert held_back == 0, "and nothing of a table lies beyond its edge"
 
 
 @needs_chromium
