@@ -142,7 +142,8 @@ def files(tmp_path: Path) -> Files:
 def test_four_columns_are_enough_and_what_no_guard_can_see_is_not_known(files: Files) -> None:
     done = files.write(measured()).run()
     assert done.exit_code == 0, done.output
-    assert "✓ supported    a_over_b: Yes: acc higher with a by +0.1" in done.stdout
+    assert "✓ supported: a is better than b.\n  Yes: acc higher with a by +0.1" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80, "all but the place of the page"
     page = (files.out / "report.md").read_text()
     for lacks in ("the floor of acc (column floor)", "what training consumed (column samples)", "(column protocol)"):
         assert lacks in page, lacks
@@ -231,7 +232,7 @@ def test_a_gap_is_one_line_and_makes_claims_untestable(files: Files, spoil: Any,
     done = files.write(spoil(measured())).run()
     assert done.exit_code == 0, done.output
     assert done.stderr.splitlines() == [line]
-    assert "- untestable" in done.stdout and reason in done.stdout
+    assert "- untestable" in done.stdout and reason in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_floors_samples_and_protocols_are_what_guards_look_at(files: Files) -> N
     ):
         files.out = files.out.with_name(column)
         other = [{**row, column: value} if row["arm"] == "b" else row for row in rows]
-        assert reason in files.write(other).run().stdout
+        assert reason in " ".join(files.write(other).run().stdout.split())
 
 
 def test_learning_curves_and_facts_are_read(files: Files) -> None:

@@ -110,6 +110,14 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     assert answer.exit_code == 2 and "holds no finished run" in answer.output
 
 
+def test_an_unfinished_run_is_named_with_the_command_that_goes_on_with_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    for verb in (["view", "--no-serve"], ["report"]):
+        answer = CliRunner().invoke(app, [*verb, str(tmp_path)])
+        assert answer.exit_code == 2
+        assert f"Go on with it: `unimm run {tmp_path}/config.yaml --out {tmp_path} --resume`" in answer.output
+
+
 @pytest.fixture
 def served(study: Path) -> Iterator[str]:
     running = serve.server(viewer.write(study).parent, 0)

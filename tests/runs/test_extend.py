@@ -58,7 +58,7 @@ def test_what_is_not_a_longer_run_is_refused_and_the_record_stays(
 def test_a_run_whose_checkpoint_was_cleaned_away_cannot_go_on(finished: Path) -> None:
     (finished / "last.ckpt").unlink()
     longer = run_with(finished, "training.samples=128", "strategy.understanding_samples=128")
-    with pytest.raises(ValueError, match=r"cannot go on: it has no last\.ckpt"):
+    with pytest.raises(ValueError, match=r"it has no last\.ckpt, which `unimm clean` deletes; --overwrite trains it"):
         lengthen(longer)
     with pytest.raises(FileExistsError, match=r"is finished, and has no last\.ckpt.*unimm score"):
         prepare(read(finished / "config.yaml"), finished, resume=True, overwrite=False)

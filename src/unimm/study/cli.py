@@ -206,24 +206,26 @@ def status(
     """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
         from unimm.study.plan import has_plan, read_plan
-        from unimm.study.status import describe, facts, read_states
+        from unimm.study.status import describe, facts, idle, read_states
 
         folder = out or folder_of(path)
         if out is None and is_file(path) and not has_plan(folder) and reports_of(path.stem).is_dir():
             folder = reports_of(path.stem)  # never run here: what is committed says how far it came elsewhere
         plan = read_plan(folder)
+        elsewhere = f" --out {folder}" if out or not is_file(path) else ""
+        again = f"unimm study {plan.verb} {path if is_file(path) else 'FILE.yaml'}{elsewhere}"
         if watch and as_json:
             raise ValueError("--watch shows a table again and again, and --json prints one value: give one of them")
         if watch:
             from unimm.study.watching import look_on
 
-            look_on(folder, plan, storage)
+            look_on(folder, plan, storage, again)
             return
         states = read_states(folder, plan, storage)
         if as_json:
             print_json(facts(folder, plan, states))
         else:
-            typer.echo(describe(folder, plan, states))
+            typer.echo(describe(folder, plan, states) + idle(plan, states, again))
 
 
 @app.command()

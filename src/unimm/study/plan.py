@@ -35,7 +35,8 @@ SearchedSettings = dict[str, Any]
 class Plan(ABC):
     """What plans have in common; fields are declared by the two kinds, in the order in which their files have them.
 
-    `created` is an ISO 8601 time, `hash` that of everything else. `code` is what planned.
+    `created` is an ISO 8601 time, `hash` that of everything else. `code` is what planned. `verb` is the one of
+    `unimm study` that begins it and goes on with it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Plan(ABC):
 
     unit: ClassVar[type[Unit]]
     advice: ClassVar[str]
+    verb: ClassVar[str]
 
     @property
     @abstractmethod
@@ -132,6 +134,7 @@ class StudyPlan(Plan):
 
     unit = PlannedRun
     advice = "restore it, and amend the study file instead"
+    verb = "run"
 
     @property
     def numbers(self) -> list[int]:
@@ -236,6 +239,7 @@ class TuningPlan(Plan):
 
     unit = PlannedTrial
     advice = "restore it"
+    verb = "tune"
 
     @property
     def numbers(self) -> range:

@@ -35,12 +35,12 @@ def import_scores(
     """Decide claims on scores of runs made elsewhere; claims and pairing are fixed before the scores are read."""
     with user_errors():
         from unimm.report.imported.page import SETTING, import_table, remarks
+        from unimm.report.study.answers import told
 
         page, study, answers = import_table(scores, claims, out, pair_by, setting or SETTING)
         for line in remarks(study):
             typer.echo(line, err=True)
-        for answer in answers:
-            typer.echo(f"{answer.mark} {answer.verdict.outcome.value:<13}{answer.claim.id}: {answer.sentence}")
+        typer.echo(told(answers))
         typer.echo(page)
 
 
