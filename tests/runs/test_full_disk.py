@@ -16,7 +16,8 @@ from unimm import files
 from unimm.cli import app
 
 ARM = str(Path(__file__).parents[2] / "ablations" / "vae_fm.yaml")
-COMMAND = ["run", ARM, "profile=tiny", "training.samples=160", "evaluation.metrics=[geneval]"]
+COMMAND = ["run", ARM, "profile=tiny", "training.samples=40", "training.batch_size=4", "evaluation.metrics=[geneval]"]
+COMMAND += ["data.train_scenes=16", "head.width=64", "head.layers=1", "head.heads=2"]
 # What a run writes, with numbers and hashes left out, in the order in which it does.
 WRITTEN = [
     "latents-#.safetensors",

@@ -138,6 +138,10 @@ def test_foreign_prompts_are_judged_by_the_chosen_judge_and_its_card(
     )
 
 
+TINIEST = [
+    *("training.samples=32", "training.snapshots=0", "data.train_scenes=16", "evaluation.reference_scenes=16"),
+    *("head.width=16", "head.layers=1", "head.heads=2", "sampling.decoder_steps=1"),
+]
 CLAIMS = """
 alpha: 0.05
 claims:
@@ -174,7 +178,7 @@ def test_a_study_by_a_judge_that_fails_its_card_ends_in_untestable(
         "profile": "tiny",
         "seeds": 3,
         "arms": {"start": str(ARM), "grid": {"encoder": ["clip", "vae"]}},
-        "overrides": [*settings, "training.samples=32", "training.snapshots=1"],
+        "overrides": [*settings, *TINIEST],
         "claims": "claims.yaml",
     }
     study.write_text(json.dumps(content))

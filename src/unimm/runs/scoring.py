@@ -94,7 +94,9 @@ def score_run(run: Run) -> Scored:
     images = arm.pipeline()([p["prompt"] for p in prompts], keys, noise)
     seconds_per_image = (time.monotonic() - clock) / len(images)
     long = LongTest.for_metrics(metrics, arm.foundation.world, settings)
-    varied_prompts, varied = vary(arm.pipeline(), prompts, settings, noise)
+    repeated: dict[str, Any] = {}
+    if any("varied" in metric.needs for metric in metrics):  # these images take longer than the test's own
+        repeated = dict(zip(("varied_prompts", "varied"), vary(arm.pipeline(), prompts, settings, noise), strict=True))
     asked = questioned(run)
     training = training_images(run, settings.reference_scenes)
     facts: dict[str, Any] = (
@@ -108,8 +110,7 @@ def score_run(run: Run) -> Scored:
         answers=asked.answers,
         blind_answers=asked.blind_answers,
         descriptions=asked.descriptions,
-        varied=varied,
-        varied_prompts=varied_prompts,
+        **repeated,
         **long.drawn(arm.pipeline(), noise),
     )
     scores = score_all(metrics, evidence)

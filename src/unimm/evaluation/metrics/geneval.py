@@ -19,6 +19,7 @@ them wrong either way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,6 +160,7 @@ def unknown_to(world: World, prompts: Iterable[Metadata]) -> list[str]:
     return [c for c in classes if c not in world.shapes] + [c for c in colours if c not in world.colours]
 
 
+@cache  # every scoring asks, and the answer stays
 def self_test(world: World, resolution: int, count: int = 24) -> None:
     """RuntimeError unless the judge accepts ``count`` clean renders of test scenes, four of each family."""
     samples = [scene_sample(world, "test", 5, i) for i in range(count)]
