@@ -98,7 +98,7 @@ def _error(values: Array, prompts: Sequence[Hashable]) -> float:
     there = ~np.isnan(values)
     shares = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True)) / there.sum(axis=1, keepdims=True)
     totals: dict[Hashable, float] = {}
-    for prompt, share, measured in zip(prompts, shares.mean(axis=0).tolist(), there.any(axis=0).tolist(), strict=True):
+    for prompt, share, measured in zip(prompts, shares.mean(axis=0).tolist(), there.any(axis=0), strict=True):
         if measured:
             totals[prompt] = totals.get(prompt, 0.0) + share
     number = len(totals)
