@@ -98,9 +98,9 @@ def _error(values: Array, prompts: Sequence[Hashable]) -> float:
     there = ~np.isnan(values)
     shares = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True)) / there.sum(axis=1, keepdims=True)
     totals: dict[Hashable, float] = {}
-    for prompt, share, measured in zip(prompts, shares.mean(axis=0).tolist(), there.any(axis=0), strict=True):
+    for prompt, share, measured in zip(prompts, shares.mean(axis=0), there.sum(axis=0), strict=True):
         if measured:
-            totals[prompt] = totals.get(prompt, 0.0) + share
+            totals[prompt] = totals.get(prompt, 0.0) + float(share)
     number = len(totals)
     return math.sqrt(number / (number - 1) * sum(total**2 for total in totals.values())) if number > 1 else 0.0
 
