@@ -21,7 +21,6 @@ from unimm.training.fit import train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
-SMALL = ["profile=tiny", "training.snapshots=0", "head.width=32", "head.layers=2", "head.heads=2"]
 
 
 class Case(NamedTuple):
@@ -52,7 +51,7 @@ def trained(case: Case, world: Ranks) -> dict[str, Any]:
         if case.resumes:
             shutil.copy(Path(case.resumes) / "last.ckpt", out)
     world.sum([0])
-    config = load(ROOT / "ablations" / f"{case.arm}.yaml", [*SMALL, *case.overrides])
+    config = load(ROOT / "ablations" / f"{case.arm}.yaml", ["profile=tiny", "training.snapshots=0", *case.overrides])
     arm = assemble(config)
     another = Another(FixedDecay(0.5), out, config.training.steps, 0, writes=False)
     module, _ = train(config, arm, open_source(config, arm.foundation), out, CPU, [another], world)
