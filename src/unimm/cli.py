@@ -18,6 +18,7 @@ from unimm.evaluation.cli import judge
 from unimm.export.cli import SeedsCommand, export, sample
 from unimm.json_output import Json, print_json
 from unimm.planning.cli import plan
+from unimm.pretraining.tower_cli import app as tower
 from unimm.report.cli import view
 from unimm.study.cli import app as study
 from unimm.training.decoder_cli import app as decoder
@@ -37,6 +38,7 @@ app.add_typer(foundation, name="foundation")
 app.add_typer(study, name="study")
 app.add_typer(data, name="data")
 app.add_typer(decoder, name="decoder")
+app.add_typer(tower, name="tower")
 app.add_typer(checkpoint, name="checkpoint")
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN_DIR")]
@@ -293,18 +295,19 @@ def foundation_show(
 @app.command("list")
 def list_kind(
     kind: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="encoders, objectives, ...; scores, which claims name; targets, a table",
+            help="encoders, objectives, ...; scores, which claims name; targets, a table; all kinds without one.",
+            show_default=False,
             autocompletion=completion.kinds,
         ),
-    ],
+    ] = None,
     name: Annotated[
         str | None, typer.Argument(help="One of them, to see its settings.", autocompletion=completion.names)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the components of one kind, the settings of one, the scores of built-in metrics, or the targets."""
+    """List what there is: kinds, the components of one, the settings of one of them; scores, or targets."""
     with user_errors():
         from unimm import listing
 
@@ -316,7 +319,9 @@ def list_kind(
             else:
                 typer.echo(targets.page(), nl=False)
             return
-        if kind == listing.SCORES and name is None:
+        if kind is None:
+            found, lines = listing.kinds(), listing.component_lines
+        elif kind == listing.SCORES and name is None:
             found, lines = listing.scores(), listing.score_lines
         elif name is None:
             found, lines = listing.components(kind), listing.component_lines

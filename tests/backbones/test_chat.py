@@ -56,7 +56,8 @@ def test_a_template_that_does_not_hold_the_caption_is_refused(
 
 def test_a_template_without_a_place_for_images_is_refused(build: Build, checkpoint: Checkpoint, tmp_path: Path) -> None:
     blind = CHATML.replace("<|vision_start|><|image_pad|><|vision_end|>", "")
-    with pytest.raises(ValueError, match="a processor of images and text"):
+    # Newer processors refuse it themselves, older ones make no tokens of the picture.
+    with pytest.raises(ValueError, match=r"a processor of images and text|makes 0 tokens of the model's image"):
         build(with_template(checkpoint, tmp_path / "blind", blind, "qwen2_5_vl"), "pretrained_vlm", resolution=56)
 
 

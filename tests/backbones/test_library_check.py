@@ -47,7 +47,10 @@ def test_dropped_features_of_deeper_blocks_are_noticed(build: Build, monkeypatch
 
     def main_only(layout: own_vision.Layout, tokens: torch.Tensor) -> Any:
         output = whole(layout, tokens)
-        output.deepstack_features = [tuple(0 * t for t in part) for part in output.deepstack_features]
+        output.deepstack_features = [
+            0 * part if isinstance(part, torch.Tensor) else tuple(0 * t for t in part)
+            for part in output.deepstack_features
+        ]
         return output
 
     monkeypatch.setattr(own_vision.Layout, "output", main_only)
@@ -62,7 +65,7 @@ def test_images_seen_one_way_only_are_noticed(build: Build, monkeypatch: pytest.
 
 
 def test_a_pass_that_fails_is_a_refusal(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_vision, "DEEPER", "nothing_of_that_name")
+    monkeypatch.setattr(own_vision.Layout, "output", lambda layout, tokens: layout.kind())
     with pytest.raises(ValueError, match="Qwen3VLForConditionalGeneration cannot be asked in the way of other models"):
         build("qwen3_vl", "pretrained_vlm", resolution=64)
 

@@ -91,7 +91,8 @@ def test_the_arms_of_2026_train_as_long_as_published(name: str, side: int, steps
     assert config.encoder.config.model_dump()["normed"]
 
 
-def test_raev2_sums_every_second_of_the_last_thirteen_blocks() -> None:
+def test_raev2_predicts_the_data_and_sums_every_second_of_the_last_thirteen_blocks() -> None:
+    assert preset("raev2_like").objective.name == "x_prediction"
     config = preset("raev2_like").encoder.config
     assert sorted(24 + number for number in config.blocks(-1)) == [11, 13, 15, 17, 19, 21, 23]  # type: ignore[attr-defined]
 

@@ -16,6 +16,7 @@ from synthetic_study import write_study
 from unimm.analysis import figure4, outside
 from unimm.analysis.claims import Difference
 from unimm.analysis.outside import Comparison, Evidence, contrast_of, outside_evidence
+from unimm.registry import encoders
 from unimm.report.study import page
 from unimm.report.study.outside import outside_table
 
@@ -108,6 +109,30 @@ def test_a_claim_is_about_the_one_setting_in_which_its_sides_differ() -> None:
     assert found({"b": 1, "a": -1}) == ("semantic_over_vae", False)
     assert found({"a": 0.5, "b": 0.5, "c": -0.5, "d": -0.5}) == ("flow_over_regression", True)
     assert found({"a": 1, "d": -1}) is None, "two settings differ"
+
+
+def test_every_encoder_stands_on_its_side() -> None:
+    known = outside_evidence().contrasts
+    semantic, vae, pixels = (
+        set(side)
+        for side in (
+            known["semantic_over_vae"].first,
+            known["semantic_over_vae"].second,
+            known["semantic_over_pixels"].second,
+        )
+    )
+    assert (set(known["semantic_over_pixels"].first), set(known["vae_over_pixels"].first)) == (semantic, vae)
+    assert len(semantic | vae | pixels) == len(semantic) + len(vae) + len(pixels)
+    own = {name for name in encoders.names() if str(encoders.get(name).__module__).startswith("unimm.")}
+    assert own - (semantic | vae | pixels) == {"side_by_side", "vae_lift"}
+
+
+@pytest.mark.parametrize("tower", ["timm_vision", "transformers_vision", "clip_layers"])
+@pytest.mark.parametrize("other", ["autoencoder_kl", "autoencoder_wan", "vae"])
+def test_a_tower_s_sum_of_blocks_is_compared_with_a_vae_that_has_none(tower: str, other: str) -> None:
+    settings = {"a": {"encoder.name": tower, "encoder.layers": 1}, "b": {"encoder.name": other}}
+    claim = Difference.model_validate(CLAIM | {"contrast": {"a": 1, "b": -1}})
+    assert contrast_of(claim, settings, outside_evidence().contrasts) == ("semantic_over_vae", True)
 
 
 def test_the_page_shows_signs_runs_and_scale_beside_its_own_effect(report: page.StudyReport) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from unimm.study.check import check
 from unimm.study.expand import expand_study
 
 STUDY = Path(__file__).parents[2] / "ablations" / "studies" / "targets.yaml"
@@ -14,9 +15,10 @@ STUDY = Path(__file__).parents[2] / "ablations" / "studies" / "targets.yaml"
 @pytest.mark.slow
 def test_targets_are_predicted_as_velocities_and_as_data() -> None:
     plan = expand_study(STUDY)
-    for name in ("clip_1", "clip_4", "vae", "vae_lift", "pixels"):
+    for name in ("clip_1", "clip_4", "masked", "vae", "vae_lift", "pixels"):
         plain, data = (plan.arms[arm].config for arm in (name, f"{name}_x"))
         assert plain["encoder"] == data["encoder"]
         assert (plain["objective"]["name"], data["objective"]["name"]) == ("flow_matching", "x_prediction")
     layers = {name: plan.arms[name].config["encoder"]["layers"] for name in ("clip_1", "clip_4")}
     assert layers == {"clip_1": 1, "clip_4": 4}
+    assert check(plan) == [], "every claim can get a verdict"

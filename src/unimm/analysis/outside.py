@@ -3,7 +3,7 @@
 `outside_evidence.yaml` has the contrasts, each two sides of one setting, and the published comparisons, each with the
 scale, the runs and the source of its numbers. A claim is about a contrast if its arms on one side have values of one
 side of the setting, those on the other side values of the other, and nothing else that a contrast is about differs
-between them.
+between them. A setting that only one side has (how many blocks of a tower are summed, beside a VAE) is no difference.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def contrast_of(claim: Measured, settings: Settings, known: Mapping[str, Contras
         return None
     ours, theirs = ([settings[arm] for arm in side] for side in sides)
     keys = {contrast.setting for contrast in known.values()}
-    unequal = {key for key in keys if _values(ours, key) != _values(theirs, key)}
+    shared = {key for key in keys if all(key in arm for arm in (*ours, *theirs))}
+    unequal = {key for key in shared if _values(ours, key) != _values(theirs, key)}
     for name, contrast in known.items():
         if unequal == {contrast.setting}:
             values = set(_values(ours, contrast.setting)), set(_values(theirs, contrast.setting))
@@ -151,4 +152,4 @@ def _sides(claim: Measured) -> tuple[list[str], list[str]] | None:
 
 
 def _values(arms: list[Mapping[str, Any]], key: str) -> Counter[Any]:
-    return Counter(arm.get(key) for arm in arms)
+    return Counter(arm[key] for arm in arms)

@@ -47,7 +47,12 @@ class Layout(NamedTuple):
         main, *deeper = (
             self._part(number, rows.contiguous()) for number, rows in enumerate(tokens.split(widths, dim=-1))
         )
-        return self.kind(**{MAIN: main, **({DEEPER: deeper} if deeper else {})})
+        made = self.kind()
+        # As attributes: not every class that a model returns declares them as fields (Idefics3's of transformers 5.0).
+        setattr(made, MAIN, main)
+        if deeper:
+            setattr(made, DEEPER, deeper)
+        return made
 
     def _part(self, number: int, rows: Float[Tensor, "b n d"]) -> Any:
         shapes, images = self.parts[number], len(rows)

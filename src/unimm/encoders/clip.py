@@ -33,6 +33,8 @@ LAST = BlockSum()
 class Clip(CalibratedEncoder):
     """Pooled patch features of a CLIP image tower."""
 
+    phrase = "CLIP features"
+
     class Config(ComponentConfig):
         """``grid``: side of the pooled token grid (4 gives 16 tokens); ``standardise``: unit variance in every channel.
 

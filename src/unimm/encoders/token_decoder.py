@@ -11,7 +11,7 @@ none, decode alike. A run whose images are smaller has the pictures shrunk; one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,21 @@ class Aligned(Head):
     def forward(
         self, noisy: Float[Tensor, "b n d"], time: Float[Tensor, " b"], conditions: Float[Tensor, "b q h"]
     ) -> Float[Tensor, "b n d"]:
+        whole: Tensor = self.head(torch.cat([noisy, self._laid(conditions, noisy)], dim=-1), time, conditions)
+        return whole[..., : self.channels]
+
+    def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
+        predict = self.head.given(conditions)
+
+        def own(noisy: Tensor, time: Tensor) -> Tensor:
+            return predict(torch.cat([noisy, self._laid(conditions, noisy)], dim=-1), time)[..., : self.channels]
+
+        return own
+
+    def _laid(self, conditions: Float[Tensor, "b q h"], noisy: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h"]:
         laid = conditions.transpose(1, 2).unflatten(2, self.condition_grid)
         laid = F.interpolate(laid, size=self.grid, mode="nearest").flatten(2).transpose(1, 2)
-        whole: Tensor = self.head(torch.cat([noisy, laid.to(noisy.dtype)], dim=-1), time, conditions)
-        return whole[..., : self.channels]
+        return laid.to(noisy.dtype)
 
 
 def build_network(settings: dict[str, Any]) -> Head:

@@ -42,6 +42,8 @@ _BIAS_GROUP = "Bias diagnostics (no scores: by the CLIP that arms train against,
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 _ABOVE_GROUP = "Understanding above blind (fraction of answers correct, less that without the image)"
+# Scores by `evaluation.clip`, and the name under which `judge_cards` have its card.
+OWN_CLIP, OWN_CLIP_SCORES = "own CLIP", ("clip_score/own", "r_precision/own")
 LESS_BLIND = {"less": "the same questions answered from the mean image"}
 
 
@@ -176,6 +178,11 @@ def judge_of(score: str) -> str | None:
     """The judge that a score names in brackets; None for a score of the scenes' judge, or of none."""
     found = re.fullmatch(r"\w+\[(.+)\]/.+", score)
     return found[1] if found else None
+
+
+def card_of(score: str) -> str | None:
+    """The entry of `judge_cards` that says whether a score can be believed; None for a score that needs none."""
+    return OWN_CLIP if score in OWN_CLIP_SCORES else judge_of(score)
 
 
 class Glossary:

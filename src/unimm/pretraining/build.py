@@ -32,7 +32,7 @@ from unimm.files import read_object, write_atomic, written
 from unimm.foundation.card import CARD, MEND, built, find, is_there, part_path, verify, write_card
 from unimm.foundation.folder import load_weights
 from unimm.pretraining.recipes import Course, TrainingCost, drawn
-from unimm.pretraining.sizes import SIZES, TOKEN_NOISE, Sizes
+from unimm.pretraining.sizes import SIZES, TOKEN_NOISE, Sizes, sizes_of
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.world import World, world
 
@@ -235,9 +235,7 @@ def build(
         ValueError: there is no such profile or part of it, the part is the base's, or there are no further draws.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if profile not in SIZES:
-        raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
-    plan = Plan(SIZES[profile], draw, out, device)
+    plan = Plan(sizes_of(profile), draw, out, device)
     if draw and plan.size.base is None:
         several = ", ".join(name for name, size in SIZES.items() if size.base is not None)
         raise ValueError(

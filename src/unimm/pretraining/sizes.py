@@ -23,7 +23,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sizes:
-    """One profile's foundation: parts are those that have ``steps``.
+    """One profile's foundation: its parts are those that have ``steps``, but for the ``tower`` without text.
 
     ``base``: the shipped foundation whose parts are used where a recipe is the same; a further draw takes only what
     judges images from it, so that all draws are judged alike. ``questions``: how the world's scenes are asked about;
@@ -117,7 +117,7 @@ TINY = Sizes(
     backbone=_backbone(32, 1, 2),
     decoder={"width": 32, "layers": 1, "heads": 2},
     features=16,
-    steps=dict.fromkeys(PARTS, 2),
+    steps=dict.fromkeys((*PARTS, "tower"), 2),
 )
 NANO = Sizes(
     world="scenes-nano",
@@ -139,6 +139,7 @@ NANO = Sizes(
         "language": 600,
         "decoder": 4500,
         "understanding": 2000,
+        "tower": 1200,
     },
 )
 SMALL = Sizes(
@@ -161,6 +162,7 @@ SMALL = Sizes(
         "language": 8_000,
         "decoder": 30_000,
         "understanding": 15_000,
+        "tower": 12_000,
     },
 )
 NANO_2 = replace(
@@ -172,3 +174,10 @@ NANO_2 = replace(
     steps={**NANO.steps, "language": 10_000, "decoder_noised": 4500, "understanding": 6000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
+
+
+def sizes_of(profile: str) -> Sizes:
+    """A profile's sizes; ValueError lists the profiles that have any."""
+    if profile not in SIZES:
+        raise ValueError(f"no foundation recipe for profile {profile!r}; known: {', '.join(SIZES)}")
+    return SIZES[profile]
