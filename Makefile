@@ -12,7 +12,7 @@ STUDIES     := $(subst _,-,$(filter-out %claims tuning,$(basename $(notdir $(wil
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-extras test-oldest format tuning
+.PHONY: help install test test-fuzz test-extras test-oldest format tuning
 
 help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,7 +29,7 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 install: $(VENV)/.stamp ## create .venv and install unimm, with exact versions where constraints/ has them
 
 # Two workers on two cores: with more threads each they would wait for one another.
-test test-extras test-oldest: export OMP_NUM_THREADS = 1
+test test-fuzz test-extras test-oldest: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/ruff check
@@ -37,6 +37,9 @@ test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/mypy src/unimm
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2
+
+test-fuzz: $(VENV)/.stamp ## the fuzz of readers and configurations with 1,500 draws each, where `make test` takes 40; counts and times
+	UNIMM_FUZZ_EXAMPLES=1500 $(BIN)/pytest -q -n 2 -rP tests/test_fuzz.py
 
 test-extras: ## tests that need optional packages (LoRA, GGUF, shards, SLURM, Ray, PostgreSQL, trackers, other FID libraries), in .venv-extras
 	$(PYTHON) -m venv .venv-extras

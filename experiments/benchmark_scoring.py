@@ -1,10 +1,13 @@
-"""How long `unimm score` takes on a folder of PNG images with every offline metric, and where the time goes.
+"""What scoring a run costs, against an earlier commit: both trees score one run, in alternating pairs.
 
-    .venv/bin/python experiments/benchmark_scoring.py --images 2000
+    python experiments/benchmark_scoring.py --base b78fe53 clip_fm clip_mse
+    python experiments/benchmark_scoring.py --base b78fe53 clip_fm evaluation.prompts_per_task=10 --pairs 3
 
-Renders true scenes of the nano world at 64 pixels, eight for each prompt so that diversity can be scored too, writes
-them as a user's folder would lie, and runs the command in a child process with two threads. Then it repeats the steps
-one by one in this process. Wall seconds depend on what else the machine does; CPU seconds say what two free cores need.
+The earlier commit trains two steps of an arm; then each tree in turn samples, judges and measures these weights with
+`unimm score`, in a child with one thread. Counted are CPU seconds of the whole child, imports included, as other work
+on the machine moves them least. Each tree has a cache of its own: ``first`` is a turn with an empty one, the others
+find what earlier runs of a study left there. Words with `=` are overrides for both trees. The last column is the
+largest difference between the trees in a score that both have, as a share of it.
 """
 
 from __future__ import annotations
@@ -13,104 +16,79 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from statistics import median
 
-import numpy as np
-import torch
-from PIL import Image
-
-from unimm.evaluation.folder import read_evidence, read_reference
-from unimm.evaluation.suite import build_metrics, score_all
-from unimm.foundation.folder import Foundation
-from unimm.scenes.prompts import Metadata, prompt_set
-from unimm.scenes.render import render
-from unimm.scenes.stream import compose
-from unimm.scenes.world import world
-from unimm.schema import EvaluationConfig
-
-FOUNDATION, WORLD, SIDE, PER_PROMPT, CORES = "scenes-nano", world("scenes-nano"), 64, 8, 2
-T = TypeVar("T")
-
-
-def distinct_prompts(count: int) -> list[Metadata]:
-    """So many different prompts, as evenly over the tasks as small tasks allow."""
-    for per_family in range(1, count + 1):
-        found = list({str(prompt["prompt"]): prompt for prompt in prompt_set(WORLD, "test", per_family)}.values())
-        if len(found) >= count:
-            return [found[number * len(found) // count] for number in range(count)]
-    raise ValueError(f"the world has no {count} different prompts: ask for fewer images")
-
-
-def write_folder(folder: Path, images: int) -> Path:
-    """PNGs of true scenes in `folder`/images, and their prompts beside it."""
-    prompts = distinct_prompts(images // PER_PROMPT)
-    (folder / "images").mkdir(parents=True)
-    for number, metadata in enumerate(prompts):
-        for image in range(PER_PROMPT):
-            rng, scene = np.random.default_rng([number, image]), None
-            while scene is None:
-                scene = compose(metadata, WORLD, rng)
-            Image.fromarray(render(scene, SIDE)).save(folder / "images" / f"{number:05d}_{image}.png")
-    lines = folder / "prompts.jsonl"
-    lines.write_text("".join(json.dumps(metadata) + "\n" for metadata in prompts), encoding="utf-8")
-    return lines
-
-
-def run_command(folder: Path, prompts: Path) -> None:
-    """`unimm score` as a user runs it, with its progress bars."""
-    command = [sys.executable, "-m", "unimm", "score", str(folder / "images"), "--prompts", str(prompts)]
-    command += ["--images-per-prompt", str(PER_PROMPT), "--foundation", FOUNDATION]
-    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(CORES)})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    report("unimm score, all in all", time.monotonic() - started, cpu)
-
-
-def run_steps(folder: Path, prompts: Path) -> None:
-    """The same work step by step."""
-    torch.set_num_threads(CORES)
-    foundation = timed("loading the foundation", lambda: Foundation(FOUNDATION))
-    evidence = timed("reading images", lambda: read_evidence(folder / "images", prompts, PER_PROMPT))
-    reference = timed("drawing 1,000 real scenes", lambda: read_reference(foundation, None, foundation.resolution))
-    evidence = replace(evidence, reference=reference)
-    for name in EvaluationConfig().metrics:
-        metrics = build_metrics([name], foundation)
-        if metrics[0].needs <= evidence.given:
-            timed(f"metric {name}", lambda metrics=metrics: score_all(metrics, evidence))
-
-
-def timed(name: str, step: Callable[[], T]) -> T:
-    """Run a step and print what it took."""
-    wall, cpu = time.monotonic(), time.process_time()
-    result = step()
-    report(name, time.monotonic() - wall, time.process_time() - cpu)
-    return result
-
-
-def report(name: str, wall: float, cpu: float) -> None:
-    """One line of the table."""
-    print(f"{name:<28}{wall:>9.1f} s wall{cpu:>9.1f} s CPU", flush=True)
+HERE = Path(__file__).parents[1]
+UNIMM = Path(sys.executable).with_name("unimm")
+STEPS = ("training.samples=64", "training.batch_size=32", "training.warmup_steps=1", "training.snapshots=8")
 
 
 def main() -> None:
-    """Parse the command line, make the folder, time it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=2000)
-    images = parser.parse_args().images
-    load = os.getloadavg()[0]
-    print(f"{images} images of {SIDE} pixels, {os.cpu_count()} cores, load of other work before the start {load:.1f}")
+    """Parse the command line, put the earlier commit beside this tree, print a row an arm."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("arms", nargs="+", metavar="ARM or KEY=VALUE")
+    parser.add_argument("--base", required=True, help="commit to compare with")
+    parser.add_argument("--pairs", type=int, default=5, help="turns of both trees after the first")
+    chosen = parser.parse_args()
+    overrides = [word for word in chosen.arms if "=" in word]
     with tempfile.TemporaryDirectory() as name:
-        prompts = write_folder(Path(name), images)
-        run_command(Path(name), prompts)
-        run_steps(Path(name), prompts)
+        scratch, base = Path(name), Path(name) / "base"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, chosen.base], cwd=HERE, check=True)
+        try:
+            print(
+                f"| arm | images | {chosen.base}, s | this tree, s | ratio | first: s | s | ratio | scores differ by |"
+            )
+            print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+            for arm in (word for word in chosen.arms if "=" not in word):
+                print(_row(arm, overrides, base, chosen.pairs, scratch), flush=True)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", base], cwd=HERE, check=True)
+
+
+def _row(arm: str, overrides: list[str], base: Path, pairs: int, scratch: Path) -> str:
+    trees = {base: scratch / f"{arm}-base", HERE: scratch / f"{arm}-here"}
+    words = [str(base / "ablations" / f"{arm}.yaml"), "--out", str(trees[base]), *STEPS, *overrides]
+    cpu_seconds(base, ["run", *words], scratch)
+    shutil.rmtree(scratch / f"cache-{base.name}")
+    shutil.copytree(trees[base], trees[HERE])
+    turns = [[cpu_seconds(tree, ["score", str(run)], scratch) for tree, run in trees.items()] for _ in range(pairs + 1)]
+    found = [json.loads((run / "result.json").read_text()) for run in trees.values()]
+    images = len(json.loads((trees[HERE] / "items.json").read_text())["prompts"])
+    sampled = f"{images} + {sum(point['n'] for point in found[1]['curve'])}"
+    cells = [arm, sampled, *_seconds(turns[1:] or turns), *_seconds(turns[:1]), f"{_difference(*found):.1e}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(turns: list[list[float]]) -> list[str]:
+    """Medians of both trees, and of the ratios of pairs."""
+    before, after = (median(column) for column in zip(*turns, strict=True))
+    return [f"{before:.1f}", f"{after:.1f}", f"{median(pair[1] / pair[0] for pair in turns):.2f}"]
+
+
+def _difference(one: dict, other: dict) -> float:
+    values = [{score["name"]: score["value"] for score in found["scores"]} for found in (one, other)]
+    shared = [(values[0][name], values[1][name]) for name in values[0].keys() & values[1].keys()]
+    return max(abs(a - b) / max(abs(a), 1e-9) for a, b in shared if a is not None and b is not None)
+
+
+def cpu_seconds(tree: Path, arguments: list[str], scratch: Path) -> float:
+    """CPU seconds of one `unimm` of a tree; its output is shown where it fails."""
+    environment = os.environ | {
+        "PYTHONPATH": str(tree / "src"),
+        "OMP_NUM_THREADS": "1",
+        "UNIMM_CACHE": str(scratch / f"cache-{tree.name}"),
+    }
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([str(UNIMM), *arguments], cwd=tree, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"unimm {' '.join(arguments)} of {tree} failed:\n{done.stderr[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

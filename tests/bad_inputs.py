@@ -385,6 +385,25 @@ STUDIES = [
 ]  # fmt: skip
 
 
+IMPORT = ["study", "import", "{d}/scores.csv", "--claims", "{d}/claims.yaml", "--out", "{d}/out"]
+PARQUET = [word.replace(".csv", ".parquet") for word in IMPORT]
+
+
+def table(*rows: str) -> Contents:
+    """A table of scores with its claims."""
+    return {"scores.csv": "\n".join(("arm,seed,metric,value", *rows)), "claims.yaml": CLAIMS}
+
+
+IMPORTS = [
+    Bad("import", "no such table", IMPORT, "scores.csv: no such file; give a table of scores (.csv, .parquet), or a folder of JSON logs", "Mend the path.", {"claims.yaml": CLAIMS}),
+    Bad("import", "a row that stands there twice", IMPORT, "scores.csv, line 3 repeats {d}/scores.csv, line 2 (a, seed 0: acc): keep one of them, or the mean of a prompt's images", "Keep one of the two.", table("a,0,acc,0.5", "a,0,acc,0.6")),
+    Bad("import", "a value that is no number", IMPORT, "scores.csv, line 2: value is 'high', which is no number; leave it empty where nothing was measured", "Write the number, or leave it empty.", table("a,0,acc,high")),
+    Bad("import", "a column that nothing reads", IMPORT, "scores.csv: nothing reads the column 'promt'; did you mean 'prompt'? columns: …", "Take the nearest name, or the column out.", {"scores.csv": "arm,seed,metric,value,promt\n", "claims.yaml": CLAIMS}),
+    Bad("import", "semicolons between columns", IMPORT, "scores.csv separates its columns by ';': save it with commas, and with points in numbers", "Save it with commas.", {"scores.csv": "arm;seed;metric;value\na;0;acc;0,5\n", "claims.yaml": CLAIMS}),
+    Bad("import", "a parquet file that was cut short", PARQUET, "scores.parquet is no parquet file, or was cut short: save it again, or as CSV", "Copy or save it again.", {"scores.parquet": b"PAR1 and half a table", "claims.yaml": CLAIMS}),
+]  # fmt: skip
+
+
 def run_folder(folder: Path, *without: str) -> None:
     """What a finished run of vae_fm leaves, but for ``without``; its weights are none."""
     from unimm.config import dump, load
@@ -425,6 +444,7 @@ RUNS = [
     Bad("run", "scoring a run that is not finished", SCORE, "run is unfinished: it has no result.json; continue it with `unimm run ARM.yaml --out {d}/run --resume`…", "Finish it first.", make=run_without("result.json")),
     Bad("run", "scoring a committed run without weights", SCORE, "run is finished, and its weights are not there: it has no weights.safetensors, which nobody commits; …", "Give the folder that trained it, or run the arm again.", make=run_without("weights.safetensors")),
     Bad("run", "sampling a run that is not finished", SAMPLE, "run is unfinished: it has no result.json; …", "Finish it first.", make=run_without("result.json")),
+    Bad("run", "sampling a file of prompts that is not there", [*SAMPLE[:2], "--prompts", "{d}/absent.jsonl"], "absent.jsonl: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)", "Mend the path.", make=run_folder),
     Bad("run", "a prompt that is no text", ["sample", "{d}/run", "a \udcff"], "not text: surrogates not allowed at character 2", "Give the prompt in UTF-8.", make=run_folder),
     Bad("run", "a folder of its own for a name that is none", ["run", "{d}/arm.yaml"], "name: '../x' is the name of the run's folder too, and needs letters, digits, _ . - only; or give --out", "Give another name, or `--out`.", {"arm.yaml": HEAD + "name: ../x\n"}),
     Bad("run", "exporting a run that is not finished", ["export", "{d}/run", "{d}/model"], "run is unfinished: it has no result.json; …", "Finish it first.", make=run_without("result.json")),
@@ -477,6 +497,22 @@ def cut_cache(folder: Path) -> None:
 
 SCORE_IMAGES = ["score", "{d}/images", "--prompts", "{d}/prompts.txt"]
 PICTURE: Contents = {"images/00000.png": b"no picture", "prompts.txt": "a red circle\n"}
+JUDGE = ["judge", "{d}", "--labels", "{d}/labels.jsonl", "--detector", "scenes"]
+
+
+def labels(*lines: dict[str, object]) -> Contents:
+    """A labels file."""
+    return {"labels.jsonl": "\n".join(map(json.dumps, lines))}
+
+
+def black(folder: Path) -> None:
+    """Two pictures, all black."""
+    from PIL import Image
+
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+
+
 TOWER = ["run", ARM, "profile=tiny", "encoder=transformers_vision", "--out", "{d}/run"]
 
 DATA = [
@@ -491,17 +527,23 @@ DATA = [
     Bad("data", "a picture's name that is no text", ["data", "inspect", "{d}"], "list.jsonl, line 1: 'a\\udcffb' is no text: surrogates not allowed at character 1", "Give the picture's path.", {"list.jsonl": json.dumps({"file": "a\udcffb", "caption": "x"})}),
     Bad("score", "a picture that is none", SCORE_IMAGES, "images/00000.png cannot be read: no JPEG, PNG, WEBP file: …; save it again, as RGB with 8 bits a channel", "Save it again.", PICTURE),
     Bad("score", "prompts that are not there", ["score", "{d}", "--prompts", "{d}/prompts.txt"], "prompts.txt: no such prompts file; give GenEval metadata (.jsonl) or one prompt a line (.txt)", "Give the file that the pictures were drawn from."),
+    Bad("score", "a prompt's clause with a field that nothing reads", ["score", "{d}", "--prompts", "{d}/p.jsonl"], "p.jsonl, line 1: include.0.colour: nothing reads it; did you mean 'color'?", "Take the nearest name.", {"p.jsonl": json.dumps({"tag": "colors", "include": [{"class": "dog", "count": 1, "colour": "red"}], "prompt": "a red dog"})}),
     Bad("score", "pictures that are missing", SCORE_IMAGES, "images lacks 1 of 2 images: 00001.png", "Draw them, or shorten the prompts.", PICTURE | {"prompts.txt": "a\nb\n"}),
     Bad("score", "a metric that is not there", [*SCORE_IMAGES, "--metrics", "genval"], "metrics: no 'genval'; did you mean 'geneval'? …", "Take one of the choices.", PICTURE),
     Bad("score", "a detector in half a quotation", [*SCORE_IMAGES, "--detector", "scenes world='a"], "detector \"scenes world='a\": No closing quotation; close the quotation", "Close it.", PICTURE),
     Bad("score", "options for pictures without prompts", ["score", "{d}", "--metrics", "geneval"], "a run is scored by its own protocol; the options are for images, with --prompts FILE", "Give `--prompts`, or leave them out."),
+    Bad("judge", "labels that are not there", JUDGE, "labels.jsonl: no such file of labels; write one line of JSON for every picture", "Mend the path."),
+    Bad("judge", "a label of a picture that is not there", JUDGE, "labels.jsonl: no picture 'a.png' in {d}; give paths below that folder", "Mend the path in the label.", labels({"file": "a.png", "objects": [{"class": "circle"}]})),
+    Bad("judge", "a label with a field that nothing reads", JUDGE, "labels.jsonl, line 1: objects.0.colour: nothing reads it; did you mean 'color'?; give …", "Take the nearest name.", labels({"file": "a.png", "objects": [{"class": "circle", "colour": "red"}]})),
+    Bad("judge", "a box that is no two corners", JUDGE, "labels.jsonl, line 1: objects.0.box: …[9.0, 9.0, 4.0, 4.0] has no area: give corners [x1, y1, x2, y2], not a width and a height; give …", "Give left, top, right and bottom.", labels({"file": "a.png", "objects": [{"class": "circle", "box": [9, 9, 4, 4]}]})),
+    Bad("judge", "a class that the judge does not know", JUDGE, "scenes-judge knows no dog, which 2 pictures by labels.jsonl, sha256 … show: give a judge that does, or take that out of the labels", "Give another judge, or labels that it knows.", labels({"file": "a.png", "objects": [{"class": "dog"}]}, {"file": "b.png", "objects": [{"class": "circle"}]}), black),
     Bad("encoder", "a checkpoint that is not there", [*TOWER, "encoder.pretrained=./absent"], "pretrained=./absent: no such folder, and not a hub id (owner/name)", "Give a folder that `save_pretrained` wrote."),
     Bad("export", "a folder that holds something", ["export", "{d}/run", "{d}"], "{d} is not empty: give a new or empty folder", "Choose a new folder.", {"notes.txt": "mine"}),
     Bad("foundation", "a recipe that is not there", ["foundation", "build", "mine", "--profile", "huge", "--out", "{d}"], "no foundation recipe for profile 'huge'; known: …", "Take one of the profiles."),
     Bad("cache", "a latent cache that was cut short", ["run", ARM, "profile=tiny", "data.train_scenes=64", "--out", "{d}/run"], "latent cache {d}/latents-….safetensors is truncated (…); delete the file to have it recomputed", "Delete the file.", make=cut_cache),
 ]  # fmt: skip
 
-CASES = [*CONFIG, *STUDIES, *RUNS, *DATA]
+CASES = [*CONFIG, *STUDIES, *IMPORTS, *RUNS, *DATA]
 
 INTRODUCTION = """# Errors
 

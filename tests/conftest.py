@@ -1,4 +1,4 @@
-"""Tiny checkpoints for every test that loads one.
+"""Tiny checkpoints for every test that loads one, and the order of the tests.
 
 Nothing of unimm is imported here: pytest's check of shapes starts when unimm is first imported.
 """
@@ -13,6 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 Checkpoint = Callable[[str], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: the other worker would wait for one that came last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,15 @@ def test_finished_runs_lose_their_checkpoints_and_broken_writes_alone(study: Pat
     assert "2.0 MiB  in all" in done.stdout
 
 
+def test_an_unfinished_run_is_left_and_its_command_named(study: Path) -> None:
+    run = study / "at_work"
+    (run / "config.yaml").write_text("name: a\n")
+    before = left(study)
+    said = runner.invoke(app, ["clean", str(run), "--yes"])
+    assert said.exit_code == 2 and left(study) == before
+    assert f"Go on with it: `unimm run {run}/config.yaml --out {run} --resume`; or delete" in said.output
+
+
 @pytest.mark.parametrize("answer", ["n\n", ""])
 def test_nothing_goes_without_a_yes(study: Path, answer: str) -> None:
     before = left(study)

@@ -1,5 +1,6 @@
 """The command: quick help without torch, exit code 2 and one message for mistakes, arguments passed on."""
 
+import json
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from unimm import completion, listing
 from unimm.cli import app
 from unimm.listing import component_lines
-from unimm.registry import objectives
+from unimm.registry import KINDS, objectives
 
 ABLATIONS = Path(__file__).parent.parent / "ablations"
 ARM = str(ABLATIONS / "clip_fm.yaml")
@@ -135,8 +137,31 @@ def test_list_shows_a_line_about_each() -> None:
     result = runner.invoke(app, ["list", "objectives"])
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == objectives.names()
-    assert all(len(line.split()) > 2 for line in lines)
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == objectives.names()
+
+
+def test_list_alone_says_what_can_be_listed() -> None:
+    said = runner.invoke(app, ["list"])
+    assert said.exit_code == 0, said.output
+    begun = [line.split()[0] for line in said.stdout.splitlines() if not line.startswith(" ")]
+    rows = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
+    assert begun == [row["name"] for row in rows] == [*KINDS, "scores", "targets"] == completion.kinds("")
+    assert {row["name"]: row["description"] for row in rows}["decoders"] == "Latents to images."
+
+
+def test_lists_fit_a_terminal_and_lose_no_word() -> None:
+    """All but the page of targets, which is for a file."""
+    shown = [(listing.score_lines, listing.scores()), (component_lines, listing.kinds())]
+    for kind, registry in KINDS.items():
+        shown += [(component_lines, listing.components(kind))]
+        shown += [(listing.detail_lines, [listing.component(kind, name)]) for name in registry.names()]
+    for lines, rows in shown:
+        said = lines(rows)
+        assert not [line for line in said if len(line) > 80]
+        words = set(" ".join(said).split())
+        for entry in (each for row in rows for each in (row, *row.get("settings", ()))):
+            told = entry.get("description") or entry.get("label") or entry.get("meaning") or ""
+            assert set(told.split()) <= words, entry
 
 
 def test_scores_are_listed_with_their_direction() -> None:
@@ -145,6 +170,7 @@ def test_scores_are_listed_with_their_direction() -> None:
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert {"atoms/shape", "atoms/count", "understanding/above_blind", "clip_score/a"} <= lines.keys()
     assert lines["frechet_distance"].endswith("(lower is better)") and "lower" not in lines["atoms/shape"]
+    assert result.stdout.splitlines().count("Atoms") == 1, "a heading a section"
 
 
 def test_doctor_prints_versions_machine_and_foundations() -> None:
@@ -157,3 +183,5 @@ def test_doctor_prints_versions_machine_and_foundations() -> None:
 def test_a_component_of_a_long_name_stands_apart_from_its_description() -> None:
     rows = [{"name": "n" * 30, "description": "Long."}, {"name": "n", "description": "Short."}]
     assert component_lines(rows) == ["n" * 30 + "  Long.", "n" + " " * 31 + "Short."]
+    rows[0]["name"] = "n" * 60
+    assert component_lines(rows) == ["n" * 60, " " * 44 + "Long.", "n" + " " * 43 + "Short."]

@@ -18,7 +18,7 @@ FAKES = {
         "timm_vision": "Clip",
         "transformers_vision": "Clip",
     },
-    "backbone": {"causal_lm": "Plain"},
+    "backbone": {"causal_lm": "Vae"},
     "head": {"dit": "Plain"},
     "objective": {"flow_matching": "FlowMatching", "mse": "Mse"},
     "strategy": {"sequential": "Plain", "joint": "Mixed"},
@@ -290,7 +290,7 @@ def test_a_missing_file_names_its_neighbours(arm: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((HERE.parent / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("profile", ["nano", "small", "tiny"])
+@pytest.mark.parametrize("profile", ["nano", "nano-2", "small", "tiny"])
 def test_every_arm_composes_under_every_profile(path: Path, profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     config = load(path, [f"profile={profile}"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from flops_formula import Attention, Projection, analytic_flops
+from tiny_causal_lm import tiny_causal_lm
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of
+from unimm.backbones.causal_lm import conditions_of
 from unimm.flops import count_flops, weights
 from unimm.heads.dit import DiffusionTransformer
-from unimm.pretraining.tokenizer import build_tokenizer
 
 
 def test_linear_and_convolution():
@@ -135,24 +135,9 @@ def test_the_head_agrees_with_the_formula(training):
     assert count_flops(step) == pytest.approx(head_formula(head, 3, 36, 16, training), rel=0.02)
 
 
-def backbone() -> CausalLM:
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-        "max_position_embeddings": 256,
-    }
-    tokenizer = build_tokenizer()
-    model = build_language_model(sizes, len(tokenizer))
-    return CausalLM(CausalLM.Config(queries=8), model, tokenizer, image_channels=6, seed=0)
-
-
 @pytest.mark.parametrize("training", [False, True])
 def test_the_backbone_agrees_with_the_formula(training):
-    model = backbone()
+    model = tiny_causal_lm(queries=8)
     prompts = [list(range(5, 45))] * 3
 
     def step() -> None:
@@ -168,7 +153,7 @@ def test_the_backbone_agrees_with_the_formula(training):
 
 
 def test_a_frozen_backbone_costs_less():
-    model = backbone()
+    model = tiny_causal_lm(queries=8)
     prompts = [list(range(5, 45))] * 3
 
     def step() -> None:

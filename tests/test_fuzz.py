@@ -1,12 +1,14 @@
 # ruff: noqa: E501  tables
 """Configurations and files of random content end well or in a message of unimm's own, never in a library's traceback.
 
-Every test counts what it tried and how long it took (pytest's ``record_property``); the long runs are marked slow.
+Every test counts what it tried and how long it took (pytest's ``record_property``, and what it prints). As many draws
+as `EXAMPLES` are tried: few in `make test`, many in `make test-fuzz`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,8 +41,8 @@ from unimm.training.fit import read_checkpoint
 from unimm.user_errors import raised_here
 
 Note = Callable[[str, object], None]
-FEW, MANY = 40, 1500
-HOW_MANY = [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+EXAMPLES = int(os.environ.get("UNIMM_FUZZ_EXAMPLES", "40"))
+pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
 
 SECTIONS = list(RunConfig.model_fields)
 LEAVES = ["name", "samples", "batch_size", "metrics", "path", "parts", "0", "seed", "lora", "pretrained", "x"]
@@ -76,11 +78,11 @@ def told(work: Callable[[], object]) -> bool:
     return True
 
 
-def fuzz(strategy: Any, examples: int, note: Note, work: Callable[[Any], object]) -> None:
+def fuzz(strategy: Any, note: Note, work: Callable[[Any], object]) -> None:
     """Try so many draws and note how many there were, how many ended well, and the seconds."""
     tried, well, began = 0, 0, time.perf_counter()
 
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def attempt(value: Any) -> None:
         nonlocal tried, well
@@ -88,21 +90,20 @@ def fuzz(strategy: Any, examples: int, note: Note, work: Callable[[Any], object]
         well += told(lambda: work(value))
 
     attempt()
-    note("tried", tried)
-    note("ended well", well)
-    note("seconds", round(time.perf_counter() - began, 1))
-    assert tried >= examples // 2
+    seconds = round(time.perf_counter() - began, 1)
+    for name, value in (("tried", tried), ("ended well", well), ("seconds", seconds)):
+        note(name, value)
+    print(f"{tried} tried, {well} ended well, {seconds} s")
+    assert tried >= EXAMPLES // 2
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
-def test_overrides(examples: int, record_property: Note) -> None:
+def test_overrides(record_property: Note) -> None:
     pairs = st.builds(lambda key, value: f"{key}={value}", KEYS, WORDS)
     texts = st.lists(st.one_of(pairs, pairs, st.text(max_size=12)), min_size=1, max_size=3)
-    fuzz(texts, examples, record_property, lambda given: load(ARM, ["profile=tiny", *given]))
+    fuzz(texts, record_property, lambda given: load(ARM, ["profile=tiny", *given]))
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
-def test_arms(examples: int, record_property: Note, tmp_path: Path) -> None:
+def test_arms(record_property: Note, tmp_path: Path) -> None:
     own = st.dictionaries(st.sampled_from([*SECTIONS, "defaults", "component_defaults", "hydra"]), VALUES, max_size=4)
 
     def read(content: dict[str, Any]) -> None:
@@ -110,11 +111,10 @@ def test_arms(examples: int, record_property: Note, tmp_path: Path) -> None:
             write_atomic(tmp_path / "arm.yaml", HEAD * ("defaults" not in content) + dump_yaml(content))
             load(tmp_path / "arm.yaml")
 
-    fuzz(own, examples, record_property, read)
+    fuzz(own, record_property, read)
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
-def test_texts_of_arms(examples: int, record_property: Note, tmp_path: Path) -> None:
+def test_texts_of_arms(record_property: Note, tmp_path: Path) -> None:
     lines = st.lists(
         st.sampled_from([*HEAD.split(), "name: x", "- a", "&a", "*a", "|", ">", "? k", "!!int 3", "#", ":"])
     )
@@ -125,11 +125,10 @@ def test_texts_of_arms(examples: int, record_property: Note, tmp_path: Path) -> 
         write_atomic(tmp_path / "arm.yaml", text)
         load(tmp_path / "arm.yaml")
 
-    fuzz(texts, examples, record_property, read)
+    fuzz(texts, record_property, read)
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
-def test_studies_and_claims(examples: int, record_property: Note, tmp_path: Path) -> None:
+def test_studies_and_claims(record_property: Note, tmp_path: Path) -> None:
     keys = [*STUDY, "amendments", "tuned", "overrides"]
     claim_keys = [*CLAIM, "role", "metric", "direction", "budget", "contrast", "smallest_effect", "guards", "arms"]
     changes = st.dictionaries(st.sampled_from(keys), VALUES, min_size=1, max_size=2)
@@ -141,7 +140,7 @@ def test_studies_and_claims(examples: int, record_property: Note, tmp_path: Path
             write_atomic(tmp_path / "claims.yaml", dump_yaml({"alpha": 0.05, "claims": [CLAIM | drawn[1]]}))
             expand_study(tmp_path / "study.yaml")
 
-    fuzz(st.one_of(st.tuples(changes, claims), st.tuples(st.just({}), claims)), examples, record_property, plan)
+    fuzz(st.one_of(st.tuples(changes, claims), st.tuples(st.just({}), claims)), record_property, plan)
 
 
 def whole_checkpoint() -> bytes:
@@ -213,9 +212,8 @@ def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
     return st.one_of(st.just(whole), cut, patched, st.sampled_from(texts), st.binary(max_size=60))
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
 @pytest.mark.parametrize("name", READERS)
-def test_files(name: str, examples: int, record_property: Note, tmp_path: Path) -> None:
+def test_files(name: str, record_property: Note, tmp_path: Path) -> None:
     file, whole, read = READERS[name]
 
     def attempt(content: bytes) -> None:
@@ -224,11 +222,10 @@ def test_files(name: str, examples: int, record_property: Note, tmp_path: Path) 
 
     if name not in ("index", "tar", "lines"):  # what is whole is read
         attempt(whole)
-    fuzz(damaged(whole), examples, record_property, attempt)
+    fuzz(damaged(whole), record_property, attempt)
 
 
-@pytest.mark.parametrize("examples", HOW_MANY)
-def test_plans(examples: int, record_property: Note, tmp_path: Path) -> None:
+def test_plans(record_property: Note, tmp_path: Path) -> None:
     frozen(tmp_path)
     path = tmp_path / "study" / "plan.json"
     whole = path.read_bytes()
@@ -238,7 +235,7 @@ def test_plans(examples: int, record_property: Note, tmp_path: Path) -> None:
         for read in (read_plan, study_folder.kind_of, study_folder.read):
             told(lambda read=read: read(path.parent))  # type: ignore[misc]
 
-    fuzz(damaged(whole), examples, record_property, attempt)
+    fuzz(damaged(whole), record_property, attempt)
     path.write_bytes(whole)
     assert read_plan(path.parent).name == "study"
 

@@ -13,7 +13,7 @@ from unimm import __version__
 from unimm.cli import app
 from unimm.foundation.folder import Foundation
 from unimm.registry import objectives
-from unimm.runs.scoring import real_scenes, rendered
+from unimm.runs.ceilings import real_scenes, rendered
 from unimm.scenes.prompts import prompt_set
 
 ROOT = Path(__file__).parents[1]

@@ -117,6 +117,16 @@ def test_decoded_images_have_to_lie_between_0_and_1(grid: tuple[RunConfig, Arm])
         check_images(arm.decoder, torch.full((2, 3, 64, 64), float("nan")), 2)
 
 
+def test_samples_do_not_depend_on_how_many_the_objective_gets_at_once(
+    grid: tuple[RunConfig, Arm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, arm = grid
+    asked = (["a red circle", "two blue squares", "a cross"], ["0", "1", "2"], NoiseSource(0, "test"))
+    whole = arm.pipeline().latents(*asked)
+    monkeypatch.setattr("unimm.pipeline.SAMPLED_ON_CPU", 2)
+    torch.testing.assert_close(arm.pipeline().latents(*asked), whole)
+
+
 def test_a_head_has_to_predict_latents_and_not_what_a_loss_spreads_over_them(tmp_path: Path) -> None:
     config = load(ARM, ["profile=tiny", "head=wrong_components:Spreading"])
     message = r"Spreading predicts a tensor of shape \[1, 1, \d+\] for latents of \[1, 16, \d+\]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from unimm.components import Backbone, Decoder, Encoder, Head, Hidden, Inputs, L
 from unimm.encoders.vae import patchify, unpatchify
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.words import Words
+from unimm.heads.dit import DiffusionTransformer
 from unimm.noise import NoiseSource
 from unimm.objectives.flow_matching import FlowMatching
 from unimm.strategies.sequential import Sequential
@@ -107,6 +108,13 @@ class Spreading(Head):
     def forward(self, noisy: Tensor, time: Tensor, conditions: Tensor) -> Tensor:
         out: Tensor = self.out(conditions.mean(dim=1, keepdim=True))
         return out
+
+
+class Distracted(DiffusionTransformer):
+    """Samples from other conditions than those that it was given."""
+
+    def given(self, conditions: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return super().given(conditions.flip(0))
 
 
 class SamplesFlat(FlowMatching):

@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
+from unimm.backbones.causal_lm import CausalLM, standardise_conditions
+from unimm.backbones.wording import generation_ids
 from unimm.components import Backbone, Decoder, Encoder, Head, Mix, Objective, Strategy
 from unimm.data.cache import at_once
-from unimm.data.source import Context, Source
+from unimm.data.captions import choose
+from unimm.data.source import Context, IndexedSource, Source
 from unimm.devices import pick_device
 from unimm.encoders.calibrated import calibrate, calibration_images, uncalibrated
 from unimm.evaluation.metrics.geneval import check_readable
@@ -20,6 +23,8 @@ from unimm.pretraining.build import obtain
 from unimm.registry import Registry, backbones, encoders, heads, objectives, sources, strategies
 from unimm.schema import Choice, RunConfig
 from unimm.seam_checks import check_backbone, check_start, checked_spec
+
+PROMPTS = 256  # whose states are measured: a mean is then known to a sixteenth of its deviation
 
 
 @dataclass
@@ -51,6 +56,10 @@ def assemble(config: RunConfig) -> Arm:
     decoder = encoder.decoder(foundation, config.sampling.decoder_steps)
     strategy: Strategy = _class(strategies, config.strategy.name)(config.strategy.config)
     backbone = build_backbone(config, foundation, encoder, strategy)
+    if isinstance(backbone, CausalLM) and backbone.config.standardise:
+        prompts = training_prompts(config, backbone, open_source(config, foundation))
+        standardise_conditions(backbone.to(pick_device(config.training.device)), prompts)
+        backbone.cpu()
     spec = checked_spec(encoder)
     objective: Objective = _class(objectives, config.objective.name)(config.objective.config)
     head_class = _class(heads, config.head.name)
@@ -119,6 +128,25 @@ def build_backbone(config: RunConfig, foundation: Foundation, encoder: Encoder, 
     if mix.adapters is not None:
         backbone.adapt(mix.adapters, config.seed)
     return backbone
+
+
+def training_prompts(config: RunConfig, backbone: Backbone, source: Source) -> list[list[int]]:
+    """Requests to draw some of the source's samples, the first of seed 0's order: no run's own seed, so that the seeds
+    of an arm whose backbone is frozen have one scale.
+
+    Raises:
+        ValueError: the source finds no sample by its number.
+    """
+    if not isinstance(source, IndexedSource):
+        raise ValueError(
+            f"backbone.standardise reads captions before training, which {source.name} does not allow: set "
+            "backbone.standardise=false, or train from local files"
+        )
+    prompts = []
+    for place, index in enumerate(source.order(0, 0, min(len(source), PROMPTS)).tolist()):
+        caption = choose(source.texts(index), config.data.caption_kind(place % 10 / 10), 0, place)
+        prompts.append(generation_ids(backbone.tokenizer, caption.text))
+    return prompts
 
 
 def _class(registry: Registry[Any], name: str) -> Any:

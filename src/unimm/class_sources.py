@@ -63,6 +63,15 @@ class ClassSource(NamedTuple):
                     return _resolve(statement.value, part.module)
         return None
 
+    def own(self, name: str) -> Any:
+        """The literal to which the class itself sets ``name``; None where it does not, or only inherits it."""
+        for statement in self.node.body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+            if name in [target.id for target in targets if isinstance(target, ast.Name)]:
+                value = getattr(statement, "value", None)
+                return None if value is None else _literal(value)
+        return None
+
     def settings(self) -> list[Setting]:
         """The settings of its ``Config``, those of ancestors first, as pydantic orders them."""
         config = self.member("Config")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unimm.files import CHECKPOINT, cache_folder
-from unimm.runs.record import RESULT
+from unimm.runs.record import CONFIG, RESULT, unfinished
 
 DAY = 24 * 3600
 UNFINISHED = ".*.tmp"  # of a write that was killed (`unimm.files.written`)
@@ -33,6 +33,7 @@ CACHED = (
     Kept("latents", "latents-*.safetensors"),
     Kept("statistics of latents", "statistics-*.safetensors"),
     Kept("prompts read", "prompts-*.safetensors"),
+    Kept("ceilings of scores", "ceilings-*.json"),
     Kept("compiled kernels", "compiled"),
     Kept("writes cut short", UNFINISHED),
     Kept("foundations built here", "foundations", computed=False),
@@ -61,6 +62,8 @@ def leftovers(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"no folder {folder}: give the folder of a run or of a study, or --cache")
     finished = [Path(place) for place, _, files in os.walk(folder) if RESULT in files]
+    if not finished and (folder / CONFIG).is_file():
+        raise ValueError(f"{unfinished(folder)}; or delete the folder, as nothing in it can be spared")
     if not finished:
         raise ValueError(f"{folder} holds no finished run (none has {RESULT}), and other runs need all they have")
     found = [[*run.glob(CHECKPOINT), *_old(run.glob(UNFINISHED))] for run in sorted(finished)]

@@ -267,16 +267,17 @@ app.command("check-component")(check_component)
 @foundation.command("build")
 def foundation_build(
     name: Annotated[str, typer.Argument(help="Name of the foundation, such as scenes-nano.")],
-    profile: Annotated[str, typer.Option(help="Size of everything: tiny, nano or small.")],
+    profile: Annotated[str, typer.Option(help="Size of everything: tiny, nano, nano-2 or small.")],
     out: Annotated[Path | None, typer.Option(help="Folder that will hold OUT/NAME.", show_default="the cache")] = None,
     part: Annotated[list[str] | None, typer.Option(help="Build only this part; repeatable.")] = None,
+    draw: Annotated[int, typer.Option(help="Which draw of its seeds; others than 0 get other parts.", min=0)] = 0,
 ) -> None:
     """Train the pretrained parts from nothing."""
     with user_errors():
         from unimm.foundation.card import built
         from unimm.pretraining import build
 
-        build.build(profile, (out or built()) / name, tuple(part or ()))
+        build.build(profile, (out or built()) / name, tuple(part or ()), draw=draw)
 
 
 @foundation.command("show")
@@ -294,18 +295,19 @@ def foundation_show(
 @app.command("list")
 def list_kind(
     kind: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="encoders, objectives, ...; scores, which claims name; targets, a table",
+            help="encoders, objectives, ...; scores, which claims name; targets, a table; all kinds without one.",
+            show_default=False,
             autocompletion=completion.kinds,
         ),
-    ],
+    ] = None,
     name: Annotated[
         str | None, typer.Argument(help="One of them, to see its settings.", autocompletion=completion.names)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the components of one kind, the settings of one, the scores of built-in metrics, or the targets."""
+    """List what there is: kinds, the components of one, the settings of one of them; scores, or targets."""
     with user_errors():
         from unimm import listing
 
@@ -317,7 +319,9 @@ def list_kind(
             else:
                 typer.echo(targets.page(), nl=False)
             return
-        if kind == listing.SCORES and name is None:
+        if kind is None:
+            found, lines = listing.kinds(), listing.component_lines
+        elif kind == listing.SCORES and name is None:
             found, lines = listing.scores(), listing.score_lines
         elif name is None:
             found, lines = listing.components(kind), listing.component_lines

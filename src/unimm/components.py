@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -39,10 +39,12 @@ class LatentSpec:
 class Encoder(nn.Module, ABC):
     """Images to target latents, and what turns such latents back into images.
 
+    ``phrase``: its latents in words, as in "VAE latents are predicted with ..." (`unimm.arm_words`; not inherited);
     ``examples``: settings of well-known checkpoints whose configurations ship with unimm, for docs/targets.md.
     """
 
     Config: ClassVar[type[ComponentConfig]]
+    phrase: ClassVar[str] = ""
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @classmethod
@@ -244,11 +246,23 @@ class Head(nn.Module, ABC):
     ) -> Float[Tensor, "b n d"]:
         """The prediction; the regression arm calls it with zeros for both ``noisy`` and ``time``."""
 
+    def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
+        """(noisy, time) to the prediction under these conditions, for a sampler that takes many steps with them.
+
+        A head that computes something of the conditions alone overrides this to compute it once; the predictions are
+        `forward`'s.
+        """
+        return lambda noisy, time: self(noisy, time, conditions)
+
 
 class Objective(ABC):
-    """A loss for the head, and the sampler that inverts it."""
+    """A loss for the head, and the sampler that inverts it.
+
+    ``phrase``: it in words, as in "... are predicted with flow matching" (`unimm.arm_words`; not inherited).
+    """
 
     Config: ClassVar[type[ComponentConfig]]
+    phrase: ClassVar[str] = ""
     deterministic: ClassVar[bool]
 
     def head_channels(self, channels: int) -> int:
@@ -303,9 +317,13 @@ class Objective(ABC):
 
 
 class Strategy(ABC):
-    """Which parameters train, on which mix of streams; ``start`` names the foundation backbone to begin from."""
+    """Which parameters train, on which mix of streams; ``start`` names the foundation backbone to begin from.
+
+    ``phrase``: it in words, as in "... while the backbone stays frozen" (`unimm.arm_words`; not inherited).
+    """
 
     Config: ClassVar[type[ComponentConfig]]
+    phrase: ClassVar[str] = ""
     # Read by the registry: of a list of stages only the first was ever trained.
     REPLACED: ClassVar[dict[str, tuple[str, str]]] = {
         "stages": ("mix", "define mix(); a strategy that needs stretches says so with `stages:` in the arm's YAML")

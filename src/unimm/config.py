@@ -113,7 +113,8 @@ def _own_words(
             replaced[part] = name
     if not replaced:
         return {}
-    words = {"name": arm_words.renamed(config.name, replaced), "question": arm_words.question(resolved)}
+    question = arm_words.question(arm_words.phrases(resolved))
+    words = {"name": arm_words.renamed(config.name, replaced), "question": question}
     return {key: text for key, text in words.items() if key not in keys}
 
 

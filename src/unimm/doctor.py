@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unimm.cleaning import cached, mib
 from unimm.files import cache_folder
-from unimm.foundation.card import find, verify
+from unimm.foundation.card import find, lies, verify
 
 PACKAGES = (
     "torch",
@@ -53,7 +53,7 @@ def foundation_files(name: str) -> Iterator[str]:
         if key != "files":
             yield f"  {key}: {value}"
     for file, digest in card["files"].items():
-        yield f"  {digest[:12]}  {(folder / file).stat().st_size / 2**20:7.2f} MiB  {file}"
+        yield f"  {digest[:12]}  {lies(folder, card, file).stat().st_size / 2**20:7.2f} MiB  {file}"
 
 
 def _version(package: str) -> str:

@@ -30,6 +30,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNIMM_CACHE") or Path.home() / ".cache" / "unimm")
 
 
+def stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written or replaced, without reading it: inode, size and time of change."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class WriteError(OSError):
     """A file could not be written; what it held before is whole. The text says which file, why, and what to do."""
 

@@ -1,6 +1,6 @@
-"""What `unimm list` says: the components of a kind, the settings of one, and the scores that claims can name.
+"""What `unimm list` says: kinds, components of one, settings of one of these, and the scores that claims can name.
 
-Imports no torch: components are read off their source files.
+Imports no torch: components are read off their source files. Lines fit a terminal of 80 columns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,17 @@ from unimm.evaluation.words import BUILT_IN
 from unimm.registry import KINDS, Registry, nearest
 
 SCORES, TARGETS = "scores", "targets"
+_LISTS = {
+    SCORES: "Names of the built-in metrics' scores, which claims are about.",
+    TARGETS: "What each encoder makes of an image of 256 or 512 pixels, as a page in Markdown.",
+}
+WIDTH, NAMES = 80, 44  # columns of a terminal, and what names may take of them
+
+
+def kinds() -> list[dict[str, Any]]:
+    """Everything that can be listed, and what it is."""
+    found = {kind: registry.description for kind, registry in KINDS.items()} | _LISTS
+    return [{"name": kind, "description": text} for kind, text in found.items()]
 
 
 def scores() -> list[dict[str, Any]]:
@@ -45,22 +56,40 @@ def component(kind: str, name: str) -> dict[str, Any]:
 
 
 def score_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """`scores` as text."""
+    """`scores` as text, section by section."""
     lower = {"lower": " (lower is better)", "higher": ""}
-    return [f"{row['name']:<42}{row['section']}: {row['label']}{lower[row['better']]}" for row in rows]
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        sections.setdefault(row["section"], []).append((f"  {row['name']}", f"{row['label']}{lower[row['better']]}"))
+    return [line for section, found in sections.items() for line in (*_wrapped(section), *_columns(found))]
 
 
 def component_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """`components` as text."""
-    width = max((len(row["name"]) for row in rows), default=0) + 2
-    return [f"{row['name']:<{width}}{row['description']}" for row in rows]
+    """`kinds` or `components` as text."""
+    return _columns([(row["name"], row["description"]) for row in rows])
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and what they are; the text of a name that is too long for its column begins below it."""
+    width = min(max((len(name) for name, _ in rows), default=0) + 2, NAMES)
+    lines: list[str] = []
+    for name, text in rows:
+        first, *more = _wrapped(text, width=WIDTH - width) or [""]
+        lines += [f"{name:<{width}}{first}".rstrip()] if len(name) + 2 <= width else [name, " " * width + first]
+        lines += [" " * width + line for line in more]
+    return lines
+
+
+def _wrapped(text: str, indent: str = "", width: int = WIDTH) -> list[str]:
+    """Lines of which all but the first are indented; names are not cut."""
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def detail_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One or more of `component` as text: a line for each setting, and its meaning below it."""
     lines: list[str] = []
     for row in rows:
-        lines += [*textwrap.wrap(f"{row['name']}: {row['description']}", 80), f"class {row['class']}", ""]
+        lines += [*_wrapped(f"{row['name']}: {row['description']}"), f"class {row['class']}", ""]
         lines += [line for setting in row["settings"] for line in _setting_lines(setting)] or ["nothing to set"]
     return lines
 
@@ -69,8 +98,8 @@ def _setting_lines(setting: dict[str, Any]) -> list[str]:
     given = "required" if setting["required"] else f"default {_as_yaml(setting['default'])}"
     bounds = f", {setting['bounds']}" if setting["bounds"] else ""
     meaning = setting["meaning"] or "not described by its class"
-    shown = textwrap.wrap(meaning, 78, initial_indent="    ", subsequent_indent="    ")
-    return [f"{setting['name']}: {setting['type']}{bounds} ({given})", *shown]
+    shown = textwrap.wrap(meaning, WIDTH - 2, initial_indent="    ", subsequent_indent="    ")
+    return [*_wrapped(f"{setting['name']}: {setting['type']}{bounds} ({given})", indent="  "), *shown]
 
 
 def _as_yaml(value: Any) -> str:
@@ -81,7 +110,7 @@ def _as_yaml(value: Any) -> str:
 
 def _registry(kind: str) -> Registry[Any]:
     if kind not in KINDS:
-        choices = [*KINDS, SCORES, TARGETS]
+        choices = [*KINDS, *_LISTS]
         guess = nearest(kind, choices)
         hint = f"did you mean {guess!r}? " if guess else ""
         raise ValueError(f"no kind {kind!r}; {hint}choices: {', '.join(choices)}")

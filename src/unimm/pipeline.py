@@ -21,6 +21,8 @@ from unimm.progress import counting, say
 from unimm.seam_checks import check_images, check_sampled
 
 BATCH = 64
+# Guided, these are 64 rows: twice as many leave a core's cache, and take 1.17 times as long each.
+SAMPLED_ON_CPU = 32
 SHOWN = 40  # characters of a prompt in a message
 
 
@@ -67,9 +69,16 @@ class Pipeline:
             if dropped(row):
                 say(f"the prompt {prompt[:SHOWN]}... is too long: its last {dropped(row):,} tokens were cut off")
         conditions = conditions_of(self.backbone, rows)
+        few = SAMPLED_ON_CPU if conditions.device.type == "cpu" else len(rows)
+        parts = [slice(begin, begin + few) for begin in range(0, len(rows), few)]
+        return torch.cat([self._sampled(conditions[part], keys[part], noise) for part in parts])
+
+    def _sampled(
+        self, conditions: Float[Tensor, "b q h"], keys: Sequence[str], noise: NoiseSource
+    ) -> Float[Tensor, "b n d"]:
         shape = (self.spec.tokens, self.spec.channels)
         latents = self.objective.sample(self.head, conditions, shape, noise.child("latents"), keys).float()
-        check_sampled(self.objective, latents, shape, len(rows))
+        check_sampled(self.objective, latents, shape, len(conditions))
         return latents
 
     @torch.inference_mode()

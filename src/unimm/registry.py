@@ -121,6 +121,13 @@ class Registry(Generic[T]):
     def _base_class(self) -> type[Any]:
         return _load(self._base) if isinstance(self._base, str) else self._base
 
+    @property
+    def description(self) -> str:
+        """What components of this kind are: the first line of their base class, whose file is read, not imported."""
+        base = find(_spell(self._base))
+        assert base is not None, self._base
+        return base.doc.partition("\n")[0]
+
     def describe(self, name: str) -> str:
         """First line of the component's docstring."""
         return self.source(name).doc.partition("\n")[0]

@@ -228,6 +228,14 @@ class TrainingConfig(Strict):
         return self
 
 
+def clip_folder(chosen: str) -> Path:
+    """The folder in ``open_clip:DIR``; ValueError for another text."""
+    folder = chosen.removeprefix(OPEN_CLIP).strip()
+    if not chosen.startswith(OPEN_CLIP) or not folder:
+        raise ValueError(f"{chosen!r}: write {OPEN_CLIP}DIR, with the folder of an open_clip model")
+    return Path(folder)
+
+
 class EvaluationConfig(Strict):
     """How much to sample and to ask when scoring.
 
@@ -240,7 +248,7 @@ class EvaluationConfig(Strict):
     What the run is tested with (`unimm.evaluation.benchmark`), by default the embedded world's own: ``prompts`` is
     ``scenes``, ``geneval`` or a file (.jsonl, .txt), of which all are asked; ``validation_prompts`` a file for learning
     curves and tuning; ``reference`` is ``scenes``, ``none`` or a folder of pictures or tars; ``judge`` one or several
-    detectors, tried on the pictures of ``judge_labels``; ``clip`` is ``open_clip:`` and a folder.
+    detectors; ``clip`` is ``open_clip:`` and a folder; both are tried on the pictures of ``judge_labels``.
     """
 
     prompts_per_task: PositiveInt = 50
@@ -284,8 +292,8 @@ class EvaluationConfig(Strict):
     @field_validator("clip")
     @classmethod
     def _names_a_folder(cls, chosen: str | None) -> str | None:
-        if chosen is not None and not (chosen.startswith(OPEN_CLIP) and chosen.removeprefix(OPEN_CLIP).strip()):
-            raise ValueError(f"{chosen!r}: write {OPEN_CLIP}DIR, with the folder of an open_clip model")
+        if chosen is not None:
+            clip_folder(chosen)
         return chosen
 
     @model_validator(mode="after")
@@ -293,7 +301,7 @@ class EvaluationConfig(Strict):
         names = {choice if isinstance(choice, str) else choice.name for choice in self.metrics}
         unread = {
             "validation_prompts, as prompts are not of a file": self.validation_prompts and not self.prompts_file,
-            "judge_labels, as there is no judge to try": self.judge_labels and not self.judge,
+            "judge_labels, as there is no judge to try": self.judge_labels and not (self.judge or self.clip),
             "judge, as metrics have no geneval": self.judge and "geneval" not in names,
             "clip, as metrics have no clip_score": self.clip and "clip_score" not in names,
         }

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_causal_lm import tiny_causal_lm
 
 from unimm.backbones.causal_lm import (
     CausalLM,
-    build_language_model,
     conditions_of,
     embedded_scale,
     pad_left,
@@ -20,26 +20,13 @@ from unimm.backbones.wording import IMAGE, generation_ids, question_ids
 from unimm.components import Inputs
 from unimm.noise import NoiseSource
 from unimm.pipeline import Pipeline
-from unimm.pretraining.tokenizer import build_tokenizer
 
-SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
-}
 CAPTIONS = ["a photo of a red circle", "a photo of a blue square and a green star above a moon", "a photo of a ring"]
 
 
 @lru_cache
 def backbone() -> CausalLM:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    model = build_language_model(SIZES, len(tokenizer))
-    return CausalLM(CausalLM.Config(queries=4), model, tokenizer, image_channels=6, seed=0).eval()
+    return tiny_causal_lm().eval()
 
 
 def prompts() -> list[list[int]]:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tiny_causal_lm import tiny_causal_lm
 
-from unimm.backbones.causal_lm import CausalLM, build_language_model, conditions_of
+from unimm.backbones.causal_lm import CausalLM, conditions_of
 from unimm.backbones.prompt_states import KEPT_BYTES, prompt_states
 from unimm.backbones.wording import generation_ids
-from unimm.pretraining.tokenizer import build_tokenizer
 
-SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
-}
 CAPTIONS = ["a red circle", "a blue square and a green star", "a ring", "two red stars"]
 CPU = torch.device("cpu")
 
@@ -31,11 +23,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def frozen(**sizes: object) -> CausalLM:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    model = build_language_model({**SIZES, **sizes}, len(tokenizer))
-    backbone = CausalLM(CausalLM.Config(queries=4), model, tokenizer, image_channels=6, seed=0).eval()
+def frozen(**sizes: Any) -> CausalLM:
+    backbone = tiny_causal_lm(**sizes).eval()
     backbone.set_trainable(False)
     return backbone
 

@@ -64,6 +64,7 @@ def test_slower_ones_too(name: str, foundation: Foundation) -> None:
         ("SamplesFlat", "samples", "broken", "it has to be [8, 16, 8]"),
         ("Undetermined", "noise", "broken", "other noise gives other samples, and deterministic is True"),
         ("Spreading", "shape", "broken", "it has to predict one of the latents' shape"),
+        ("Distracted", "given", "broken", "under conditions that were given before, and all at once"),
         ("Wordless", "built", "broken", "has no tokenizer, queries: set them in __init__"),
         ("NaughtyMetric", "scores", "broken", "two scores called 'same'"),
         ("UpsideDown", "direction", "doubt", "grey images score better than scenes: edges"),

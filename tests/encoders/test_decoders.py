@@ -76,6 +76,7 @@ def test_aligned_conditions_lie_over_the_latents() -> None:
     head = Aligned(Spy(LinearHead.Config(), 5, (4, 4), 3), 2, (4, 4), (2, 2))
     noisy, conditions = values(1, 16, 2), torch.arange(4.0).view(1, 4, 1).expand(1, 4, 3)
     assert torch.equal(head(noisy, torch.zeros(1), conditions), noisy)
+    assert torch.equal(head.given(conditions)(noisy, torch.zeros(1)), noisy) and torch.equal(*seen)
     laid = seen[0][0, :, 2].view(4, 4)
     assert laid.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
 

@@ -401,7 +401,7 @@ def test_an_rae_s_decoder_is_refused_for_other_tokens(
 
 
 def test_tokens_are_noised_by_a_strength_of_each_image() -> None:
-    from unimm.training.decoder import noised
+    from unimm.encoders.token_decoder import noised
 
     tokens = torch.zeros(400, 16, 8)
     assert noised(tokens, 0.0, NOISE) is tokens

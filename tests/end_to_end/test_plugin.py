@@ -50,7 +50,8 @@ def test_an_arm_with_the_plugin_trains_samples_scores_and_has_a_page(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     arguments = ["run", "ablations/vae_fm.yaml", "encoder=coarse_pixels", "encoder.patch=2", "profile=tiny"]
-    arguments += ["evaluation.metrics=[geneval,{name:roughness,apart:2}]"]
+    arguments += ["evaluation.metrics=[geneval,{name:roughness,apart:2}]", "training.snapshots=0"]
+    arguments += ["data.train_scenes=16", "head.width=16", "head.layers=1", "head.heads=2"]
     unimm(*arguments, "--out", str(tmp_path / "run"), env=environment)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["config"]["encoder"] == {"name": "coarse_pixels", "patch": 2}
@@ -60,5 +61,8 @@ def test_an_arm_with_the_plugin_trains_samples_scores_and_has_a_page(
     page = tmp_path / "run" / "report.md"
     page.unlink()
     unimm("report", str(page.parent), env={**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    said = "Coarse pixels are predicted with flow matching, and the backbone stays frozen."
+    assert page.read_text().count(said) == 1, "it is in words that the encoder gave to the run"
+    assert page.read_text().startswith("# How good are images when coarse pixels are predicted with flow")
     named = "| Texture (in levels of 255) | roughness of rows (lower is better) |"
     assert named in page.read_text(), "a page needs no plug-in"

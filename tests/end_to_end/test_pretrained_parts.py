@@ -231,7 +231,8 @@ def test_a_decoder_for_other_tokens_is_refused(checkpoint: Checkpoint, tmp_path:
     (tmp_path / "decoder" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"decoder/model.safetensors is missing"):
         assemble(arm_of("clip_fm", *overrides, *own))
-    with pytest.raises(ValueError, match=r"no folder .*nowhere; give a folder that `unimm decoder train` wrote"):
+    refusal = r"no folder .*nowhere, and no decoder of this foundation; give a folder that `unimm decoder train` wrote"
+    with pytest.raises(ValueError, match=refusal):
         assemble(arm_of("clip_fm", *overrides, f"encoder.decoder={tmp_path / 'nowhere'}"))
 
 

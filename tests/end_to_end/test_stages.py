@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
 
-from unimm.runs.record import Result
+from unimm.cli import app
+from unimm.runs import record
 
 ROOT = Path(__file__).parents[2]
 ARM = ROOT / "ablations/studies/arms/clip_fm_instruct.yaml"
@@ -30,32 +35,36 @@ SETTINGS = (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "unimm", *map(str, arguments)]
-
-
-def unimm(*arguments: str | Path, cache: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "UNIMM_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=880)
-    assert not check or done.returncode == 0, done.stderr[-3000:]
+def unimm(*arguments: str | Path, code: int = 0) -> Result:
+    """The command in the tests' own process; the run that is killed and the one that resumes it have their own."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == code, done.output[-3000:]
     return done
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def process(*arguments: str | Path, **settings: Any) -> subprocess.Popen[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "unimm", *map(str, arguments)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, text=True, **settings)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNIMM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("straight") / "run"
-    unimm("run", ARM, *SETTINGS, "--out", out, cache=cache)
+    unimm("run", ARM, *SETTINGS, "--out", out)
     return out
 
 
 def test_each_stage_is_a_run_and_the_arm_sums_them_up(straight: Path) -> None:
     whole, first, last = (
-        Result.model_validate_json((straight / folder / "result.json").read_text())
+        record.Result.model_validate_json((straight / folder / "result.json").read_text())
         for folder in (".", "pretrain", "instruct")
     )
     assert [(s.name, s.source, s.learning_rate) for s in whole.stages] == [
@@ -76,21 +85,22 @@ def test_each_stage_is_a_run_and_the_arm_sums_them_up(straight: Path) -> None:
     assert all(bool((start[name] == weights[name]).all()) for name in weights)
 
 
-def test_a_run_killed_in_its_second_stage_goes_on_there(straight: Path, tmp_path: Path, cache: Path) -> None:
+def test_a_run_killed_in_its_second_stage_goes_on_there(straight: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    env = {**os.environ, "UNIMM_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    run = command("run", ARM, *SETTINGS, "--out", out)
-    process = subprocess.Popen(run, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = ("run", ARM, *SETTINGS, "--out", out)
+    killed = process(*run, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     while not (out / "instruct" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
     assert not (out / "instruct" / "weights.safetensors").exists(), "killed too late"
     finished = (out / "pretrain" / "result.json").read_bytes()
-    refused = unimm("run", ARM, *SETTINGS, "--out", out, cache=cache, check=False)
-    assert refused.returncode == 2 and "--resume continues it" in refused.stderr
-    unimm("run", ARM, *SETTINGS, "--out", out, "--resume", cache=cache)
+    refused = unimm(*run, code=2)
+    assert "--resume continues it" in refused.stderr.replace("\n", " ")
+    resumed = process(*run, "--resume", stderr=subprocess.PIPE)
+    errors = resumed.communicate(timeout=880)[1]
+    assert resumed.returncode == 0, errors[-3000:]
     assert (out / "pretrain" / "result.json").read_bytes() == finished
     for name in ("pretrain", "instruct"):
         expected, actual = (load_file(folder / name / "weights.safetensors") for folder in (straight, out))
@@ -100,5 +110,5 @@ def test_a_run_killed_in_its_second_stage_goes_on_there(straight: Path, tmp_path
     assert scores[0] == scores[1]
 
 
-def test_check_knows_the_arm_of_the_study(cache: Path) -> None:
-    assert "clip_fm_instruct: 1500 steps" in unimm("check", ARM, cache=cache).stdout
+def test_check_knows_the_arm_of_the_study() -> None:
+    assert "clip_fm_instruct: 1500 steps" in unimm("check", ARM).stdout

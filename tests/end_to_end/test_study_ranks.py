@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from unimm.runs import stages
 from unimm.runs.record import Result
+from unimm.schema import RunConfig
+from unimm.study.expand import expand_study
+from unimm.study.layout import unit_folder
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 LOSSES = 1e-5
@@ -47,16 +52,25 @@ def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_study_of_two_ranks_is_that_of_one(tmp_path: Path) -> None:
-    file = write_study(tmp_path)
-    environment = {**os.environ, "UNIMM_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    for ranks in (1, 2):
-        out = tmp_path / f"of{ranks}"
-        options = ["--out", str(out), "--collect", str(out / "kept"), "--ranks", str(ranks)]
-        command = [sys.executable, "-m", "unimm", "study", "run", str(file), *options]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
-        logs = [log.read_text()[-3000:] for log in out.glob("logs/*.log")]
-        assert done.returncode == 0 and "2 done of 2 runs" in done.stdout, (done.stdout, done.stderr, logs)
+def run_alone(file: Path, out: Path) -> None:
+    """Every run of the study by one rank, in this process."""
+    plan = expand_study(file)
+    for unit in plan.units:
+        stages.run(
+            RunConfig.model_validate({**plan.arms[unit.arm].config, "seed": unit.number}), unit_folder(out, unit)
+        )
+
+
+def test_a_study_of_two_ranks_is_that_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out = write_study(tmp_path), tmp_path / "of2"
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    run_alone(file, tmp_path / "of1")
+    command = [sys.executable, "-m", "unimm", "study", "run", str(file)]
+    command += ["--out", str(out), "--collect", str(out / "kept"), "--ranks", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    logs = [log.read_text()[-3000:] for log in out.glob("logs/*.log")]
+    assert done.returncode == 0 and "2 done of 2 runs" in done.stdout, (done.stdout, done.stderr, logs)
     for arm, folders in RUNS.items():
         one, two = (tmp_path / f"of{ranks}" / "runs" / arm / "seed0" for ranks in (1, 2))
         for folder in folders:

@@ -25,7 +25,8 @@ def environment(cache: Path) -> dict[str, str]:
 
 def test_two_ranks_train_and_one_scores(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [*TORCHRUN, "ablations/clip_fm.yaml", "profile=tiny", "evaluation.metrics=[geneval]", "--out", str(out)]
+    small = ["profile=tiny", "evaluation.metrics=[geneval]", "training.snapshots=0", "head.width=16", "head.layers=1"]
+    command = [*TORCHRUN, "ablations/clip_fm.yaml", *small, "head.heads=2", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "cache"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("report.html") == 1, "one rank prints"

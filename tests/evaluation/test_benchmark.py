@@ -10,6 +10,7 @@ import pytest
 import torch
 from torchvision.io import write_png
 
+from unimm.analysis.judging import failures
 from unimm.config import ConfigError, load
 from unimm.evaluation.benchmark import Benchmark
 from unimm.evaluation.geneval.prompts import generate_prompts, metadata_text
@@ -174,3 +175,35 @@ def test_labels_file_is_read_before_training(foundation: Foundation, checkpoint:
     settings = {"prompts": "geneval", "judge": judge, "judge_labels": str(tmp_path / "labels.jsonl")}
     with pytest.raises(ValueError, match=r"no picture 'absent\.png'"):
         chosen(foundation, **settings).check(torch.nn.Linear(1, 1))
+
+
+def labelled(folder: Path, *lines: dict[str, Any]) -> str:
+    write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(folder / "0.png"))
+    write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(folder / "1.png"))
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return str(folder / "labels.jsonl")
+
+
+def test_labels_that_say_nothing_of_who_scores_are_refused_before_training(
+    foundation: Foundation, checkpoint: Any, tmp_path: Path
+) -> None:
+    """Those with words that a judge lacks, those without two captions to choose from, and those that nothing reads."""
+    unseen = [{"file": f"{n}.png", "objects": [{"class": name}]} for n, name in enumerate(("yeti", "dog"))]
+    folders = {"source": str(checkpoint("mask2former")), "colours": str(checkpoint("colours_clip"))}
+    judge = {"prompts": "geneval", "judge": {"name": "mask2former", **folders}}
+    with pytest.raises(ValueError, match=r"knows no yeti, which 2 pictures by labels\.jsonl"):
+        chosen(foundation, **judge, judge_labels=labelled(tmp_path, *unseen)).check(torch.nn.Linear(1, 1))
+    whole = [{"file": f"{n}.png", "correct": n == 0, **DOGS[0]} for n in range(2)]
+    clip = {"metrics": ["clip_score"], "clip": f"open_clip:{checkpoint('colours_clip')}"}
+    with pytest.raises(ValueError, match="no captions that differ in one fact"):
+        chosen(foundation, **clip, judge_labels=labelled(tmp_path, *whole)).check(torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match=r"evaluation\.judge_labels: nothing reads it, as the scenes' judge"):
+        chosen(foundation, judge="scenes", judge_labels=labelled(tmp_path, *whole)).check(torch.nn.Linear(1, 1))
+
+
+def test_the_clip_that_a_run_brings_has_a_card(foundation: Foundation, checkpoint: Any) -> None:
+    """On scenes, as its prompts are of them; one of random weights guesses."""
+    settings = {"metrics": ["clip_score"], "clip": f"open_clip:{checkpoint('colours_clip')}"}
+    card = chosen(foundation, **settings).cards()["own CLIP"]
+    assert card.source.startswith("120 test scenes") and card.needed == ["object", "count", "colour", "relation"]
+    assert len(failures(card)) >= 3, "a kind may come out well by luck"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from unimm.analysis.judging import failures
 from unimm.cli import app
 from unimm.evaluation.detectors.scenes import Scenes
-from unimm.evaluation.fact_card import agreement, try_judge
+from unimm.evaluation.fact_card import agreement, try_evaluator, try_judge
 from unimm.evaluation.labelled import Labelled, Thing, facts_of, kinds_of, labelled_scenes, read_labels
+from unimm.evaluation.metrics.clip_score import OpenClipProcessor, embed, evaluator
+from unimm.foundation.folder import Foundation
+from unimm.scenes.prompts import Metadata
 from unimm.scenes.stream import scene_sample
 from unimm.scenes.world import world
 
@@ -70,6 +73,74 @@ def test_the_exact_judge_makes_no_mistake_on_scenes(scenes: Labelled) -> None:
     assert failures(card) == []
     thresholds = {row.threshold: row.others for row in card.thresholds}
     assert thresholds[0.1] == 1.0 and (thresholds[0.9] or 0) <= 1.0
+
+
+class Reader:
+    """A CLIP by whose cosine a caption fits as a judge says, which a mistake is planted into.
+
+    Captions that are stated of an object and of a count alike are right in half if they are so in one of the two.
+    """
+
+    name = "reader"
+
+    def __init__(self, labelled: Labelled, mistake: Callable[[Objects], Objects]) -> None:
+        self.judge = Planted(self.name, mistake)
+        self.meanings: dict[str, list[Metadata]] = {}
+        for fact in labelled.facts:
+            own = self.meanings.setdefault(str(fact.prompt["prompt"]), [])
+            own += [] if fact.prompt in own else [fact.prompt]
+
+    def cosines(self, images: torch.Tensor, texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        found = [
+            self.judge.fulfilled(images, own := self.meanings[text], [number] * len(own))
+            for text, number in zip(texts, which, strict=True)
+        ]
+        return [sum(fits) / len(fits) for fits in found]
+
+
+def test_a_clip_that_reads_captions_beats_every_changed_one(scenes: Labelled) -> None:
+    card = try_evaluator(Reader(scenes, lambda found: found), scenes, EVERY_KIND).card
+    assert {kind: read.accuracy for kind, read in card.kinds.items()} == dict.fromkeys(EVERY_KIND, 1.0)
+    assert all(read.true == read.false > 20 for read in card.kinds.values()), "a pair has one of each"
+    assert failures(card) == [] and card.thresholds == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "wrong"),
+    [
+        (blind, EVERY_KIND),
+        (one_colour, ["colour"]),
+        (mirrored, ["relation"]),
+        (doubled, ["count"]),
+        (everything, ["object"]),
+    ],
+)
+def test_a_mistake_planted_into_a_clip_shows_in_its_kind_alone(
+    scenes: Labelled, mistake: Callable[[Objects], Objects], wrong: list[str]
+) -> None:
+    """It then does no better than a guess, which equal cosines are."""
+    card = try_evaluator(Reader(scenes, mistake), scenes, EVERY_KIND).card
+    assert [found.split()[0] for found in failures(card)] == wrong
+    assert all(card.kinds[kind].accuracy < 0.6 for kind in wrong)
+
+
+class Shipped:
+    """One of the foundation's evaluators, which have learned the words of scenes."""
+
+    def __init__(self) -> None:
+        foundation = Foundation("scenes-nano")
+        self.model, self.processor = evaluator(foundation, 0), OpenClipProcessor(foundation.tokenizer)
+
+    def cosines(self, images: torch.Tensor, texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        found = embed(self.model, self.processor, images[list(which)], texts)
+        return [float(cosine) for cosine in (found.pictures * found.texts).sum(axis=1)]
+
+
+def test_the_shipped_evaluator_reads_colours_and_neither_shapes_nor_counts() -> None:
+    """What a claim by its scores is about: on 60 scenes 0.96 of colours, 0.49 of objects, 0.33 of counts."""
+    card = try_evaluator(Shipped(), labelled_scenes(NANO, 64, 40)).card
+    assert card.kinds["colour"].accuracy > 0.9
+    assert {found.split()[0] for found in failures(card)} >= {"object", "count"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +222,24 @@ def test_a_labelled_folder_gives_a_card_and_two_judges_their_agreement(labels: P
     assert twice.exit_code == 2 and "two judges are called scenes-judge" in twice.stderr
 
 
+def test_a_clip_is_tried_beside_a_judge(labels: Path, checkpoint: Callable[[str], Path]) -> None:
+    asked = ["judge", str(labels.parent), "--labels", str(labels)]
+    clip = ["--clip", f"open_clip:{checkpoint('colours_clip')}"]
+    out = labels.parent / "cards.json"
+    done = CliRunner().invoke(app, [*asked, *clip, "--detector", "scenes world=scenes-nano", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "open_clip/colours_clip on 24 pictures by labels.jsonl" in done.output and ": fails (" in done.output
+    found = json.loads(out.read_text())
+    assert found["cards"]["open_clip/colours_clip"]["thresholds"] == []
+    assert found["agreement"][0]["judges"] == ["scenes-judge", "open_clip/colours_clip"]
+    for options, said in (
+        ([*clip, *clip], "two judges are called open_clip/colours_clip"),
+        ([], "--detector or --clip"),
+    ):
+        refused = CliRunner().invoke(app, [*asked, *options])
+        assert refused.exit_code == 2 and said in refused.stderr
+
+
 def test_larger_pictures_are_shrunk_to_the_side_that_runs_have(labels: Path) -> None:
     assert {tuple(image.shape[1:]) for image in read_labels(labels.parent, labels).pictures} == {(96, 96), (64, 64)}
     shown = read_labels(labels.parent, labels, 64)
@@ -177,6 +266,11 @@ def test_what_people_decided_of_whole_prompts_is_a_kind_of_its_own(labels: Path)
         ('{"file": "9.png", "objects": [{"class": "dog"}]}', "no picture '9.png'"),
         ('{"file": "../0.png", "objects": [{"class": "dog"}]}', "no picture '../0.png'"),
         ('{"file": "0.png", "objects": [{"class": "dog", "colour": "red"}]}', "line 1: objects.0.colour"),
+        (
+            '{"file": "0.png", "objects": [{"class": "dog", "box": [9, 9, 4, 4]}]}',
+            "box: .*give corners .x1, y1, x2, y2",
+        ),
+        ('{"file": "0.png", "objects": []}\n{"file": "0.png", "objects": []}', "two lines list the objects of '0.png'"),
         ("", "no labels; write one line of JSON"),
     ],
 )
@@ -187,9 +281,23 @@ def test_mistakes_in_labels_say_the_line(tmp_path: Path, line: str, message: str
         read_labels(tmp_path, tmp_path / "labels.jsonl")
 
 
+def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="absent: no such file of labels"):
+        read_labels(tmp_path, tmp_path / "absent")
+
+
+def test_whole_prompts_say_nothing_of_a_clip(labels: Path) -> None:
+    prompt = {"tag": "single_object", "include": [{"class": "circle", "count": 1}], "prompt": "a photo of a circle"}
+    labels.write_text("\n".join(json.dumps({"file": f"{n}.png", "correct": n % 2 == 0, **prompt}) for n in range(4)))
+    decided = read_labels(labels.parent, labels)
+    with pytest.raises(ValueError, match="no captions that differ in one fact: label the pictures' objects"):
+        try_evaluator(Reader(decided, blind), decided)
+
+
 def test_labels_that_a_judge_has_no_word_for_are_refused(tmp_path: Path) -> None:
-    write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / "0.png"))
-    lines = [{"file": "0.png", "objects": [{"class": name}]} for name in ("dog", "cat")]
+    for name in ("dog", "cat"):
+        write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / f"{name}.png"))
+    lines = [{"file": f"{name}.png", "objects": [{"class": name}]} for name in ("dog", "cat")]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(ValueError, match="scenes-judge knows no dog, cat"):
         try_judge(Scenes(Scenes.Config()), read_labels(tmp_path, tmp_path / "labels.jsonl"))

@@ -108,9 +108,11 @@ def test_projected_conditions_reach_the_head():
     assert {name.split(".")[0] for name in build().state_dict()} == {"model"}
 
 
-def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards():
+@pytest.mark.parametrize("compiling", [False, True])
+def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards(compiling, monkeypatch):
     from diffusers.models.attention_processor import LuminaAttnProcessor2_0
 
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     ours, theirs, arguments_ = stirred(build()), stirred(build()), arguments()
     for layer in theirs.model.layers:
         layer.attn1.set_processor(LuminaAttnProcessor2_0())
@@ -124,3 +126,19 @@ def test_attention_is_the_librarys_to_the_bit_forwards_and_backwards():
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         if mine.requires_grad:
             torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-8, msg=name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_sampler_reads_the_conditions_once_and_gets_forwards_numbers_to_the_bit(projected):
+    config = DiffusionTransformer.Config(width=32, layers=2, heads=2, project_conditions=projected)
+    torch.manual_seed(0)
+    head, (noisy, time, conditions) = stirred(DiffusionTransformer(config, 5, (3, 3), 7)).eval(), arguments()
+    expected = [head(noisy, time, conditions), head(-noisy, time / 2, conditions)]
+    read = []
+    for layer in head.model.layers:
+        for part in (layer.attn2.to_k, layer.attn2.to_v):
+            part.register_forward_hook(lambda *_: read.append(1))
+    predict = head.given(conditions)
+    assert all(map(torch.equal, (predict(noisy, time), predict(-noisy, time / 2)), expected))
+    assert len(read) == 2 * 2

@@ -51,3 +51,14 @@ def test_gradients_reach_conditions_and_every_parameter() -> None:
     # The transformer's input is blank: only its bias says anything.
     without = [name for name, p in head.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
+
+
+@torch.no_grad()
+def test_a_sampler_plans_once_and_gets_forwards_numbers_to_the_bit() -> None:
+    head, (noisy, time, conditions) = build(), arguments()
+    expected = [head(noisy, time, conditions), head(-noisy, time / 2, conditions)]
+    planned: list[int] = []
+    head.planner.register_forward_hook(lambda *_: planned.append(1))
+    predict = head.given(conditions)
+    assert all(map(torch.equal, (predict(noisy, time), predict(-noisy, time / 2)), expected))
+    assert len(planned) == 1

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from tiny_causal_lm import tiny_causal_lm
 
-from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, build_language_model, pad_left
+from unimm.backbones.causal_lm import CausalLM, Row, answer_loss, pad_left
 from unimm.components import Inputs
-from unimm.pretraining.tokenizer import build_tokenizer
-
-SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
-}
-
-
-def backbone() -> CausalLM:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    return CausalLM(CausalLM.Config(queries=1), build_language_model(SIZES, len(tokenizer)), tokenizer, 6, seed=0)
 
 
 def reference(model: CausalLM, rows: list[Row], images: torch.Tensor | None) -> torch.Tensor:
@@ -39,14 +23,14 @@ def reference(model: CausalLM, rows: list[Row], images: torch.Tensor | None) -> 
 
 
 def test_the_loss_is_the_mean_over_covered_tokens_of_all_lengths():
-    model, generator = backbone(), torch.Generator().manual_seed(1)
+    model, generator = tiny_causal_lm(queries=1), torch.Generator().manual_seed(1)
     lengths = [(9, 2), (12, 3), (60, 40), (10, 2), (90, 70)]
     rows = [Row(torch.randint(5, 60, (n,), generator=generator).tolist(), a) for n, a in lengths]
     torch.testing.assert_close(answer_loss(model, rows, None), reference(model, rows, None))
 
 
 def test_images_follow_their_rows():
-    model, generator = backbone(), torch.Generator().manual_seed(2)
+    model, generator = tiny_causal_lm(queries=1), torch.Generator().manual_seed(2)
     rows = []
     for length, answer in [(9, 2), (60, 40), (12, 3)]:
         ids = torch.randint(6, 60, (length,), generator=generator).tolist()
@@ -54,3 +38,11 @@ def test_images_follow_their_rows():
     images = torch.randn(3, 2, 6, generator=generator)
     torch.testing.assert_close(answer_loss(model, rows, images), reference(model, rows, images))
     assert not torch.allclose(answer_loss(model, rows, images), answer_loss(model, rows, images.flip(0)))
+
+
+def test_rows_can_count_alike_however_long_their_answers_are():
+    model, generator = tiny_causal_lm(queries=1), torch.Generator().manual_seed(3)
+    rows = [Row(torch.randint(6, 60, (n,), generator=generator).tolist(), a) for n, a in [(9, 2), (60, 40), (12, 3)]]
+    alone = torch.stack([reference(model, [row], None) for row in rows])
+    torch.testing.assert_close(answer_loss(model, [row.evenly() for row in rows], None), alone.mean())
+    assert not torch.allclose(alone.mean(), answer_loss(model, rows, None))

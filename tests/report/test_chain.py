@@ -46,6 +46,19 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def pair(study: Path) -> Path:
+    """The study as if nothing but the claim `PAIR` had been planned, on its two arms: a quarter of the runs to read."""
+
+    def keep(plan: dict[str, Any]) -> None:
+        kept = claim(plan, PAIR)
+        plan["claims"]["claims"] = [kept]
+        plan["arms"] = {arm: plan["arms"][arm] for arm in kept["contrast"]}
+
+    edit(study / "plan.json", lambda plan: refrozen(plan, keep))
+    return study
+
+
 def edit(path: Path, change: Edit) -> None:
     content = json.loads(path.read_text())
     change(content)
@@ -172,9 +185,9 @@ def test_another_arms_runs_in_an_arms_folder_decide_nothing(study: Path) -> None
     assert {verdict.outcome for verdict in found.values()} == {"untestable"}
 
 
-def test_a_run_of_another_configuration_decides_nothing(study: Path) -> None:
-    edit_runs(study, "clip_fm/seed1/result.json", lambda c: c["config"]["training"].update(learning_rate=0.01))
-    untestable(decided(study), PAIR, "clip_fm seed 1 (not the planned configuration: training.learning_rate is 0.01")
+def test_a_run_of_another_configuration_decides_nothing(pair: Path) -> None:
+    edit_runs(pair, "clip_fm/seed1/result.json", lambda c: c["config"]["training"].update(learning_rate=0.01))
+    untestable(decided(pair), PAIR, "clip_fm seed 1 (not the planned configuration: training.learning_rate is 0.01")
 
 
 def test_runs_that_no_plan_names_are_not_looked_at(study: Path, whole: dict[str, Verdict]) -> None:
@@ -183,9 +196,9 @@ def test_runs_that_no_plan_names_are_not_looked_at(study: Path, whole: dict[str,
     assert decided(study) == whole
 
 
-def test_a_configuration_that_cannot_be_read_decides_nothing(study: Path) -> None:
-    edit_runs(study, "clip_fm/seed1/result.json", lambda c: c.update(config={"seed": 1}))
-    untestable(decided(study), PAIR, "clip_fm seed 1 (its configuration cannot be compared with the planned one")
+def test_a_configuration_that_cannot_be_read_decides_nothing(pair: Path) -> None:
+    edit_runs(pair, "clip_fm/seed1/result.json", lambda c: c.update(config={"seed": 1}))
+    untestable(decided(pair), PAIR, "clip_fm seed 1 (its configuration cannot be compared with the planned one")
 
 
 def test_the_page_of_a_study_with_refused_runs_is_written_and_says_so(study: Path) -> None:
@@ -218,14 +231,14 @@ def test_every_part_of_the_foundation_is_compared(study: Path, whole: dict[str, 
     assert len({(verdict.outcome, verdict.estimate) for verdict in untouched}) == 1
 
 
-def test_a_part_that_one_arm_lacks_is_another_foundation(study: Path) -> None:
-    edit_runs(study, "clip_fm/seed*/result.json", lambda c: c["hashes"].pop("vae"))
-    untestable(decided(study), PAIR, "vae is", "absent in clip_fm")
+def test_a_part_that_one_arm_lacks_is_another_foundation(pair: Path) -> None:
+    edit_runs(pair, "clip_fm/seed*/result.json", lambda c: c["hashes"].pop("vae"))
+    untestable(decided(pair), PAIR, "vae is", "absent in clip_fm")
 
 
-def test_another_world_in_one_run_is_named(study: Path) -> None:
-    edit_runs(study, "clip_fm/seed2/result.json", lambda c: c.update(world="scenes-other"))
-    untestable(decided(study), PAIR, "world is scenes-nano in seed 0 of clip_fm and scenes-other in seed 2 of clip_fm")
+def test_another_world_in_one_run_is_named(pair: Path) -> None:
+    edit_runs(pair, "clip_fm/seed2/result.json", lambda c: c.update(world="scenes-other"))
+    untestable(decided(pair), PAIR, "world is scenes-nano in seed 0 of clip_fm and scenes-other in seed 2 of clip_fm")
 
 
 def refrozen(plan: dict[str, Any], change: Edit) -> None:
@@ -333,9 +346,14 @@ def test_damaged_items_are_untestable_with_the_reason(study: Path, change: Edit,
     assert factorial_table(read, results) is None and guards_table(read, results).marked
 
 
-def test_a_result_that_was_edited_disagrees_with_its_items(study: Path) -> None:
-    edit_runs(study, "vae_fm/seed0/result.json", lambda c: score(c, "geneval/overall").update(value=0.9))
-    untestable(decided(study), PAIR, "vae_fm seed 0 (items.json and result.json disagree on geneval/overall")
+def test_the_pair_by_itself_is_decided(pair: Path) -> None:
+    (found,) = decided(pair).values()
+    assert (found.claim, found.outcome) == (PAIR, "contradicted")
+
+
+def test_a_result_that_was_edited_disagrees_with_its_items(pair: Path) -> None:
+    edit_runs(pair, "vae_fm/seed0/result.json", lambda c: score(c, "geneval/overall").update(value=0.9))
+    untestable(decided(pair), PAIR, "vae_fm seed 0 (items.json and result.json disagree on geneval/overall")
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), None])
@@ -344,9 +362,9 @@ def test_a_score_that_is_no_number_was_not_measured(study: Path, value: float | 
     untestable(decided(study), DISTANCE, "frechet_distance could not be measured in clip_fm, seed 1")
 
 
-def test_a_protocol_entry_that_one_run_lacks_is_another_protocol(study: Path) -> None:
-    edit_runs(study, "clip_fm/seed1/result.json", lambda c: score(c, "geneval/overall")["protocol"].pop("judge"))
-    untestable(decided(study), PAIR, 'measured geneval/overall differently: judge is "scenes" or not recorded')
+def test_a_protocol_entry_that_one_run_lacks_is_another_protocol(pair: Path) -> None:
+    edit_runs(pair, "clip_fm/seed1/result.json", lambda c: score(c, "geneval/overall")["protocol"].pop("judge"))
+    untestable(decided(pair), PAIR, 'measured geneval/overall differently: judge is "scenes" or not recorded')
 
 
 def test_a_run_without_items_is_taken_by_run_and_the_scope_says_why(study: Path, whole: dict[str, Verdict]) -> None:
@@ -401,9 +419,9 @@ def put_value(name: str, value: float) -> Edit:
         (lambda c: c["floors"]["blind"].update({"understanding/count": 0.9}), "understanding/overall is "),
     ],
 )
-def test_a_result_that_contradicts_itself_counts_for_nothing(study: Path, change: Edit, reason: str) -> None:
-    edit_runs(study, "clip_fm/seed1/result.json", change)
-    read = study_folder.read(study)
+def test_a_result_that_contradicts_itself_counts_for_nothing(pair: Path, change: Edit, reason: str) -> None:
+    edit_runs(pair, "clip_fm/seed1/result.json", change)
+    read = study_folder.read(pair)
     assert set(read.refused) == {("clip_fm", 1)} and reason in read.refused["clip_fm", 1], read.refused
     untestable(verdicts(read), PAIR, "clip_fm seed 1 (result.json contradicts itself: ")
 

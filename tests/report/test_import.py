@@ -142,7 +142,8 @@ def files(tmp_path: Path) -> Files:
 def test_four_columns_are_enough_and_what_no_guard_can_see_is_not_known(files: Files) -> None:
     done = files.write(measured()).run()
     assert done.exit_code == 0, done.output
-    assert "✓ supported    a_over_b: Yes: acc higher with a by +0.1" in done.stdout
+    assert "✓ supported: a is better than b.\n  Yes: acc higher with a by +0.1" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80, "all but the place of the page"
     page = (files.out / "report.md").read_text()
     for lacks in ("the floor of acc (column floor)", "what training consumed (column samples)", "(column protocol)"):
         assert lacks in page, lacks
@@ -231,7 +232,7 @@ def test_a_gap_is_one_line_and_makes_claims_untestable(files: Files, spoil: Any,
     done = files.write(spoil(measured())).run()
     assert done.exit_code == 0, done.output
     assert done.stderr.splitlines() == [line]
-    assert "- untestable" in done.stdout and reason in done.stdout
+    assert "- untestable" in done.stdout and reason in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_floors_samples_and_protocols_are_what_guards_look_at(files: Files) -> N
     ):
         files.out = files.out.with_name(column)
         other = [{**row, column: value} if row["arm"] == "b" else row for row in rows]
-        assert reason in files.write(other).run().stdout
+        assert reason in " ".join(files.write(other).run().stdout.split())
 
 
 def test_learning_curves_and_facts_are_read(files: Files) -> None:
@@ -292,6 +293,41 @@ def test_learning_curves_and_facts_are_read(files: Files) -> None:
     _, _, (sooner, frozen) = import_table(files.scores, files.claims, files.out)
     assert sooner.verdict.outcome == "supported" and sooner.verdict.estimate == pytest.approx(2, rel=0.1)
     assert frozen.verdict.outcome == "supported"
+
+
+def test_columns_may_stand_in_any_order(files: Files) -> None:
+    rows = files.write(measured()).scores.read_text().splitlines()
+    files.scores.write_text("\n".join(",".join(reversed(row.split(","))) for row in rows))
+    turned = [row._replace(place="") for row in read_table(files.scores)]
+    assert turned == [row._replace(place="") for row in read_table(files.write(measured()).scores)]
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_other_separators_is_refused_by_name(files: Files, mark: str) -> None:
+    files.scores.write_text(files.write(measured()).scores.read_text().replace(",", mark))
+    refused = files.run()
+    assert refused.exit_code == 2
+    assert f"scores.csv separates its columns by {mark!r}: save it with commas" in refused.stderr
+
+
+def parquet(files: Files, content: bytes) -> Any:
+    files.scores = files.write(measured()).scores.with_suffix(".parquet")
+    files.scores.write_bytes(content)
+    return files.run()
+
+
+def test_parquet_without_pyarrow_says_what_to_install(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    refused = parquet(files, b"PAR1 and so on PAR1")
+    assert refused.exit_code == 2 and "scores.parquet: parquet needs a package: pip install pyarrow" in refused.stderr
+
+
+def test_broken_parquet_is_one_line(files: Files) -> None:
+    pytest.importorskip("pyarrow")
+    refused = parquet(files, b"PAR1" + bytes(64) + b"PAR1")
+    (line,) = refused.stderr.splitlines()
+    assert refused.exit_code == 2 and "scores.parquet cannot be read as parquet (" in line
 
 
 def test_parquet_is_read_as_csv_is(files: Files) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from unimm.report import page
 from unimm.report.opening import spread
 from unimm.report.page import print_scores, print_summary
+from unimm.report.rendering import breakable, held, with_code
 from unimm.report.table import duration, headline, number
 from unimm.runs import record
 from unimm.runs.record import Result, ScoreRecord
@@ -289,3 +290,12 @@ def test_every_section_stands_in_the_contents(run_dir: Path) -> None:
 
 def test_opening_images_lie_at_even_distances() -> None:
     assert spread(range(36)) == list(range(0, 36, 3)) and spread([1, 2]) == [0, 1] and spread([]) == []
+
+
+def test_no_line_breaks_a_number_apart_and_a_long_name_may_be_broken() -> None:
+    assert held("0.6 ± 0.01\n[-; 0.98]").split(" ") == ["0.6\u00a0±\u00a00.01\n[-;\u00a00.98]"]
+    assert held("-0.2 to -0.1 (chance 25 %)").split(" ") == ["-0.2\u00a0to\u00a0-0.1", "(chance", "25\u00a0%)"]
+    assert held("no such setting; first of 3") == "no such setting; first of 3"
+    assert breakable("clip_fm") == "clip_fm"
+    assert breakable("clip_fm_needs_fewer_<samples>") == "clip_<wbr>fm_<wbr>needs_<wbr>fewer_<wbr>&lt;samples&gt;"
+    assert with_code("set `tuned: <x>` here") == "set <code>tuned: &lt;x&gt;</code> here"

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import pytest
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from synthetic_study import ARMS, HOSTILE, TASKS, freeze, write_study
 
 from unimm.analysis.claims import BestCell, Difference, NonInferiority
-from unimm.report.study import compare, page
+from unimm.report.study import answers, compare, page
 from unimm.report.study.figures import grid_figure
 
 FETCHING = ("src", "href", "srcset", "data", "action")
@@ -115,6 +116,18 @@ def test_an_estimate_against_the_claim_is_told_the_way_it_points(tmp_path: Path)
         ends = [float(end.replace(",", "")) for end in shown.groups()]
         wanted = [-answer.verdict.estimate, -(answer.verdict.high or 0), -(answer.verdict.low or 0)]
         assert ends == pytest.approx(wanted, abs=0.006, rel=1e-3)
+
+
+@pytest.mark.parametrize(("encoder", "called"), [("coarse_pixels", "coarse pixels"), ("my_own.part:My_Own", "My Own")])
+def test_what_a_comparison_favours_is_called_by_its_name_alone(encoder: str, called: str) -> None:
+    """A component that is not registered has its module in its name, which no sentence needs."""
+    claim = Difference.model_validate(
+        {"id": "a_over_b", "text": "a is better than b.", "kind": "difference", "role": "primary", "metric": "acc"}
+        | {"direction": "higher", "budget": "generation_samples", "contrast": {"a": 1, "b": -1}, "smallest_effect": 0.1}
+    )
+    made_of = {"a": encoder, "b": "vae"}
+    arms = {arm: SimpleNamespace(component={"encoder": name}.get) for arm, name in made_of.items()}
+    assert answers._favoured(claim, SimpleNamespace(plan=SimpleNamespace(arms=arms))) == called
 
 
 def test_ratios_of_scores_are_told_as_ratios(tmp_path: Path) -> None:

@@ -291,6 +291,26 @@ def test_a_bias_diagnostic_grounds_no_claim(edited: Any) -> None:
     assert "no score" in results.guards["complete"](diagnostic)
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(0, None), (30, "own CLIP fails its card (colour 0.62) in clip_fm seed 0"), (None, "own CLIP was not tried on")],
+)
+def test_a_clip_of_the_users_grounds_claims_by_its_card(edited: Any, found: int | None, said: str | None) -> None:
+    def bring(content: dict[str, Any]) -> None:
+        next(s for s in content["scores"] if s["name"] == "clip_score/a")["name"] = "clip_score/own"
+        colours = {"colour": {"true": 40, "accepted": 40, "false": 40, "found": found}}
+        if found is not None:
+            content["judge_cards"] = {"own CLIP": {"source": "by hand", "pictures": 40, "kinds": colours}}
+
+    study, results = edited("", bring)
+    fits = claim(study, "fm_over_mse_alignment").model_copy(update={"metric": "clip_score/own"})
+    for guard in ("judge_card", "judge_passes"):
+        why = results.guards[guard](fits)
+        assert why is None if said is None else str(why).startswith(said)
+    assert "judge_card" in results.every_claim
+    assert results.guards["judge_card"](claim(study, "fm_over_mse_alignment")) is None, "that score is the judge's"
+
+
 def test_one_arm_at_the_floor_stops_no_claim_but_is_named(edited: Any) -> None:
     study, results = edited("clip_mse", sink)
     found = {answer.claim.id: answer for answer in answers(study, results)}

@@ -22,6 +22,8 @@ from unimm.cli import app
 from unimm.report import page, serve, viewer
 from unimm.runs.gallery import FoundObject, write_gallery
 
+REPORTS = Path(__file__).parents[2] / "reports"
+TEMPLATES = Path(viewer.__file__).parent / "templates"
 HOSTILE = 'a </script><script>document.title = "bad"</script> circle'
 TASKS = ("single_object", "counting", "color_attr")
 IMAGES = 12
@@ -106,6 +108,14 @@ def test_a_run_without_images_is_refused(run_dir: Path) -> None:
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["view", str(tmp_path), "--no-serve"])
     assert answer.exit_code == 2 and "holds no finished run" in answer.output
+
+
+def test_an_unfinished_run_is_named_with_the_command_that_goes_on_with_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    for verb in (["view", "--no-serve"], ["report"]):
+        answer = CliRunner().invoke(app, [*verb, str(tmp_path)])
+        assert answer.exit_code == 2
+        assert f"Go on with it: `unimm run {tmp_path}/config.yaml --out {tmp_path} --resume`" in answer.output
 
 
 @pytest.fixture
@@ -211,6 +221,35 @@ def test_pages_fit_their_window(browser: Browser, run_dir: Path, width: int) -> 
         ".map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"
     )
     assert wide == []
+
+
+COMMITTED = ("nano/clip-fm/report", "design_choices/report", "as_published-and-design_choices/compare", "tuning/report")
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_pages_fit_in_the_present_style(browser: Browser, name: str, tmp_path: Path) -> None:
+    """Wide tables scroll by themselves in a wide window, and on a telephone nothing does."""
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    text = (REPORTS / f"{name}.html").read_text(encoding="utf-8")
+    text, styles = re.subn(r"<style>.*?</style>", lambda _: f"<style>{style}</style>", text, flags=re.DOTALL)
+    assert styles == 1
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    for width in (400, 1200):
+        browser.resize(width)
+        browser.open((tmp_path / "page.html").as_uri())
+        browser.script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.script("return document.documentElement.scrollWidth <= innerWidth"), width
+    browser.resize(400)
+    prose = browser.script(
+        "return [...document.querySelectorAll('.stack tbody td:not(.number, :empty)')]"
+        ".filter(e => e.offsetParent && getComputedStyle(e).textAlign !== 'left').length"
+    )
+    assert prose == 0, "sentences begin at the left"
+    held_back = browser.script(
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert held_back == 0, "and nothing of a table lies beyond its edge"
 
 
 @needs_chromium

@@ -1,8 +1,16 @@
-"""A run that was lengthened is the run that was as long from the beginning; what is no longer run is refused."""
+"""A run that was lengthened, and one that was stopped and resumed, is the run that was as long from the beginning.
+
+What is no longer run is refused.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +66,7 @@ def test_what_is_not_a_longer_run_is_refused_and_the_record_stays(
 def test_a_run_whose_checkpoint_was_cleaned_away_cannot_go_on(finished: Path) -> None:
     (finished / "last.ckpt").unlink()
     longer = run_with(finished, "training.samples=128", "strategy.understanding_samples=128")
-    with pytest.raises(ValueError, match=r"cannot go on: it has no last\.ckpt"):
+    with pytest.raises(ValueError, match=r"it has no last\.ckpt, which `unimm clean` deletes; --overwrite trains it"):
         lengthen(longer)
     with pytest.raises(FileExistsError, match=r"is finished, and has no last\.ckpt.*unimm score"):
         prepare(read(finished / "config.yaml"), finished, resume=True, overwrite=False)
@@ -75,17 +83,54 @@ def test_extending_needs_resume(tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "add --resume" in refused.stderr
 
 
+RUN = ["run", str(ABLATIONS / "clip_fm_joint.yaml"), "profile=tiny", "evaluation.metrics=[geneval]"]
+HALF = [*RUN, "training.samples=32", "strategy.understanding_samples=32"]
+WHOLE = [*RUN, "training.samples=64", "strategy.understanding_samples=64"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs of half the length and of the whole one, in `half` and `straight`."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNIMM_CACHE", str(folder / "cache"))
+        patch.setattr("unimm.runs.scoring.vary", lambda *_: pytest.fail("no metric asks for varied images"))
+        for out, arguments in (("half", HALF), ("straight", WHOLE)):
+            here(*arguments, "--out", str(folder / out))
+        yield folder
+
+
+def here(*arguments: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output[-3000:]
+
+
+def assert_equal_weights(run: Path, straight: Path) -> None:
+    weights, expected = (load_file(folder / "weights.safetensors") for folder in (run, straight))
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[key], expected[key]) for key in weights)
+
+
 @pytest.mark.slow
-def test_a_lengthened_run_equals_a_straight_one_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    arm = [str(ABLATIONS / "clip_fm_joint.yaml"), "profile=tiny", "evaluation.metrics=[geneval]"]
-    longer = ["training.samples=128", "strategy.understanding_samples=128"]
-    for out, options in (("grown", []), ("grown", [*longer, "--resume", "--extend"]), ("straight", longer)):
-        done = CliRunner().invoke(app, ["run", *arm, "--out", str(tmp_path / out), *options])
-        assert done.exit_code == 0, done.output[-3000:]
-    grown, straight = (load_file(tmp_path / out / "weights.safetensors") for out in ("grown", "straight"))
-    assert grown.keys() == straight.keys() and all(torch.equal(grown[key], straight[key]) for key in grown)
-    results = [json.loads((tmp_path / out / "result.json").read_text()) for out in ("grown", "straight")]
+def test_a_lengthened_run_equals_a_straight_one_bit_by_bit(place: Path) -> None:
+    grown, straight = place / "grown", place / "straight"
+    shutil.copytree(place / "half", grown)
+    here(*WHOLE, "--resume", "--extend", "--out", str(grown))
+    assert_equal_weights(grown, straight)
+    results = [json.loads((out / "result.json").read_text()) for out in (grown, straight)]
     assert results[0]["counts"] == results[1]["counts"] and results[0]["data"] == results[1]["data"]
     assert [score["value"] for score in results[0]["scores"]] == [score["value"] for score in results[1]["scores"]]
-    assert [point["step"] for point in results[0]["curve"]][-1] == 8
+    assert [point["step"] for point in results[0]["curve"]][-1] == 4
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_a_straight_one_bit_by_bit(place: Path) -> None:
+    """In a process of its own: nothing but the files tells it how far the other one came."""
+    resumed, straight = place / "resumed", place / "straight"
+    resumed.mkdir()
+    shutil.copy(straight / "config.yaml", resumed)
+    shutil.copy(place / "half" / "last.ckpt", resumed)
+    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "unimm", *WHOLE, "--resume", "--out", str(resumed)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_equal_weights(resumed, straight)

@@ -16,7 +16,8 @@ from unimm import files
 from unimm.cli import app
 
 ARM = str(Path(__file__).parents[2] / "ablations" / "vae_fm.yaml")
-COMMAND = ["run", ARM, "profile=tiny", "training.samples=160", "evaluation.metrics=[geneval]"]
+COMMAND = ["run", ARM, "profile=tiny", "training.samples=40", "training.batch_size=4", "evaluation.metrics=[geneval]"]
+COMMAND += ["data.train_scenes=16", "head.width=64", "head.layers=1", "head.heads=2"]
 # What a run writes, with numbers and hashes left out, in the order in which it does.
 WRITTEN = [
     "latents-#.safetensors",
@@ -27,6 +28,7 @@ WRITTEN = [
     "last.ckpt",
     "data_card.json",
     "weights.safetensors",
+    "ceilings-#.json",
     "sheet.png",
     "grid.json",
     "images-#.webp",
@@ -43,7 +45,7 @@ EQUAL = ("weights.safetensors", "items.json", "samples/sheet.png", "samples/grid
 
 def kind(path: Path) -> str:
     """The name of a file without what differs from run to run."""
-    return re.sub(r"(average|latents|prompts|images)-[0-9a-f]+", r"\1-#", path.name)
+    return re.sub(r"(average|latents|prompts|images|ceilings)-[0-9a-f]+", r"\1-#", path.name)
 
 
 def invoke(out: Path, *options: str) -> tuple[int, list[str]]:

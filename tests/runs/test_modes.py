@@ -41,6 +41,7 @@ def test_what_a_library_writes_gets_the_umasks_mode(umask: int, tmp_path: Path) 
         assert [other for other in path.parent.iterdir() if other.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("umask", [0o002], ids=oct, indirect=True)  # no library writes 0664 by itself
 def test_a_run_its_cache_and_its_export_are_as_readable_as_the_umask_says(
     umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

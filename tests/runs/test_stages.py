@@ -91,9 +91,8 @@ def test_what_an_earlier_stage_trained_reaches_the_last_one(tmp_path: Path, monk
     """Joint training changes the backbone, which a sequential stage after it leaves out of its own weights."""
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "run"
-    result = stages.run(
-        arm("stages.pretrain.strategy=joint", "data.train_scenes=24", "evaluation.curve_prompts=1"), out
-    )
+    small = ("data.train_scenes=24", "evaluation.curve_prompts=1", "head.width=32", "head.layers=1", "head.heads=2")
+    result = stages.run(arm("stages.pretrain.strategy=joint", *small), out)
     first, last = (load_file(out / name / "weights.safetensors") for name in ("pretrain", "instruct"))
     start = load_file(out / "instruct" / "start.safetensors")
     assert set(last) < set(first) == set(start)

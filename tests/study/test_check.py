@@ -123,6 +123,27 @@ def test_a_way_to_sample_is_one_of_the_arms_and_of_scores_that_are_taken_of_it(p
     assert "have no geneval@guidance=1/overall" in str(check(claiming(sampled, flops))[0])
 
 
+def test_a_clip_of_the_users_takes_the_place_of_the_foundations(plan: StudyPlan) -> None:
+    brought = with_settings(plan, "evaluation", clip="open_clip:DIR")
+    for planned, metric, said in (
+        (plan, "clip_score/own", "nothing scores 'clip_score/own': clip_fm has no evaluation.clip"),
+        (brought, "r_precision/a", "nothing scores 'r_precision/a': evaluation.clip of clip_fm takes its evaluator's"),
+    ):
+        (found,) = check(claiming(planned, CLAIM | {"metric": metric, "guards": []}))
+        assert found.kind is Kind.MISTAKE and said in str(found)
+    assert check(claiming(brought, CLAIM | {"metric": "clip_score/own", "guards": []})) == []
+
+
+@pytest.mark.parametrize("metric", ["clip_score/own", "geneval[mask2former/DIR]/overall"])
+def test_who_scores_needs_pictures_to_be_tried_on(plan: StudyPlan, metric: str) -> None:
+    judge = {"name": "mask2former", "source": "S", "colours": "C"}
+    judged: dict[str, Any] = {"clip": "open_clip:DIR", "judge": [judge], "prompts": "geneval"}
+    claimed = claiming(plan, CLAIM | {"metric": metric, "guards": []})
+    (found,) = check(with_settings(claimed, "evaluation", **judged))
+    assert found.kind is Kind.NO_VERDICT and "guard judge_card: clip_fm has no pictures to try" in str(found)
+    assert check(with_settings(claimed, "evaluation", **judged, judge_labels="labels.jsonl")) == []
+
+
 def test_what_leaves_a_claim_without_a_verdict_is_said(plan: StudyPlan) -> None:
     flops = CLAIM | {"budget": "flops", "metric": "understanding/overall", "guards": []}
     cases = {

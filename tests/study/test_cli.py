@@ -24,6 +24,9 @@ def test_status_shows_a_table_and_the_reports_folder_stays_as_it_is(tmp_path, ma
     assert shown.exit_code == 0, shown.output
     assert shown.stdout.splitlines()[0].split() == ["arm", "seed", "0", "seed", "1"]
     assert "fakes: 4 waiting of 4 runs" in shown.stdout
+    assert shown.stdout.endswith(
+        f"no run is running; what waits is started by\n  unimm study run FILE.yaml --out {tmp_path}\n"
+    )
     assert not (tmp_path / "queue.db").exists()
 
 
@@ -32,6 +35,7 @@ def test_status_of_a_file_that_never_ran_here_is_the_committed_one(tmp_path, mon
     make_plan(tmp_path / "reports" / "fakes", {"a": 0}, seeds=2)
     shown = runner.invoke(app, ["study", "status", "fakes.yaml"])
     assert shown.exit_code == 0 and "fakes: 2 waiting of 2 runs" in shown.stdout
+    assert shown.stdout.endswith("started by\n  unimm study run fakes.yaml\n")
 
 
 @pytest.mark.parametrize(

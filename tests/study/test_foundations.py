@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,16 @@ def test_a_run_on_another_foundation_is_not_done(tmp_path: Path, foundation: Pat
     assert not plan.is_done(tmp_path / "study", run)
     write_json(unit_folder(tmp_path / "study", run) / "result.json", record | {"arm": "vae_mse"})
     assert not plan.is_done(tmp_path / "study", run)
+
+
+def test_arms_on_different_foundations_are_compared_only_where_the_study_says_so(
+    tmp_path: Path, foundation: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(foundation, other)
+    arms = [str(ARM), {"file": str(ARM), "name": "elsewhere", "overrides": [f'foundation="{other}"']}]
+    with pytest.raises(ValueError, match="arms differ where the study does not declare it") as refused:
+        expand_study(write_study(tmp_path, foundation, arms=arms))
+    assert f"foundation: {foundation} in clip_mse; {other} in elsewhere" in str(refused.value)
+    plan = expand_study(write_study(tmp_path, foundation, arms=arms, declared_differences=["foundation"]))
+    assert set(plan.foundations) == {str(foundation), str(other)}

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TINY = {
     "data": {"train_scenes": 48},
     "training": {"samples": 8, "batch_size": 4, "warmup_steps": 1, "snapshots": 1},
-    "evaluation": {"prompts_per_task": 1, "combination_prompts": 1, "diversity_prompts": 1, "questions": 8},
+    "evaluation": {"prompts_per_task": 1, "combination_prompts": 1, "questions": 8, "reference_scenes": 16},
     "sampling": {"decoder_steps": 1},
 }
 

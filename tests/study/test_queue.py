@@ -130,8 +130,14 @@ def finish_by_hand(folder: Path, plan: StudyPlan) -> None:
             "samples/grid.json",
         ):
             write_atomic(out / name, f"{run}: {name}")
-        config = {**plan.arms[run.arm].config, "seed": run.number}
-        write_json(out / "result.json", {"arm": run.arm, "seed": run.number, "hashes": {}, "config": config})
+        finish_run(folder, plan, run)
+
+
+def finish_run(folder: Path, plan: StudyPlan, run: PlannedRun) -> None:
+    """The result that makes a run count as done."""
+    config = {**plan.arms[run.arm].config, "seed": run.number}
+    record = {"arm": run.arm, "seed": run.number, "hashes": {}, "config": config}
+    write_json(unit_folder(folder, run) / "result.json", record)
 
 
 def test_another_machine_continues_from_committed_results(tmp_path, make_plan, processes, noted) -> None:
@@ -248,3 +254,30 @@ def test_a_run_that_says_it_cannot_be_made_is_tried_once_until_somebody_starts_a
     assert "another attempt would repeat" in log_file(tmp_path, run).read_text()
     work.restart()
     assert work.states() == {run: State.WAITING}
+
+
+def test_claims_read_each_result_once_and_make_again_what_was_deleted(tmp_path, make_plan, monkeypatch) -> None:
+    plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=4)
+    queue, made, read = RunQueue(tmp_path, plan, None), [], []
+    of_planned = StudyPlan._is_of
+    monkeypatch.setattr(StudyPlan, "_is_of", lambda *these: read.append(these[2]) or of_planned(*these))
+
+    def execute(run, attempt, lock) -> None:
+        made.append(run)
+        finish_run(tmp_path, plan, run)
+
+    steps = [queue.work_one(execute) for _ in range(9)]
+    assert steps == [QueueStep.WORKED] * 8 + [QueueStep.FINISHED]
+    assert made == read == plan.units
+    (unit_folder(tmp_path, made[2]) / "result.json").unlink()
+    assert queue.work_one(execute) is QueueStep.WORKED and made[8] == made[2]
+    assert set(queue.states().values()) == {State.DONE} and len(read) == 9
+
+
+def test_a_result_that_was_changed_is_read_again(tmp_path, make_plan) -> None:
+    plan, run = make_plan(tmp_path, {"a": 0}, seeds=1), PlannedRun("a", 0)
+    finish_run(tmp_path, plan, run)
+    assert plan.is_done(tmp_path, run)
+    path = unit_folder(tmp_path, run) / "result.json"
+    write_json(path, json.loads(path.read_text()) | {"seed": 1})
+    assert not plan.is_done(tmp_path, run)

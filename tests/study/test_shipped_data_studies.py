@@ -22,16 +22,17 @@ def tiny(config: dict[str, Any], warmup_steps: int = 1) -> RunConfig:
     """The arm's own configuration, as small as it goes."""
     sizes: dict[str, dict[str, Any]] = {
         "data": {"train_scenes": 48},
-        "training": {"samples": 8, "batch_size": 4, "warmup_steps": warmup_steps, "snapshots": 1},
+        "training": {"samples": 8, "batch_size": 4, "warmup_steps": warmup_steps, "snapshots": 0},
         "evaluation": {
             "prompts_per_task": 1,
             "combination_prompts": 1,
             "diversity_prompts": 1,
             "questions": 8,
-            "curve_prompts": 1,
+            "reference_scenes": 16,
         },
         "sampling": {"decoder_steps": 1},
         "objective": {"steps": 1},
+        "head": {"width": 16, "layers": 1, "heads": 2},
     }
     # Distances take their features from a thousand reference scenes, and have tests of their own.
     sizes["evaluation"]["metrics"] = [m for m in config["evaluation"]["metrics"] if m != "distance"]

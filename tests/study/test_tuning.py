@@ -422,7 +422,9 @@ def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    write_tuning(tmp_path, trials=2, overrides=["data.train_scenes=16"])
+    write_tuning(
+        tmp_path, trials=2, overrides=["data.train_scenes=16", "head.width=16", "head.layers=1", "head.heads=2"]
+    )
     tuned = runner.invoke(app, ["study", "tune", "search.yaml"])
     assert tuned.exit_code == 0, (tuned.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
     assert "search: 4 done of 4 trials" in tuned.stdout

@@ -17,7 +17,7 @@ from unimm.study.layout import PlannedRun, log_file, unit_folder
 from unimm.study.pace import seconds_left
 from unimm.study.plan import StudyPlan
 from unimm.study.queue import RunQueue, State
-from unimm.study.status import describe, summary
+from unimm.study.status import describe, idle, summary
 from unimm.study.watching import Watch
 
 runner = CliRunner()
@@ -52,6 +52,14 @@ def test_time_left_is_what_arms_took_shared_by_those_that_run(tmp_path: Path, ma
     assert seconds_left(tmp_path, plan, states | {PlannedRun("a", 1): RUNNING}) == pytest.approx(70)
     assert "about 130.0 s left" in summary(tmp_path, plan, states)
     assert seconds_left(tmp_path, plan, states | {PlannedRun("b", 1): WAITING}) is None, "nothing runs"
+
+
+def test_who_waits_for_nobody_is_told_what_starts_it(tmp_path: Path, make_plan) -> None:
+    plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=1)
+    first, second = plan.units
+    assert idle(plan, {first: DONE, second: WAITING}, "unimm study run f.yaml").endswith("\n  unimm study run f.yaml")
+    for states in ({first: RUNNING, second: WAITING}, {first: DONE, second: FAILED}, {first: DONE, second: DONE}):
+        assert idle(plan, states, "unimm study run f.yaml") == ""
 
 
 def test_before_anything_is_done_what_runs_says_it(tmp_path: Path, make_plan) -> None:

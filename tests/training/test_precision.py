@@ -21,6 +21,7 @@ from unimm.training.module import ArmModule
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
+SMALL = ["training.snapshots=0", "data.train_scenes=16", "head.width=32", "head.layers=1", "head.heads=2"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def trained(arm: str, out: Path, *overrides: str, steps: int = 4) -> ArmModule:
     """Four steps at tiny size, as a run trains."""
-    settings = [f"training.samples={steps * 8}", "training.batch_size=8", "training.warmup_steps=1", *overrides]
+    settings = [f"training.samples={steps * 8}", "training.batch_size=8", "training.warmup_steps=1", *SMALL, *overrides]
     config = load(ABLATIONS / f"{arm}.yaml", ["profile=tiny", "training.device=cpu", *settings])
     built = assemble(config)
     prepare(config, out, resume=True, overwrite=False)

@@ -103,11 +103,11 @@ def test_questions_of_the_source_replace_those_about_scenes(joint: tuple[RunConf
     texts = [packed.visits.source.texts(index) for index in range(SIZE)]  # type: ignore[attr-defined]
     asked = {pair for each in texts for pair in each.questions}
     longs = {each.long[0] for each in texts}
+    anew = data_from(joint, name="shards", path=str(tars), questions="questions")
     kinds = []
     for step in range(6):
         rows, tokens = packed.understanding(step)
-        again, _ = data_from(joint, name="shards", path=str(tars), questions="questions").understanding(step)
-        assert rows == again
+        assert rows == anew.understanding(step)[0]
         assert tokens is not None
         for prompt, answer in answers_of(arm, rows):
             question = prompt.removeprefix("<|im_start|> user ").partition(" <|im_end|>")[0]

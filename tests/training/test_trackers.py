@@ -183,6 +183,7 @@ def test_training_with_and_without_trackers_is_bit_equal(tmp_path: Path, monkeyp
     monkeypatch.setitem(TRACKERS, "noted", Noted)
     installed = [name for name, kind in TRACKERS.items() if find_spec(kind.package)]
     settings = [str(ARM), "profile=tiny", "evaluation.metrics=[geneval]", "training.checkpoint_every_steps=1"]
+    settings += ["training.samples=32", "data.train_scenes=16", "head.width=32", "head.layers=1", "head.heads=2"]
     for folder, options in (("plain", []), ("tracked", [word for name in installed for word in ("--track", name)])):
         done = CliRunner().invoke(app, ["run", *settings, "--out", str(tmp_path / folder), *options])
         assert done.exit_code == 0, done.output[-3000:]

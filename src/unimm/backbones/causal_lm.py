@@ -11,9 +11,9 @@ run: `CausalLM.remember` keeps their keys and values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from unimm.backbones.conditions import Conditioning, blank, check_layer, statistics_of
 from unimm.backbones.literal import dropped
 from unimm.backbones.lora import adapter_parameters, add_adapters, merged
 from unimm.backbones.prompt_states import PromptStates, prompt_states
 from unimm.backbones.wording import image_id
-from unimm.component_config import ComponentConfig
 from unimm.components import Backbone, Encoder, Hidden, Inputs, Lora, weights_hash
 from unimm.encoders.calibrated import shipped
 from unimm.encoders.clip import Clip
@@ -33,6 +33,7 @@ from unimm.foundation.folder import Foundation
 
 # The `DynamicCache` that the model makes and takes; its class would import transformers with every command.
 KeysAndValues = Any
+MEASURED_AT_ONCE = 32  # prompts
 SCALE_MEASURED = 64  # tokens, spread over the vocabulary
 
 
@@ -81,10 +82,15 @@ class CausalLM(Backbone):
 
     of_foundation: ClassVar[bool] = True
 
-    class Config(ComponentConfig):
-        """``queries``: how many learnable query tokens follow the prompt."""
+    class Config(Conditioning):
+        """``queries``: how many learnable query tokens follow the prompt.
+
+        ``weights``: as its stages trained them, or random ones of the same architecture, drawn by the seed: a control
+        of what the training of the backbone is worth.
+        """
 
         queries: int = Field(16, ge=1)
+        weights: Literal["trained", "random"] = "trained"
 
     def __init__(
         self,
@@ -106,19 +112,27 @@ class CausalLM(Backbone):
             self.projector = self.build_projector(image_channels, width)
         self.queries = nn.Parameter(torch.empty(config.queries, width))
         self.reset_queries(seed)
+        check_layer(config.layer, model)
+        self.condition_statistics = blank(config.queries, width) if config.standardise else None
         self.known: PromptStates | None = None
 
     @classmethod
     def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
         """The foundation's after the stage ``start`` (``language`` or ``understanding``), with fresh queries."""
         tokenizer = foundation.tokenizer
-        model = build_language_model(foundation.settings("language/config.json"), len(tokenizer))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_language_model(foundation.settings("language/config.json"), len(tokenizer))
         channels = shipped(foundation, "clip").mean.numel()
         backbone = cls(config, model, tokenizer, channels, seed)
+        if config.weights == "random":
+            return backbone
         weights = foundation.weights(f"{start}/model.safetensors")
         missing, unexpected = backbone.load_state_dict(weights, strict=False)
         backbone.reset_queries(seed)
-        assert not unexpected and all(k.startswith(("queries", "projector", "model.lm_head")) for k in missing)
+        assert not unexpected and all(
+            k.startswith(("queries", "projector", "model.lm_head", "condition_statistics")) for k in missing
+        )
         return backbone
 
     @classmethod
@@ -136,7 +150,7 @@ class CausalLM(Backbone):
         return Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
 
     def understands(self, start: str) -> bool:
-        return start == "understanding"
+        return start == "understanding" and self.config.weights == "trained"
 
     def build_projector(self, image_channels: int, width: int) -> nn.Module:
         """From image tokens to embeddings."""
@@ -177,19 +191,21 @@ class CausalLM(Backbone):
         return Hidden(self.query_states(inputs, any(p.requires_grad for p in self.core_parameters())), None)
 
     def query_states(self, inputs: Inputs, in_one_pass: bool) -> Float[Tensor, "b q h"]:
-        """Last hidden states of the queries, in one pass with the prompt or in one of their own after it."""
+        """The configured layer's states of the queries, standardised where the configuration says so; in one pass with
+        the prompt or in one of their own after it."""
         batch, queries = len(inputs.ids), self.queries.shape[0]
         appended = self.queries.to(self.embeddings.weight.dtype).repeat(batch, 1, 1)
         mask = torch.cat([inputs.mask, inputs.mask.new_ones(batch, queries)], dim=1)
         if in_one_pass:
-            states, _ = self._decode(torch.cat([self.embed(inputs), appended], dim=1), mask)
+            states, _ = self._decode(torch.cat([self.embed(inputs), appended], dim=1), mask, layer=self.config.layer)
         elif inputs.states is None:
             with torch.no_grad():
                 _, prompt = self._decode(self.embed(inputs), inputs.mask, cache=True)
-            states, _ = self._decode(appended, mask, prompt)
+            states, _ = self._decode(appended, mask, prompt, layer=self.config.layer)
         else:
             states = self._after(inputs.states, appended, mask)
-        return states[:, -queries:].float()
+        own = states[:, -queries:].float()
+        return own if self.condition_statistics is None else self.condition_statistics.standardise(own)
 
     def _after(
         self, states: Float[Tensor, "layers 2 b heads l d"], appended: Float[Tensor, "b q h"], mask: Bool[Tensor, "b a"]
@@ -198,7 +214,7 @@ class CausalLM(Backbone):
         kind = states.device.type
         if torch.is_autocast_enabled(kind):  # a pass would give them in its type
             states = states.to(torch.get_autocast_dtype(kind))
-        return self._decode(appended, mask, _cache_of(states))[0]
+        return self._decode(appended, mask, _cache_of(states), layer=self.config.layer)[0]
 
     def compile(self, *arguments: Any, **settings: Any) -> None:
         """As `torch.nn.Module.compile`, but only the queries' pass after known prompts: nearly all prompts of a batch
@@ -259,8 +275,9 @@ class CausalLM(Backbone):
         mask: Bool[Tensor, "b all"],
         past: KeysAndValues = None,
         cache: bool = False,
+        layer: int = -1,
     ) -> tuple[Float[Tensor, "b l h"], KeysAndValues]:
-        """Last hidden states of the final l of all positions (``past`` holds the others), and the cache if asked."""
+        """A layer's states of the final l of all positions (``past`` holds the others), and the cache if asked."""
         positions = positions_of(mask)[:, -embedded.shape[1] :]
         output = self.model.base_model(  # type: ignore[operator]
             inputs_embeds=embedded,
@@ -268,8 +285,10 @@ class CausalLM(Backbone):
             position_ids=positions,
             past_key_values=past,
             use_cache=cache or past is not None,
+            output_hidden_states=layer != -1,
         )
-        return output.last_hidden_state, output.past_key_values
+        states = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+        return states, output.past_key_values
 
 
 def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
@@ -280,16 +299,35 @@ def conditions_of(backbone: Backbone, prompts: list[list[int]]) -> Float[Tensor,
     return states
 
 
+@torch.no_grad()
+def standardise_conditions(backbone: CausalLM, prompts: list[list[int]]) -> None:
+    """Give a backbone the statistics of its query states over these prompts, in place of those that it has."""
+    backbone.condition_statistics = None
+    batches = [prompts[begin : begin + MEASURED_AT_ONCE] for begin in range(0, len(prompts), MEASURED_AT_ONCE)]
+    backbone.condition_statistics = statistics_of(torch.cat([conditions_of(backbone, batch) for batch in batches]))
+
+
 class Row(NamedTuple):
     """Token ids of a chat, and how many of its last ones the loss covers.
 
-    ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known.
+    ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known;
+    ``weight``: of each covered token in the loss.
     """
 
     ids: list[int]
     answer: int
     dropped: int = 0
     sample: str = ""
+    weight: float = 1.0
+
+    def evenly(self) -> Row:
+        """The row with a weight of 1 in all, however long its answer is."""
+        return self._replace(weight=1 / self.answer)
+
+
+def total_weight(rows: Iterable[Row]) -> float:
+    """Of all covered tokens."""
+    return sum(row.answer * row.weight for row in rows)
 
 
 def row(prompt: list[int], answer: list[int]) -> Row:
@@ -298,9 +336,10 @@ def row(prompt: list[int], answer: list[int]) -> Row:
 
 
 def answer_loss(
-    backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None, tokens: int | None = None
+    backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None, weight: float | None = None
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the covered tokens; ``tokens`` is what to divide by where rows are part of a larger batch.
+    """Weighted mean cross-entropy of the covered tokens; ``weight`` is what to divide by where rows are part of a
+    larger batch.
 
     ``images`` are those of the first rows; the rows after them are of text alone.
 
@@ -312,7 +351,7 @@ def answer_loss(
         seeing = [i for i in group if images is not None and i < len(images)]
         shown = images[torch.tensor(seeing)] if images is not None and seeing else None
         total = total + summed_loss(backbone, [rows[i] for i in group], shown)
-    return total / (tokens or sum(r.answer for r in rows))
+    return total / (weight or total_weight(rows))
 
 
 def by_length(rows: list[Row]) -> list[list[int]]:
@@ -323,7 +362,7 @@ def by_length(rows: list[Row]) -> list[list[int]]:
 
 
 def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n d"] | None) -> Float[Tensor, ""]:
-    """Summed cross-entropy of the covered tokens in one pass; rows are left-padded, so those are each row's last ones.
+    """Weighted sum of the covered tokens' cross-entropy in one pass; rows are left-padded, so they are the last ones.
 
     Logits are computed from the position before the longest answer on: a vocabulary is large, and questions are long.
     """
@@ -335,4 +374,5 @@ def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n 
     covered = torch.arange(longest)[None] >= longest - answers[:, None]
     target = ids[:, -longest:].masked_fill(~covered, -100).to(device)
     flat, labels = logits[:, :-1].float().flatten(0, 1), target.flatten()
-    return F.cross_entropy(flat, labels, ignore_index=-100, reduction="sum")
+    by_token = F.cross_entropy(flat, labels, ignore_index=-100, reduction="none").view_as(target)
+    return (by_token.sum(dim=1) * torch.tensor([r.weight for r in rows], device=device)).sum()

@@ -106,7 +106,8 @@ def _query_states(backbone: CausalLM) -> tuple[Float[Tensor, "1 q h"], Float[Ten
     prompt, model = backbone.embeddings(torch.tensor(rows[0])), cast("Any", backbone.model)
     embedded = torch.cat([prompt, backbone.queries.to(prompt.dtype)])[None]
     positions = torch.arange(embedded.shape[1])[None]
-    whole = model.base_model(inputs_embeds=embedded, position_ids=positions).last_hidden_state.float()
+    output = model.base_model(inputs_embeds=embedded, position_ids=positions, output_hidden_states=True)
+    whole = output.hidden_states[backbone.config.layer].float()
     states = backbone.query_states(_padded(backbone, rows, None), in_one_pass=False)
     return states[:1], whole[:, -len(backbone.queries) :]
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.chat import TOKENIZER, ChatTokenizer, Limits
+from unimm.backbones.conditions import Conditioning
 from unimm.backbones.library_check import check_against_library, check_outputs
 from unimm.backbones.lora import adapter_parameters, add_adapters
 from unimm.checkpoints import check_complete, checkpoint_folder, config_folder, read_config, reading, weight_files
-from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Inputs, Lora, Mix
 from unimm.encoders.clip import Clip
 from unimm.encoders.tower import DTYPES
@@ -48,11 +48,13 @@ class PretrainedLM(CausalLM):
     mapping: ClassVar[str] = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
     instead: ClassVar[str] = "no language model (vision-language models: backbone=pretrained_vlm)"
 
-    class Config(ComponentConfig):
+    class Config(Conditioning):
         """``pretrained``: local folder or hub name of the model; ``queries``: how many query tokens follow the prompt.
 
         ``dtype``: type of its weights; ``images``: whose tokens the projector reads when the model is asked about an
         image; ``lora``: low-rank adapters (rank, alpha, targets) in place of all weights, null for none.
+        ``weights``: the checkpoint's, or random ones of the same architecture, drawn by the seed: a control of what
+        its training is worth.
         """
 
         pretrained: str = Field(min_length=1)
@@ -60,11 +62,12 @@ class PretrainedLM(CausalLM):
         dtype: Literal["float32", "bfloat16"] = "float32"
         images: Literal["foundation", "encoder"] = "foundation"
         lora: Lora | None = None
+        weights: Literal["trained", "random"] = "trained"
 
     @classmethod
     def build(cls, config: Any, foundation: Foundation, encoder: Encoder, start: str, seed: int) -> CausalLM:
         folder = checkpoint_folder(config.pretrained)
-        model = cls.load_model(folder, config, seed)
+        model = (cls.load_model if config.weights == "trained" else cls.fresh_model)(folder, config, seed)
         shown = _shown(config, foundation, encoder)
         backbone = cls(config, model, _tokenizer(folder, model, config), shown.latent_spec().channels, seed)
         check_against_library(backbone, folder)
@@ -107,6 +110,21 @@ class PretrainedLM(CausalLM):
                 ignore_mismatched_sizes=True,
             )
         check_complete(folder, type(model).__name__, report)
+        return cls._frozen(model, folder, config, seed)
+
+    @classmethod
+    def fresh_model(cls, folder: Path, config: Any, seed: int) -> Any:
+        """The checkpoint's architecture with weights that its library draws by ``seed``, frozen but for adapters."""
+        import transformers
+
+        settings = cls.described(folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = getattr(transformers, cls.auto_class).from_config(settings, dtype=DTYPES[config.dtype])
+        return cls._frozen(model, folder, config, seed)
+
+    @classmethod
+    def _frozen(cls, model: Any, folder: Path, config: Any, seed: int) -> Any:
         model.requires_grad_(False).eval()
         check_outputs(model, folder)
         if config.lora is not None:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import CausalLM, positions_of
 from unimm.backbones.chat import ChatTokenizer, Eyes
+from unimm.backbones.conditions import Conditioning
 from unimm.backbones.library_check import check_against_library
 from unimm.backbones.own_vision import OwnVision, ramp
 from unimm.backbones.pretrained import STEMS, PretrainedLM, limits_of
 from unimm.checkpoints import checkpoint_folder, files_hash, reading, weight_files
-from unimm.component_config import ComponentConfig
 from unimm.components import Encoder, Hidden, Inputs, Lora
 from unimm.encoders.images import processor_settings
 from unimm.foundation.folder import Foundation
@@ -37,7 +37,7 @@ class PretrainedVLM(PretrainedLM):
     mapping: ClassVar[str] = "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"
     instead: ClassVar[str] = "no vision-language model (language models without eyes: backbone=pretrained_lm)"
 
-    class Config(ComponentConfig):
+    class Config(Conditioning):
         """``pretrained``: local folder or hub name of the model; ``queries``: how many query tokens follow the prompt.
 
         ``dtype``: type of its weights; ``resolution``: side of the images that its own image processor is given;

@@ -1,4 +1,4 @@
-"""Checks of a head: the shape of its prediction, repeats, batches, gradients, and whether it reads noise as it says."""
+"""Checks of a head: shape, repeats, batches, steps of a sampler, gradients, and whether it reads noise as it says."""
 
 from __future__ import annotations
 
@@ -76,6 +76,14 @@ def _conditions(bench: HeadBench) -> str:
     return "other conditions give another prediction"
 
 
+def _given(bench: HeadBench) -> str:
+    noisy, times, conditions = bench.inputs
+    with torch.no_grad():
+        predict = bench.head.given(conditions)
+        steps = [(predict(noisy, part), bench.predict((noisy, part, conditions))) for part in (times, times / 2)]
+    return [close(*step, "a prediction under conditions that were given before, and all at once") for step in steps][-1]
+
+
 def _noise(bench: HeadBench) -> str:
     noisy, times, conditions = bench.inputs
     as_given = bench.predict(bench.inputs)
@@ -112,6 +120,7 @@ STEPS = {
     "repeats": _repeats,
     "batches": _batches,
     "conditions": _conditions,
+    "given": _given,
     "noise": _noise,
     "gradients": _gradients,
     "seconds": _seconds,

@@ -12,7 +12,7 @@ from unimm.component_checks.bench import Broken, Doubt, Subject, Unchecked
 from unimm.data.scenes import SceneSet
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.words import BUILT_IN
-from unimm.runs.scoring import real_scenes, rendered
+from unimm.runs.ceilings import real_scenes, rendered
 from unimm.scenes.prompts import Metadata, prompt_set
 
 PROMPTS_PER_TASK, REFERENCE, REPEATS = 4, 48, 8

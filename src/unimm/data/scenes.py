@@ -27,6 +27,12 @@ KEPT_BYTES = 1 << 31
 __all__ = ["SceneSet", "Scenes", "batch_indices", "stream_indices", "training_scenes"]
 
 
+# A run asks again and again for its few sets: to train, to validate, as a reference, and to ask questions about.
+@lru_cache(maxsize=8)
+def _drawn(world: World, split: str, seed: int, numbers: tuple[int, ...]) -> tuple[SceneSample, ...]:
+    return tuple(scene_sample(world, split, seed, number) for number in numbers)
+
+
 class SceneSet:
     """``size`` samples of a split with their images as uint8 ``[size, 3, resolution, resolution]``."""
 
@@ -37,7 +43,7 @@ class SceneSet:
         self.resolution = resolution
         self.name = f"{world.name}/{split}/{seed}/{size}@{resolution}" + (f"/half{half}" if half is not None else "")
         numbers = [i if half is None else i // 6 * 12 + half * 6 + i % 6 for i in range(size)]
-        self.samples: list[SceneSample] = [scene_sample(world, split, seed, i) for i in numbers]
+        self.samples = _drawn(world, split, seed, tuple(numbers))
 
     def __len__(self) -> int:
         return len(self.samples)

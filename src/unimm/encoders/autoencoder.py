@@ -151,6 +151,7 @@ def _folded(core: Core, side: int, config: Any) -> tuple[int, int]:
 class AutoencoderKL(Autoencoder):
     """Latents of an AutoencoderKL (SD, SDXL, SD3, FLUX), scaled and shifted as its configuration says."""
 
+    phrase = "latents of an AutoencoderKL"
     core_class = KLCore
     examples = (
         {"pretrained": "stabilityai/sd-vae-ft-ema"},
@@ -163,6 +164,7 @@ class AutoencoderKL(Autoencoder):
 class AutoencoderDC(Autoencoder):
     """Latents of an AutoencoderDC (DC-AE, as SANA uses it): few tokens, to match a CLIP arm's count."""
 
+    phrase = "latents of a deep compression autoencoder"
     core_class = DCCore
     examples = ({"pretrained": "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"},)
 
@@ -170,6 +172,7 @@ class AutoencoderDC(Autoencoder):
 class AutoencoderTiny(Autoencoder):
     """Latents of an AutoencoderTiny (TAESD): a VAE at CPU speed."""
 
+    phrase = "latents of a tiny autoencoder"
     core_class = TinyCore
     examples = ({"pretrained": "madebyollin/taesd"},)
 
@@ -177,6 +180,7 @@ class AutoencoderTiny(Autoencoder):
 class AutoencoderRAE(Autoencoder):
     """Latents of an AutoencoderRAE: semantic features (DINOv2, SigLIP 2, MAE) with a pixel decoder of their own."""
 
+    phrase = "latents of a representation autoencoder"
     core_class = RAECore
     examples = ({"pretrained": "nyu-visionx/RAE-dinov2-wReg-base-ViTXL-n08"},)
 
@@ -210,6 +214,7 @@ class AutoencoderRAE(Autoencoder):
 class AutoencoderKLFlux2(Autoencoder):
     """Latents of an AutoencoderKLFlux2 (FLUX.2), normalised by the statistics that the checkpoint carries."""
 
+    phrase = "latents of FLUX.2's autoencoder"
     core_class = Flux2Core
     examples = ({"pretrained": "black-forest-labs/FLUX.2-dev", "subfolder": "vae"},)
 
@@ -217,6 +222,7 @@ class AutoencoderKLFlux2(Autoencoder):
 class AutoencoderKLQwenImage(Autoencoder):
     """Latents of an AutoencoderKLQwenImage (Qwen-Image), standardised a channel as its configuration says."""
 
+    phrase = "latents of Qwen-Image's autoencoder"
     core_class = QwenImageCore
     examples = ({"pretrained": "Qwen/Qwen-Image", "subfolder": "vae", "patch": 2},)
 
@@ -224,6 +230,7 @@ class AutoencoderKLQwenImage(Autoencoder):
 class AutoencoderKLWan(Autoencoder):
     """Latents of an AutoencoderKLWan (Wan 2.1 and 2.2) of one frame, standardised a channel by its configuration."""
 
+    phrase = "latents of Wan's autoencoder"
     core_class = WanCore
     examples = ({"pretrained": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "subfolder": "vae", "patch": 2},)
 

@@ -40,12 +40,15 @@ CALIBRATION_IMAGES = 20_000
 
 
 class Statistics(nn.Module):
-    """Per-channel ``mean`` and ``std`` as buffers; latents are ``[..., channels]``."""
+    """Per-channel ``mean`` and ``std`` as buffers; latents are ``[..., channels]``.
+
+    Where every token has its own, both are ``[tokens, channels]``.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Float[Tensor, " d"], std: Float[Tensor, " d"]) -> None:
+    def __init__(self, mean: Float[Tensor, "*n d"], std: Float[Tensor, "*n d"]) -> None:
         super().__init__()
         self.register_buffer("mean", mean.float())
         self.register_buffer("std", std.float())

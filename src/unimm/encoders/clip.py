@@ -33,10 +33,13 @@ LAST = BlockSum()
 class Clip(CalibratedEncoder):
     """Pooled patch features of a CLIP image tower."""
 
+    phrase = "CLIP features"
+
     class Config(ComponentConfig):
         """``grid``: side of the pooled token grid (4 gives 16 tokens); ``standardise``: unit variance in every channel.
 
-        ``decoder``: folder of a decoder of `unimm decoder train`, null for the foundation's own.
+        ``decoder``: null for the foundation's own, noised for the one of its own that was trained on noised tokens, or
+        the folder of a decoder of `unimm decoder train`.
         """
 
         grid: int = Field(4, ge=1)
@@ -60,12 +63,14 @@ class Clip(CalibratedEncoder):
                 f"{grid}; build a foundation with another grid to change it"
             )
         return cls(
-            config, load_clip(foundation.folder / "clip"), shipped(foundation, "clip"), foundation.fingerprint("clip")
+            config, load_clip(foundation.path("clip")), shipped(foundation, "clip"), foundation.fingerprint("clip")
         )
 
     def decoder(self, foundation: Foundation, steps: int) -> Decoder:
-        if self.config.decoder is None:
-            return DiffusionDecoder.of(foundation, self.config.standardise, steps)
+        part = "decoder" if self.config.decoder is None else f"decoder_{self.config.decoder}"
+        if part in foundation.card["costs"]:
+            return DiffusionDecoder.of(foundation, self.config.standardise, steps, part)
+        assert self.config.decoder is not None, "every foundation has a decoder"
         return TrainedDecoder.load(self.config.decoder, self, foundation, steps)
 
     def features(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:

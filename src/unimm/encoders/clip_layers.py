@@ -22,6 +22,7 @@ from unimm.foundation.folder import Foundation
 class ClipLayers(Clip):
     """Sum of the last blocks of the foundation's CLIP, pooled."""
 
+    phrase = "CLIP features summed over layers"
     examples = ({"layers": 3},)
 
     class Config(Clip.Config, BlockSum):

@@ -27,6 +27,7 @@ FIX = "give the folder of an open_clip model: open_clip_config.json beside open_
 class OpenClip(VisionTower):
     """Image tower of any open_clip model, its patch tokens pooled to a fixed grid."""
 
+    phrase = "features of an open_clip tower"
     examples = (
         {"pretrained": "timm/eva02_enormous_patch14_plus_clip_224.laion2b_s9b_b144k", "resolution": 448},
         {"pretrained": "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "resolution": 448},

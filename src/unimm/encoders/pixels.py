@@ -24,6 +24,8 @@ from unimm.registry import decoders
 class Pixels(OutlinedEncoder):
     """Patches of the image itself: the control without an encoder."""
 
+    phrase = "pixels"
+
     class Config(ComponentConfig):
         """``patch``: pixels a side of one token; ``resolution``: side of what is cut, null for that of the data.
 

@@ -28,6 +28,7 @@ from unimm.schema import Choice, EncoderChoice
 class SideBySide(Encoder):
     """Channels of two encoders concatenated, each with its own statistics; one of them draws the images."""
 
+    phrase = "channels of two encoders side by side"
     examples = (
         {
             "first": {

@@ -30,6 +30,7 @@ FIX = "give the folder of a timm model: config.json beside model.safetensors, as
 class TimmVision(VisionTower):
     """Vision tower of `timm` (Perception Encoder, DINOv3, AIMv2, MAE, ...), its patch tokens pooled to a fixed grid."""
 
+    phrase = "features of a timm tower"
     examples = ({"pretrained": "timm/vit_pe_core_base_patch16_224.fb", "grid": 7},)
 
     def __init__(self, config: VisionTower.Config, model: Any, preprocessing: Preprocessing, fingerprint: str) -> None:

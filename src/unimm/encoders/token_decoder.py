@@ -11,7 +11,7 @@ none, decode alike. A run whose images are smaller has the pictures shrunk; one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,21 @@ class Aligned(Head):
     def forward(
         self, noisy: Float[Tensor, "b n d"], time: Float[Tensor, " b"], conditions: Float[Tensor, "b q h"]
     ) -> Float[Tensor, "b n d"]:
+        whole: Tensor = self.head(torch.cat([noisy, self._laid(conditions, noisy)], dim=-1), time, conditions)
+        return whole[..., : self.channels]
+
+    def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
+        predict = self.head.given(conditions)
+
+        def own(noisy: Tensor, time: Tensor) -> Tensor:
+            return predict(torch.cat([noisy, self._laid(conditions, noisy)], dim=-1), time)[..., : self.channels]
+
+        return own
+
+    def _laid(self, conditions: Float[Tensor, "b q h"], noisy: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h"]:
         laid = conditions.transpose(1, 2).unflatten(2, self.condition_grid)
         laid = F.interpolate(laid, size=self.grid, mode="nearest").flatten(2).transpose(1, 2)
-        whole: Tensor = self.head(torch.cat([noisy, laid.to(noisy.dtype)], dim=-1), time, conditions)
-        return whole[..., : self.channels]
+        return laid.to(noisy.dtype)
 
 
 def build_network(settings: dict[str, Any]) -> Head:
@@ -175,7 +186,7 @@ def _load(network: Head, path: Path) -> None:
 
 
 def _no_folder(path: Path) -> dict[str, Any]:
-    raise ValueError(f"no folder {path}; {FIX}")
+    raise ValueError(f"no folder {path}, and no decoder of this foundation; {FIX}")
 
 
 class DiffusionDecoder(Decoder):
@@ -203,8 +214,8 @@ class DiffusionDecoder(Decoder):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def of(cls, foundation: Foundation, standardised: bool, steps: int) -> DiffusionDecoder:
-        """The foundation's; ``standardised`` says what the incoming tokens are.
+    def of(cls, foundation: Foundation, standardised: bool, steps: int, part: str = "decoder") -> DiffusionDecoder:
+        """The foundation's of that name; ``standardised`` says what the incoming tokens are.
 
         Raises:
             ValueError: the run's images are larger than those that the decoder was trained to draw.
@@ -212,9 +223,9 @@ class DiffusionDecoder(Decoder):
         side = foundation.trained_at
         fix = f"source.resolution={side}, or train a decoder for larger images: `unimm decoder train`"
         check_drawn(side, foundation.resolution, f"the decoder of {foundation.folder.name}", fix)
-        settings = foundation.settings("decoder/config.json")
+        settings = foundation.settings(f"{part}/config.json")
         head = build_decoder_head(settings)
-        head.load_state_dict(foundation.weights("decoder/model.safetensors"))
+        head.load_state_dict(foundation.weights(f"{part}/model.safetensors"))
         shape = (settings["grid"] ** 2, settings["channels"])
         raw = None if standardised else shipped(foundation, "clip")
         vae = VaeDecoder.of(foundation, shipped(foundation, "vae"))
@@ -268,3 +279,12 @@ def decoder_flow(steps: int) -> FlowMatching:
     """The decoder's objective: uniform times, no shift, no guidance; Euler with ``steps`` steps."""
     config = FlowMatching.Config(time_sampling="uniform", shift=1.0, condition_dropout=0.0, guidance=1.0, steps=steps)
     return FlowMatching(config)
+
+
+def noised(tokens: Float[Tensor, "b n d"], tau: float, noise: NoiseSource) -> Float[Tensor, "b n d"]:
+    """Standardised tokens with noise of a strength that differs by image: ``x + s eps``, s uniform in [0, tau]."""
+    if tau == 0:
+        return tokens
+    keys = range(len(tokens))
+    strength = tau * noise.child("strength").uniform(keys)[:, None, None]
+    return tokens + (strength * noise.normal(keys, tuple(tokens.shape[1:]))).to(tokens)

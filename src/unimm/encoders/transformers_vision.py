@@ -188,6 +188,7 @@ FAMILIES: dict[str, type[Family]] = {
 class TransformersVision(VisionTower):
     """Vision tower of `transformers` (CLIP, SigLIP, DINOv2, DINOv3, AIMv2, I-JEPA, MAE), pooled to a fixed grid."""
 
+    phrase = "features of a vision tower"
     examples = (
         {"pretrained": "openai/clip-vit-large-patch14"},
         {"pretrained": "google/siglip2-so400m-patch16-256"},

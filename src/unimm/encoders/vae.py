@@ -82,6 +82,8 @@ def unpatchify(tokens: Float[Tensor, "b n d"], patch: int) -> Float[Tensor, "b c
 class Vae(CalibratedEncoder):
     """Patchified latents of an AutoencoderKL; twice the side gives four times the tokens."""
 
+    phrase = "VAE latents"
+
     class Config(ComponentConfig):
         """``patch``: side of the latent patch of one token; ``standardise``: unit variance in every channel."""
 

@@ -38,6 +38,8 @@ def lift(own: int, channels: int) -> Float[Tensor, "c d"]:
 class VaeLift(Vae):
     """Latents of the VAE, mapped to more channels and back by fixed orthonormal columns."""
 
+    phrase = "VAE latents lifted to more channels"
+
     class Config(Vae.Config):
         """``channels``: of a token of the target; by default those of a token of CLIP."""
 

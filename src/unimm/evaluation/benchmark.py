@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from unimm.analysis.judging import FactCard
 from unimm.data.scenes import SceneSet
-from unimm.evaluation.fact_card import try_judge
+from unimm.evaluation.fact_card import check_words, try_evaluator, try_judge
 from unimm.evaluation.folder import read_prompts
 from unimm.evaluation.geneval.prompts import generate_prompts
 from unimm.evaluation.judge import Judge, Judged
@@ -33,12 +33,13 @@ from unimm.evaluation.metrics.geneval import unknown_to
 from unimm.evaluation.metrics.own_clip import OwnClipScore
 from unimm.evaluation.reference import FEWEST, reference_images
 from unimm.evaluation.suite import build_metrics
+from unimm.evaluation.words import OWN_CLIP
 from unimm.foundation.folder import Foundation
 from unimm.progress import say
 from unimm.registry import detectors
 from unimm.scenes.combinations import combination_prompts
 from unimm.scenes.prompts import Metadata, prompt_set
-from unimm.schema import GENEVAL, NONE, OPEN_CLIP, SCENES, Choice, EvaluationConfig
+from unimm.schema import GENEVAL, NONE, SCENES, Choice, EvaluationConfig, clip_folder
 
 VALIDATION_SEED = 44  # the official prompts are of 43
 TEXT = "text"  # the tag of prompts that are texts alone
@@ -168,12 +169,12 @@ class Benchmark:
         if self.settings.clip is None:
             return None
         own = (c.config.model_dump() for c in self.settings.metrics if isinstance(c, Choice) and c.name == CLIP_SCORE)
-        folder = Path(self.settings.clip.removeprefix(OPEN_CLIP))
+        folder = clip_folder(self.settings.clip)
         return OwnClipScore(OwnClipScore.Config(folder=folder, **next(own, {})), self.foundation)
 
     def pictures(self) -> Labelled | None:
-        """What other judges than the scenes' are tried on: labelled pictures, or scenes where prompts are of them."""
-        if not self.judges:
+        """What a CLIP and other judges than the scenes' are tried on: labelled pictures, or scenes of the prompts."""
+        if not self.judges and self.own_clip is None:
             return None
         if self.settings.judge_labels is not None:
             labels = Path(self.settings.judge_labels)
@@ -181,12 +182,15 @@ class Benchmark:
         return labelled_scenes(self.foundation.world, self.foundation.resolution) if self.knows_prompts else None
 
     def cards(self) -> dict[str, FactCard]:
-        """The card of every judge that needs one; empty where there is nothing to try them on."""
+        """The card of every judge that needs one and of the run's CLIP; empty where nothing can be tried."""
         pictures = self.pictures()
         if pictures is None:
             return {}
         needed = kinds_of([metadata for metadata, _ in self.asked]) if self.has_facts else []
-        return {judge.name: try_judge(judge, pictures, needed).card for judge in self.judges}
+        found = {judge.name: try_judge(judge, pictures, needed).card for judge in self.judges}
+        if self.own_clip is not None:
+            found[OWN_CLIP] = try_evaluator(self.own_clip.clip, pictures, needed).card
+        return found
 
     @property
     def metrics(self) -> list[Metric]:
@@ -230,7 +234,7 @@ class Benchmark:
 
     def _check_files(self) -> None:
         """ValueError for own files that cannot be read, and for validation prompts that are the test's."""
-        self.pictures()
+        self._check_labels()
         if self.settings.reference not in (None, SCENES, NONE):
             reference_images(Path(str(self.settings.reference)), FEWEST, self.foundation.resolution)
         if self.settings.validation_prompts is not None:
@@ -240,6 +244,20 @@ class Benchmark:
                 raise ValueError(
                     f"evaluation.validation_prompts: {twice!r} is a prompt of the test; leave it out of one"
                 )
+
+    def _check_labels(self) -> None:
+        """ValueError where judges or the run's CLIP could not be tried on the labelled pictures."""
+        pictures = self.pictures()
+        if pictures is None:
+            if self.settings.judge_labels is not None:
+                raise ValueError(
+                    "evaluation.judge_labels: nothing reads it, as the scenes' judge has a card of its own"
+                )
+            return
+        for judge in self.judges:
+            check_words(judge, pictures)
+        if self.own_clip is not None:
+            pictures.pairs()
 
     def _obstacle(self, metric: Metric) -> str | None:
         """Why a metric cannot be had of this test; None if it can."""

@@ -24,6 +24,10 @@ def judge(
     detector: Annotated[
         list[str] | None, typer.Option(help="A judge, as in 'mask2former source=DIR colours=DIR'; repeatable.")
     ] = None,
+    clip: Annotated[
+        list[str] | None,
+        typer.Option(help="A CLIP that scores, asked for the better caption; repeatable.", metavar="open_clip:DIR"),
+    ] = None,
     scenes: Annotated[
         str | None, typer.Option(help="Instead of a folder, scenes of this world.", metavar="WORLD")
     ] = None,
@@ -32,22 +36,29 @@ def judge(
 ) -> None:
     """Try judges on pictures whose content is known: accuracy by kind of fact, false finds, thresholds, agreement."""
     with user_errors():
-        if (scenes is None) == (folder is None) or (folder is None) != (labels is None) or not detector:
-            raise ValueError("give a folder with --labels FILE, or --scenes WORLD; and --detector for each judge")
-        from unimm.evaluation.fact_card import agreement, try_judge
+        if (scenes is None) == (folder is None) or (folder is None) != (labels is None) or not (detector or clip):
+            raise ValueError(
+                "give a folder with --labels FILE, or --scenes WORLD; and --detector or --clip for each judge"
+            )
+        from unimm.evaluation.fact_card import agreement, try_evaluator, try_judge
         from unimm.evaluation.labelled import labelled_scenes, read_labels
+        from unimm.evaluation.metrics.own_clip import OwnClip
         from unimm.evaluation.suite import choose
         from unimm.files import write_json
         from unimm.scenes.world import world
+        from unimm.schema import clip_folder
 
         if folder is not None and labels is not None:
             pictures = read_labels(folder, labels, side)
         else:
             pictures = labelled_scenes(world(str(scenes)), side or 64)
-        judges = [choose(text) for text in detector]
+        judges = [choose(text) for text in detector or ()]
+        clips = [OwnClip(clip_folder(text)) for text in clip or ()]
+        names = [*(judge.name for judge in judges), *(own.name for own in clips)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two judges are called {twice}: give their folders other names")
         tried = {judge.name: try_judge(judge, pictures) for judge in judges}
-        if len(tried) < len(judges):
-            raise ValueError(f"two judges are called {judges[0].name}: give their folders other names")
+        tried |= {own.name: try_evaluator(own, pictures) for own in clips}
         alphas = {pair: agreement([tried[name] for name in pair]) for pair in combinations(tried, 2)}
         for name, one in tried.items():
             typer.echo(shown(name, one))
@@ -73,7 +84,8 @@ def shown(name: str, tried: Tried) -> str:
     for kind, read in card.kinds.items():
         rates = f"{read.accuracy:>10.3f}{read.missed:>9.3f}{read.false_finds:>13.3f}"
         lines.append(f"{kind:<12}{read.true:>7,}{read.false:>7,}{rates}")
-    lines.append(f"{'threshold':<12}{'count':>14}{'all others':>12}  (accuracy)")
+    if card.thresholds:
+        lines.append(f"{'threshold':<12}{'count':>14}{'all others':>12}  (accuracy)")
     for row in card.thresholds:
         count, others = (NEVER if value is None else f"{value:.3f}" for value in (row.count, row.others))
         lines.append(f"{row.threshold:<12g}{count:>14}{others:>12}")

@@ -6,6 +6,8 @@ protocol (evaluation.md 2.5: N >= 10 d).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -54,7 +56,7 @@ class FeatureExtractor(nn.Module):
         return self.classifier(nn.functional.silu(self(images)))  # type: ignore[no-any-return]
 
 
-def labels(samples: list[SceneSample], world: World) -> Float[Tensor, "n c"]:
+def labels(samples: Sequence[SceneSample], world: World) -> Float[Tensor, "n c"]:
     """Per sample: which shapes and which colours stand in each quadrant, and one flag for each number of items."""
     quadrants, shapes, colours = 4, len(world.shapes), len(world.colours)
     out = torch.zeros(len(samples), quadrants * (shapes + colours) + world.max_items)

@@ -26,13 +26,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import UInt8
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from unimm.analysis.judging import WHOLE
 from unimm.data.tar_index import leaves_folder
-from unimm.evaluation.geneval.files import Colour, PromptMetadata, load_images
+from unimm.evaluation.geneval.files import Colour, PromptMetadata, load_images, wrong_fields
 from unimm.files import read_text
 from unimm.progress import progress
 from unimm.scenes.combinations import clear_position
@@ -62,6 +62,21 @@ class Labelled:
     pictures: list[UInt8[Tensor, "3 h w"]]
     facts: list[Fact]
 
+    def pairs(self) -> list[tuple[int, int]]:
+        """Numbers of every fact that holds and of the one made from it that does not, where there is one.
+
+        Raises:
+            ValueError: there is none, as where people decided of whole prompts.
+        """
+        found = [
+            (number, number + 1)
+            for number, (one, other) in enumerate(pairwise(self.facts))
+            if (one.picture, one.kind) == (other.picture, other.kind) and one.true and not other.true
+        ]
+        if not found:
+            raise ValueError(f"{self.source} state no captions that differ in one fact: label the pictures' objects")
+        return found
+
 
 class Thing(BaseModel):
     """An object on a picture."""
@@ -71,6 +86,14 @@ class Thing(BaseModel):
     name: str = Field(alias="class", min_length=1)
     color: Colour | None = None
     box: tuple[float, float, float, float] | None = None
+
+    @field_validator("box")
+    @classmethod
+    def _has_corners(cls, box: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+        """A corner and a size, as COCO writes boxes, mostly look like corners in the wrong order."""
+        if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"{list(box)} has no area: give corners [x1, y1, x2, y2], not a width and a height")
+        return box
 
 
 class _Line(BaseModel):
@@ -97,13 +120,19 @@ def read_labels(folder: Path, labels: Path, side: int | None = None) -> Labelled
     """The labelled pictures of a folder; larger ones are shrunk to a short side of ``side`` pixels.
 
     Raises:
-        ValueError: a line is none of the two kinds, or names no picture in the folder; or no false fact can be stated.
+        ValueError: there is no such file; a line is none of the two kinds, names no picture in the folder, or one whose
+            objects another line has; or no false fact can be stated.
     """
+    if not labels.is_file():
+        raise ValueError(f"{labels}: no such file of labels; write one line of JSON for every picture")
     lines = [
         _parsed(text, f"{labels}, line {n}") for n, text in enumerate(read_text(labels).split("\n"), 1) if text.strip()
     ]
     if not lines:
         raise ValueError(f"{labels}: no labels; write one line of JSON for every picture")
+    listed = [line.file for line in lines if line.objects is not None]
+    if twice := next((name for name, count in Counter(listed).items() if count > 1), None):
+        raise ValueError(f"{labels}: two lines list the objects of {twice!r}: write all of them in one")
     pictures = [_shrunk(_picture(folder, line.file, labels), side) for line in progress(lines, "reading", "image")]
     known = [(number, line.objects) for number, line in enumerate(lines) if line.objects is not None]
     facts = [*facts_of(known), *(fact for number, line in enumerate(lines) for fact in _decided(number, line, labels))]
@@ -207,7 +236,7 @@ def _parsed(text: str, place: str) -> _Line:
         if line.objects is None:
             PromptMetadata.model_validate_json(text)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
+        wrong = wrong_fields(error, ("class", "color", "box"))
         raise ValueError(f"{place}: {wrong}; give file and objects, or file, correct and GenEval's metadata") from error
     if (line.objects is None) == (line.correct is None):
         raise ValueError(f"{place}: give either objects, or correct with GenEval's metadata")

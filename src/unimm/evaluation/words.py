@@ -42,6 +42,8 @@ SAMPLED_GUIDANCE = "sampling/guidance"
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 _ABOVE_GROUP = "Understanding above blind (fraction of answers correct, less that without the image)"
+# Scores by `evaluation.clip`, and the name under which `judge_cards` have its card.
+OWN_CLIP, OWN_CLIP_SCORES = "own CLIP", ("clip_score/own", "r_precision/own")
 LESS_BLIND = {"less": "the same questions answered from the mean image"}
 
 
@@ -195,6 +197,11 @@ def condition_of(score: str) -> tuple[str, str]:
     """A score's name without the way of sampling that it names, and that way, empty for the run's own."""
     found = _AT.fullmatch(score)
     return (f"{found[1]}{found[3] or ''}", found[2]) if found else (score, "")
+
+
+def card_of(score: str) -> str | None:
+    """The entry of `judge_cards` that says whether a score can be believed; None for a score that needs none."""
+    return OWN_CLIP if score in OWN_CLIP_SCORES else judge_of(score)
 
 
 class Glossary:

@@ -2,6 +2,9 @@
 
 ``card.json`` lists every file with its hash and says how the parts were made; a file that was altered or cut short is
 refused by name. A part's fingerprint is the hash of its files' hashes.
+
+A foundation can be built on another one, its ``base``, and have some of that one's parts: their files lie in the base's
+folder alone, and the card lists them with their hashes like its own.
 """
 
 from __future__ import annotations
@@ -22,10 +25,17 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_card(folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``card.json`` with the hash of every other file and the given facts."""
+def write_card(folder: Path, facts: dict[str, Any], shared: Mapping[str, str] | None = None) -> None:
+    """Write ``card.json`` with the given facts, the hash of every other file, its own and ``shared`` ones of a base."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
-    write_json(folder / CARD, {**facts, "files": {str(p.relative_to(folder)): sha256(p) for p in files}})
+    hashes = {str(p.relative_to(folder)): sha256(p) for p in files}
+    write_json(folder / CARD, {**facts, "files": {**(shared or {}), **hashes}})
+
+
+def lies(folder: Path, card: Mapping[str, Any], name: str) -> Path:
+    """Where a file or part of the foundation in ``folder`` lies: there, or with the foundation that it is built on."""
+    base = card.get("base")
+    return folder / name if base is None or (folder / name).exists() else find(base) / name
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -36,7 +46,7 @@ def verify(folder: Path) -> dict[str, Any]:
     if not isinstance(card.get("files"), dict):
         raise ValueError(f"{folder / CARD} lists no files: {MEND}")
     for name, expected in card["files"].items():
-        path = folder / name
+        path = lies(folder, card, name)
         if not path.exists():
             raise ValueError(f"foundation file {path} is missing; reinstall unimm or rebuild the foundation")
         if sha256(path) != expected:
@@ -70,6 +80,12 @@ def find(name: str) -> Path:
         f"no foundation {name!r}: shipped are {', '.join(known) or 'none'}; build one with "
         "`unimm foundation build NAME --profile PROFILE`, or give the folder of one"
     )
+
+
+def part_path(name: str, part: str) -> Path:
+    """Where a part of the foundation of that name lies."""
+    folder = find(name)
+    return lies(folder, read_object(folder / CARD, MEND), part)
 
 
 def _places(name: str) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from unimm.foundation.card import find, fingerprint, verify
+from unimm.foundation.card import find, fingerprint, lies, verify
 from unimm.scenes.world import World, world
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Foundation:
     def __init__(self, name: str, resolution: int | None = None) -> None:
         self.folder = find(name)
         self.card = verify(self.folder)
-        self.world: World = world(self.card["world"])
+        self.world: World = world(self.card["world"], self.card.get("questions", "by_scene"))
         self.trained_at: int = self.card["resolution"]
         self.resolution: int = resolution or self.trained_at
         self._made: dict[str, Any] = {}  # shared by the copies that `at` makes
@@ -48,13 +48,17 @@ class Foundation:
         other.resolution = resolution
         return other
 
+    def path(self, name: str) -> Path:
+        """Where a part or a file of one lies."""
+        return lies(self.folder, self.card, name)
+
     def settings(self, file: str) -> dict[str, Any]:
         """A part's JSON file, such as ``vae/config.json``."""
-        return json.loads((self.folder / file).read_text())  # type: ignore[no-any-return]
+        return json.loads(self.path(file).read_text())  # type: ignore[no-any-return]
 
     def weights(self, file: str) -> dict[str, torch.Tensor]:
         """A part's safetensors file as float32."""
-        return load_weights(self.folder / file)
+        return load_weights(self.path(file))
 
     def once(self, part: str, build: Callable[[], T]) -> T:
         """What ``build`` makes, made once: components that share a part, an encoder and its decoder, get the same."""
@@ -69,4 +73,4 @@ class Foundation:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer, from its saved files."""
-        return PreTrainedTokenizerFast.from_pretrained(self.folder / "tokenizer")  # type: ignore[no-any-return]
+        return PreTrainedTokenizerFast.from_pretrained(self.path("tokenizer"))  # type: ignore[no-any-return]

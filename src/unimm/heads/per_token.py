@@ -12,7 +12,8 @@ in ``silu(z_n + time)`` and 0 at first.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -61,13 +62,26 @@ class PerTokenDiffusion(Head):
         self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, channels))
 
     def forward(
-        self, noisy: Float[Tensor, "b n d"], time: Float[Tensor, " b"], conditions: Float[Tensor, "b q h"]
+        self,
+        noisy: Float[Tensor, "b n d"],
+        time: Float[Tensor, " b"],
+        conditions: Float[Tensor, "b q h"],
+        plan: Float[Tensor, "b n w"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        blank = noisy.new_zeros(*noisy.shape[:2], self.width)
-        plan: Tensor = self.planner(blank, torch.zeros_like(time), conditions)
+        plan = self.plan(conditions) if plan is None else plan
         told = self.time(self.frequencies(time * 1000).to(plan.dtype))
         context = nn.functional.silu(plan + told[:, None])
         states = self.entry(noisy)
         for block in self.blocks:
             states = block(states, context)
         return self.exit(states)  # type: ignore[no-any-return]
+
+    def plan(self, conditions: Float[Tensor, "b q h"]) -> Float[Tensor, "b n w"]:
+        """All z_n, which neither noise nor time changes."""
+        rows, columns = self.planner.grid
+        blank = conditions.new_zeros(len(conditions), rows * columns, self.width)
+        return self.planner(blank, blank.new_zeros(len(blank)), conditions)  # type: ignore[no-any-return]
+
+    def given(self, conditions: Float[Tensor, "b q h"]) -> Callable[[Tensor, Tensor], Tensor]:
+        plan = self.plan(conditions)
+        return lambda noisy, time: self(noisy, time, conditions, plan)

@@ -28,6 +28,8 @@ def cosine_distance(predicted: Float[Tensor, "b n d"], latents: Float[Tensor, "b
 class CosineDistance(Regression):
     """One minus the cosine between predicted and true tokens; deterministic like the mean squared error."""
 
+    phrase = "cosine distance"
+
     class Config(ComponentConfig):
         """``rms``: root mean square over its channels that every sampled token is given."""
 

@@ -29,6 +29,8 @@ STEPS = 1000
 class Ddpm(Objective):
     """Denoising diffusion with a cosine schedule: noise prediction and ancestral sampling."""
 
+    phrase = "denoising diffusion"
+
     class Config(ComponentConfig):
         """``steps``: of sampling; ``eta``: noise added in each, 1 as in DDPM, 0 as in DDIM.
 
@@ -77,8 +79,9 @@ class Ddpm(Objective):
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
         latents = noise.child("start").normal(keys, shape).to(conditions.device)
+        predict = guided(head, conditions, self.config.guidance)
         for step in self.scheduler.timesteps.tolist():
-            eps = guided(head, latents, (step + 1) / STEPS, conditions, self.config.guidance)
+            eps = predict(latents, (step + 1) / STEPS)
             fresh = noise.child(f"step {step}").normal(keys, shape).to(latents.device) if self.config.eta else None
             settings = {"eta": self.config.eta, "variance_noise": fresh, "return_dict": False}
             latents = self.scheduler.step(eps, step, latents, **settings)[0]

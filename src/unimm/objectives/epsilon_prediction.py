@@ -18,6 +18,8 @@ from unimm.objectives.flow_matching import FlowMatching
 class EpsilonPrediction(FlowMatching):
     """Flow matching by predicting the noise, with the loss between velocities."""
 
+    phrase = "flow matching that predicts the noise"
+
     class Config(FlowMatching.Config):
         """``floor``: how much below 1 the noisiest time lies, which is the smallest 1 - t that is divided by."""
 

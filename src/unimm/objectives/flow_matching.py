@@ -52,6 +52,8 @@ class StraightPath(ComponentConfig):
 class FlowMatching(Objective):
     """Velocity regression and Euler sampling."""
 
+    phrase = "flow matching"
+
     class Config(StraightPath):
         """``guidance``: weight of classifier-free guidance, 1 for none."""
 
@@ -139,8 +141,8 @@ class FlowMatching(Objective):
         latents = noise.child("start").normal(keys, shape).to(conditions.device) * self.noisiest
         even = torch.linspace(1, 0, self.config.steps + 1)
         grid = (shift_times(even, self.alpha(*shape)) * self.noisiest).tolist()
+        predict = guided(head, conditions, self.config.guidance)
         for now, after in pairwise(grid):
-            predicted = guided(head, latents, now, conditions, self.config.guidance)
-            velocity = self.velocity(predicted, latents, latents.new_full((len(latents), 1, 1), now))
+            velocity = self.velocity(predict(latents, now), latents, latents.new_full((len(latents), 1, 1), now))
             latents = latents + (after - now) * velocity
         return latents

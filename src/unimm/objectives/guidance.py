@@ -5,7 +5,7 @@ guided = free + g (conditioned - free),   where ``free`` is the prediction under
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,14 +29,18 @@ def drop(
 
 
 def guided(
-    head: Head, noisy: Float[Tensor, "b n d"], now: float, conditions: Float[Tensor, "b q h"], guidance: float
-) -> Float[Tensor, "b n d"]:
-    """The head's prediction at time ``now``, in float32."""
-    batch = len(noisy)
+    head: Head, conditions: Float[Tensor, "b q h"], guidance: float
+) -> Callable[[Float[Tensor, "b n d"], float], Float[Tensor, "b n d"]]:
+    """(noisy, now) to the head's prediction at time ``now``, in float32: both of its passes in one batch."""
     if guidance == 1:
-        predicted: Tensor = head(noisy, noisy.new_full((batch,), now), conditions)
-        return predicted.float()
-    both = torch.cat([conditions, torch.zeros_like(conditions)])
-    given, free = head(torch.cat([noisy, noisy]), noisy.new_full((2 * batch,), now), both).float().chunk(2)
-    mixed: Tensor = free + guidance * (given - free)
+        predict = head.given(conditions)
+        return lambda noisy, now: predict(noisy, noisy.new_full((len(noisy),), now)).float()
+    predict_both = head.given(torch.cat([conditions, torch.zeros_like(conditions)]))
+
+    def mixed(noisy: Float[Tensor, "b n d"], now: float) -> Float[Tensor, "b n d"]:
+        both = predict_both(torch.cat([noisy, noisy]), noisy.new_full((2 * len(noisy),), now))
+        given, free = both.float().chunk(2)
+        result: Tensor = free + guidance * (given - free)
+        return result
+
     return mixed

@@ -36,6 +36,8 @@ UNIT = math.log(math.e - 1)  # softplus of this is 1
 class Gaussian(Objective):
     """Gaussian likelihood: the head predicts mean and scale of every value."""
 
+    phrase = "a Gaussian likelihood"
+
     class Config(ComponentConfig):
         """``floor``: the smallest scale."""
 
@@ -81,6 +83,8 @@ class Gaussian(Objective):
 
 class Mixture(Objective):
     """Mixture likelihood: the head predicts several Gaussians for each token or image, and their weights."""
+
+    phrase = "a mixture likelihood"
 
     class Config(Gaussian.Config):
         """``components``: how many; ``of``: image, all tokens follow one choice, or token, each makes its own."""

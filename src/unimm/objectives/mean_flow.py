@@ -43,6 +43,8 @@ FASTEST = 10.0
 class MeanFlow(FlowMatching):
     """Mean velocity over an interval, regressed by a Jacobian-vector product; samples in one step."""
 
+    phrase = "mean flow"
+
     class Config(StraightPath):
         """``unequal``: share of samples with r < t; ``trained_guidance``: weight of guidance, 1 for none.
 

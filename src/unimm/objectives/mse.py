@@ -77,6 +77,8 @@ class Regression(Objective):
 class MeanSquaredError(Regression):
     """Mean squared error to the latents."""
 
+    phrase = "mean squared error"
+
     class Config(ComponentConfig):
         """Nothing to set."""
 

@@ -19,6 +19,8 @@ from unimm.objectives.mse import MeanSquaredError
 class MseCosine(MeanSquaredError):
     """Mean squared error plus one minus the cosine between predicted and true tokens."""
 
+    phrase = "mean squared error plus cosine distance"
+
     class Config(ComponentConfig):
         """``cosine_weight``: what the cosine's part is multiplied by."""
 

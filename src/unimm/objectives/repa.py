@@ -46,6 +46,8 @@ class Alignment(nn.Module):
 class Repa(FlowMatching):
     """Flow matching whose head is aligned with a frozen tower's tokens (REPA)."""
 
+    phrase = "flow matching aligned with a frozen tower"
+
     class Config(FlowMatching.Config):
         """``tower``: an encoder on the target's grid; ``layer``: the head's block, from 1; ``weight``: of its loss."""
 

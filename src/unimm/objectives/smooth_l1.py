@@ -20,6 +20,8 @@ from unimm.objectives.mse import Regression
 class SmoothL1(Regression):
     """Smooth L1 distance to the latents: squares for small errors, absolute values for large ones."""
 
+    phrase = "smooth L1 distance"
+
     class Config(ComponentConfig):
         """``beta``: the error at which squares end; latents have a standard deviation of 1 where standardised."""
 

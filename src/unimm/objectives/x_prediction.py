@@ -18,6 +18,8 @@ from unimm.objectives.flow_matching import FlowMatching
 class XPrediction(FlowMatching):
     """Flow matching by predicting the data, with the loss between velocities."""
 
+    phrase = "flow matching that predicts the data"
+
     class Config(FlowMatching.Config):
         """``floor``: the smallest t that is divided by."""
 

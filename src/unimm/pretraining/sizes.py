@@ -5,15 +5,30 @@ Budgets are optimiser steps, so that a busy machine makes the same parts as a qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PARTS = ("vae", "clip", "features", "evaluator_0", "evaluator_1", "language", "decoder", "understanding")
+JUDGES = ("features", "evaluator_0", "evaluator_1")
+TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate."""
+
+    batch: int
+    learning_rate: float
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """One profile's foundation, and in ``steps`` the ``tower`` without text, which is no part of it."""
+    """One profile's foundation: its parts are those that have ``steps``, but for the ``tower`` without text.
+
+    ``base``: the shipped foundation whose parts are used where a recipe is the same; a further draw takes only what
+    judges images from it, so that all draws are judged alike. ``questions``: how the world's scenes are asked about;
+    ``reading``, ``seeing``: how the backbone's language and understanding stages train.
+    """
 
     world: str
     resolution: int
@@ -28,6 +43,16 @@ class Sizes:
     steps: dict[str, int] = field(default_factory=dict)
     grid: int = 4
     patch: int = 2
+    base: str | None = None
+    questions: str = "by_scene"
+    reading: Stage = Stage(64, 1.5e-3)
+    seeing: Stage = Stage(16, 1e-3)
+
+    def shared(self, draw: int) -> tuple[str, ...]:
+        """The parts that a draw takes from the base."""
+        if self.base is None:
+            return ()
+        return JUDGES if draw else (*JUDGES, "vae", "clip", "decoder")
 
 
 def _clip(vision: dict[str, Any], width: int, layers: int) -> dict[str, Any]:
@@ -140,7 +165,15 @@ SMALL = Sizes(
         "tower": 12_000,
     },
 )
-SIZES = {"tiny": TINY, "nano": NANO, "small": SMALL}
+NANO_2 = replace(
+    NANO,
+    base="scenes-nano",
+    questions="by_answer",
+    reading=Stage(32, 2e-3),
+    seeing=Stage(32, 2e-3),
+    steps={**NANO.steps, "language": 10_000, "decoder_noised": 4500, "understanding": 6000},
+)
+SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
 
 
 def sizes_of(profile: str) -> Sizes:

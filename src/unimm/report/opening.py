@@ -65,7 +65,7 @@ def spread(items: Sequence[Item], count: int = TILES) -> list[int]:
 def _arm(result: Result) -> str:
     """The arm in a sentence, with what it trained on; only the numbers where the record has no configuration."""
     known = all(isinstance(result.config.get(part), dict) for part in arm_words.PARTS)
-    parts = [arm_words.sentence(result.config)] if known else []
+    parts = [arm_words.sentence(result.phrases or arm_words.phrases(result.config))] if known else []
     if result.latent_shape is not None:
         shape = result.latent_shape
         parts.append(f"An image is {shape.tokens} tokens of {shape.channels} channels.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 # LaTeX's own characters first, then those that a plain pdflatex has no glyph for.
 _LATEX = {
@@ -26,6 +26,9 @@ _LATEX = {
     "✓": r"$\checkmark$",
 }
 
+LONG_NAME = 24  # characters
+_WITHIN_NUMBERS = re.compile(r" (?=[±%])|(?<=±) |(?<=\d) (?=to [-+x]?\d)|(?<=\d to) |(?<=\d;) (?=[-\d])|(?<=\[-;) ")
+
 
 def environment() -> Environment:
     """Templates beside this file; those that end in `html.j2` escape whatever they show."""
@@ -38,6 +41,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {"cell": cell, "slug": slug, "contents": contents}
+    made.filters |= {"held": held, "breakable": breakable, "with_code": with_code}
     return made
 
 
@@ -62,6 +66,22 @@ def cell(text: str) -> str:
     for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("\n", " ")):
         text = text.replace(plain, escaped)
     return text
+
+
+def held(text: str) -> str:
+    """Text whose numbers no line breaks apart: "0.5 ± 0.1", "1 to 2", "5 %" and "[0; 1]" stay whole."""
+    return _WITHIN_NUMBERS.sub("\u00a0", text)
+
+
+def breakable(name: str) -> Markup:
+    """A name for HTML; a long one may be broken after any of its underscores, so that no column is as wide as it."""
+    shown = escape(name)
+    return shown.replace("_", Markup("_<wbr>")) if len(name) > LONG_NAME else shown
+
+
+def with_code(text: str) -> Markup:
+    """Text for HTML in which what stands between backticks is code."""
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text))))
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from unimm.evaluation.metric import OF_SAMPLES, Evidence, Metric, Score
 from unimm.evaluation.suite import score_all
 from unimm.evaluation.words import SAMPLED_GUIDANCE, at, condition_of
 from unimm.noise import NoiseSource
+from unimm.runs.ceilings import real_scenes, reconstructed, rendered
 from unimm.runs.record import IMAGES
 from unimm.runs.run import Run
-from unimm.runs.scoring import Scored, real_scenes, reconstructed, rendered
+from unimm.runs.scoring import Scored
 from unimm.sampling_config import CHOSEN, KEYS, Also, Condition
 from unimm.scenes.combinations import TAGS
 from unimm.scenes.prompts import Metadata
@@ -78,13 +79,14 @@ def with_conditions(run: Run, scored: Scored) -> Scored:
         found[CHOSEN] = _chosen(run, parts, also, found)
     scores = [at_condition(score, name) for name, shown in found.items() for score in shown.scores]
     floors = [at_condition(score, name) for name, shown in found.items() for score in shown.floors]
-    ceilings = {"decoder": [at_condition(s, name) for name, shown in found.items() for s in shown.ceilings]}
+    limits = {at_condition(s, name).name: s.value for name, shown in found.items() for s in shown.ceilings}
     chosen = [score for shown in found.values() for score in shown.choice]
+    own = scored.floors["shuffled_prompts"]
     return replace(
         scored,
         scores=[*scored.scores, *scores, *chosen],
-        floors=_added(scored.floors, {"shuffled_prompts": floors}),
-        ceilings=_added(scored.ceilings, ceilings),
+        floors={**scored.floors, "shuffled_prompts": [*own, *floors]},
+        ceilings={**scored.ceilings, **({"decoder": scored.ceilings["decoder"] | limits} if limits else {})},
     )
 
 
@@ -237,9 +239,3 @@ def at_condition(score: Score, condition: str) -> Score:
         protocol["mean of"] = [at(name, condition) for name in protocol["mean of"]]
     assert not condition_of(score.name)[1], f"{score.name} is at a condition already"
     return score._replace(name=at(score.name, condition), protocol=protocol)
-
-
-def _added(tables: Mapping[str, list[Score]], more: Mapping[str, list[Score]]) -> dict[str, list[Score]]:
-    """Tables of scores with more of them; an empty one adds none."""
-    names = [*tables, *(name for name in more if name not in tables and more[name])]
-    return {name: [*tables.get(name, ()), *more.get(name, ())] for name in names}

@@ -33,9 +33,13 @@ def lengthen(run: Run) -> None:
         ValueError: there is none, it is not shorter, it is another run, or its questions would be spread otherwise.
     """
     config, folder = run.config, run.folder
-    for name, lack in ((CONFIG, "holds no run"), (CHECKPOINT, "cannot go on")):
-        if not (folder / name).is_file():
-            raise ValueError(f"--extend: {folder} {lack}: it has no {name}")
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"--extend: {folder} holds no run: it has no {CONFIG}; for a new one, leave it out")
+    if not (folder / CHECKPOINT).is_file():
+        raise ValueError(
+            f"--extend: {folder} cannot go on: it has no {CHECKPOINT}, which `unimm clean` deletes; "
+            "--overwrite trains it again from its beginning"
+        )
     stored = read(folder / CONFIG)
     changes = differing(stored.model_dump(mode="json"), config.model_dump(mode="json"))
     others = [

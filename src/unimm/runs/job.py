@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unimm.arm_words import phrases
 from unimm.components import parameter_count
 from unimm.files import METRICS
 from unimm.progress import say
@@ -109,6 +110,7 @@ def _claimed(this: Run, world: Ranks, started: datetime, clock: float, trackers:
         invariants=Invariants(backbone_unchanged=unchanged),
         data=None if visited is None else Data(**visited),
         versions=versions(),
+        phrases=phrases(config.model_dump(mode="json")),
         code=this.code,
         config=config.model_dump(mode="json"),
     )

@@ -17,8 +17,9 @@ from unimm.components import Decoder, Encoder
 from unimm.evaluation.metric import Evidence
 from unimm.evaluation.metrics.geneval import GenEvalStyle
 from unimm.foundation.folder import Foundation
+from unimm.runs.ceilings import real_scenes, reconstructed, rendered
 from unimm.runs.run import Run
-from unimm.runs.scoring import real_scenes, reconstructed, rendered, training_images
+from unimm.runs.scoring import training_images
 from unimm.scenes.prompts import prompt_set
 
 FACTS = "atoms/overall"

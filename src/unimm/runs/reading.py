@@ -68,6 +68,8 @@ def finished_runs(folder: Path) -> Iterator[tuple[str, Path, Result]]:
             path = Path(place)
             result = as_read(record.read_record(path / RESULT, Result), read_items(path))
             yield path.relative_to(folder).as_posix(), path, result
+    if not found and (folder / record.CONFIG).is_file():
+        raise ValueError(record.unfinished(folder))
     if not found:
         raise ValueError(f"{folder} holds no finished run (none has {RESULT}): give a run, a study or a folder of runs")
 

@@ -233,6 +233,7 @@ class StageRecord(_Record):
 class Result(_Record):
     """`result.json`: the whole outcome of one run (one arm, one seed); `words` are those of plug-ins' scores.
 
+    `phrases` are the arm in words by its parts, as the components called themselves (`unimm.arm_words`).
     `code` is that of unimm and of every plug-in package when the run began, `scored_by` that which scored it again.
     """
 
@@ -266,6 +267,7 @@ class Result(_Record):
     retention: Retention | None = None
     stages: list[StageRecord] = []
     words: dict[str, Words] = {}
+    phrases: dict[str, str] = {}
     code: dict[str, Code] = {}
     scored_by: dict[str, Code] = {}
 
@@ -340,6 +342,8 @@ class RunFolder:
 def read(run_dir: Path) -> RunFolder:
     """Read the run in `run_dir`; ValueError says which file is missing or malformed."""
     missing = next((name for name in (RESULT, METRICS, GRID, CONFIG) if not (run_dir / name).is_file()), None)
+    if missing == RESULT and (run_dir / CONFIG).is_file():
+        raise ValueError(unfinished(run_dir))
     if missing:
         raise ValueError(f"{run_dir} is not a finished run: it has no {missing}. Finish it with `unimm run` first.")
     return RunFolder(
@@ -349,6 +353,12 @@ def read(run_dir: Path) -> RunFolder:
         samples=tuple(read_record(run_dir / GRID, list[Sample])),
         config=read_text(run_dir / CONFIG),
     )
+
+
+def unfinished(run_dir: Path) -> str:
+    """What to say of a run that was begun and has no result, with the command that goes on with it."""
+    again = f"unimm run {run_dir / CONFIG} --out {run_dir} --resume"
+    return f"{run_dir} is not a finished run: it has no {RESULT}. Go on with it: `{again}`"
 
 
 def read_record(path: Path, kind: type[Record], mend: str = MEND) -> Record:

@@ -32,7 +32,7 @@ from unimm.schema import RunConfig, check_chosen
 from unimm.seam_checks import check_images, check_prediction
 
 # Parts of the foundation that a decoder is made of; one from elsewhere checks its own.
-OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "vae")}
+OF_FOUNDATION = {VaeDecoder: ("vae",), DiffusionDecoder: ("clip", "decoder", "decoder_noised", "vae")}
 
 
 class Run:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from unimm.scenes.prompts import Metadata, article
-from unimm.scenes.world import Item, Scene
+from unimm.scenes.world import RELATIONS, Item, Scene
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four")
 OPENINGS = ("a photo of", "a picture of", "an image of", "a drawing of")
@@ -52,6 +52,15 @@ def place(item: Item) -> str:
 def size(item: Item) -> str:
     """A size word; the border lies at 21 pixels of diameter on 64."""
     return "large" if item.radius > 10.5 / 64 else "small"
+
+
+def sentence_about(item: Item, scene: Scene, with_place: bool) -> str:
+    """``the circle is red and left of the square and in the top left of the image .``: colour, clear relations to other
+    shapes, and the place if wanted. Item and others have to be the only ones of their shapes."""
+    shapes = [i.shape for i in scene.items]
+    others = [i for i in scene.items if i is not item and shapes.count(i.shape) == 1]
+    facts = [item.colour, *(f"{r} the {other.shape}" for other in others for r in RELATIONS if item.stands(r, other))]
+    return f"the {item.shape} is {' and '.join([*facts, *[f'in the {place(item)} of the image'] * with_place])} ."
 
 
 def background(scene: Scene) -> str:

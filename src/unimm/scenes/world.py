@@ -6,7 +6,7 @@ graph is independent of resolution.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHAPES = ("circle", "square", "triangle", "cross", "star", "ring", "heart", "moon")
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -22,6 +22,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "white": (0.98, 0.98, 0.98),
 }
 RELATIONS = ("left of", "right of", "above", "below")
+QUESTIONS = ("by_scene", "by_answer")
 FAMILIES = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 BACKGROUND = (0.40, 0.62)
 GAP = 3 / 64
@@ -74,6 +75,7 @@ class World:
     """A subset of shapes and colours with the sizes that objects may have (half-size, units of the image side).
 
     With a ``lattice`` of n, centres lie within ``jitter`` of the centres of n x n equal cells; without, anywhere.
+    ``questions``: how its scenes are asked about, one of `QUESTIONS` (`unimm.scenes.questions`).
     """
 
     name: str
@@ -83,6 +85,7 @@ class World:
     max_items: int = 4
     lattice: int | None = None
     jitter: float = 0.0
+    questions: str = "by_scene"
 
 
 WORLDS = {
@@ -98,8 +101,10 @@ WORLDS = {
 }
 
 
-def world(name: str) -> World:
-    """The world of that name; ValueError lists the known ones."""
+def world(name: str, questions: str = "by_scene") -> World:
+    """The world of that name, asked about in that way; ValueError lists the known ones."""
     if name not in WORLDS:
         raise ValueError(f"unknown world {name!r}; known worlds: {', '.join(WORLDS)}")
-    return WORLDS[name]
+    if questions not in QUESTIONS:
+        raise ValueError(f"unknown way {questions!r} to ask about scenes; known: {', '.join(QUESTIONS)}")
+    return replace(WORLDS[name], questions=questions)

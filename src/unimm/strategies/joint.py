@@ -13,6 +13,8 @@ from unimm.components import Mix, Strategy
 class Joint(Strategy):
     """Both losses in every step."""
 
+    phrase = "the backbone trains jointly on understanding"
+
     class Config(ComponentConfig):
         """``start``: the language-only backbone (the paper's comparison) or the one that already understands.
 

@@ -17,6 +17,8 @@ from unimm.components import Lora, Mix, Strategy
 class LowRank(Strategy):
     """Low-rank adapters in the backbone train with queries and head, on generation or on both streams."""
 
+    phrase = "the backbone trains through low-rank adapters"
+
     class Config(Lora):
         """``start``: the backbone that is adapted; ``understanding_weight``, ``generation_weight``: of each loss.
 

@@ -16,6 +16,8 @@ from unimm.strategies.joint import Joint
 class Replay(Joint):
     """Joint training in which a share of the rows about images is text alone."""
 
+    phrase = "the backbone trains jointly on understanding and text"
+
     class Config(Joint.Config):
         """``text_share``: share of text among ``understanding_samples``, which stay as many in all."""
 

@@ -9,6 +9,8 @@ from unimm.components import Mix, Strategy
 class Sequential(Strategy):
     """Frozen backbone, generation only."""
 
+    phrase = "the backbone stays frozen"
+
     class Config(ComponentConfig):
         """Nothing to set."""
 
@@ -25,6 +27,8 @@ class Sequential(Strategy):
 
 class SequentialUnfrozen(Sequential):
     """The same without freezing: what generation training alone makes the backbone forget."""
+
+    phrase = "the backbone trains on generation alone"
 
     def mix(self) -> Mix:
         return Mix(train_backbone=True, generation_weight=1.0, understanding_weight=0.0)

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from unimm.analysis.claims import Claims, Invariant, Measured, Reach
 from unimm.analysis.results import MIN_SEEDS
 from unimm.config import ABSENT, flatten
-from unimm.evaluation.words import BUILT_IN, condition_of, judge_of
+from unimm.evaluation.words import BUILT_IN, OWN_CLIP_SCORES, card_of, condition_of, judge_of
 from unimm.files import read_object
-from unimm.foundation.card import MEND, find, is_there
+from unimm.foundation.card import MEND, is_there, part_path
 from unimm.registry import metrics, nearest
 from unimm.report.study.every_claim import arms_of
 from unimm.scenes.world import FAMILIES
+from unimm.schema import GENEVAL
 from unimm.study.expand import scoring_metrics, ways_to_sample
 from unimm.study.plan import StudyPlan
 from unimm.study.processes import StudyError
@@ -156,9 +157,10 @@ def _of_score(claimed: Measured, arms: Arms) -> Iterator[Finding]:
         if without:
             text = f"metric: {claim.metric!r} is a judge's, and {', '.join(without)} has no evaluation.judge"
             yield Finding(Kind.MISTAKE, text, claim.id)
+        yield from (Finding(Kind.NO_VERDICT, reason, claim.id) for reason in _untried(claim, arms))
         return
     scoring = {arm: scoring_metrics(config) for arm, config in arms.items()}
-    unscored = list(_scored(claim, scoring))
+    unscored = [*_by_another_clip(claim, arms), *_scored(claim, scoring)][:1]
     yield from unscored or _direction(claim, scoring)
     if any(each.kind is Kind.MISTAKE for each in unscored):
         return
@@ -170,6 +172,7 @@ def _of_score(claimed: Measured, arms: Arms) -> Iterator[Finding]:
     }
     reasons = [
         *_curves(claimed, arms),
+        *_untried(claim, arms),
         *(text for guard in claim.guards for text in checks.get(guard, _nothing)(claim, arms)),
         *_biased(claimed, arms),
     ]
@@ -201,6 +204,31 @@ def _scored(claim: Measured, scoring: Mapping[str, Sequence[type[Metric]]]) -> I
         )
         yield Finding(Kind.MISTAKE, f"metric: nothing scores {claim.metric!r} in {arm}{hint}", claim.id)
         return
+
+
+def _by_another_clip(claim: Measured, arms: Arms) -> Iterator[Finding]:
+    """An arm's own CLIP takes the place of the foundation's, so that it has the scores of one or of the others."""
+    own = claim.metric in OWN_CLIP_SCORES
+    if not own and claim.metric.partition("/")[0] not in {score.partition("/")[0] for score in OWN_CLIP_SCORES}:
+        return
+    for arm, config in arms.items():
+        if own != bool(config["evaluation"].get("clip")):
+            why = f"{arm} has no evaluation.clip" if own else f"evaluation.clip of {arm} takes its evaluator's place"
+            yield Finding(Kind.MISTAKE, f"metric: nothing scores {claim.metric!r}: {why}", claim.id)
+            return
+
+
+def _untried(claim: Measured, arms: Arms) -> Iterator[str]:
+    """Arms that leave nothing to try their judge or CLIP on: prompts that scenes cannot fulfil, and no labels."""
+    judge = card_of(claim.metric)
+    if judge is None:
+        return
+    for arm, config in arms.items():
+        evaluation = config["evaluation"]
+        prompts = str(evaluation.get("prompts"))
+        if not evaluation.get("judge_labels") and (prompts == GENEVAL or prompts.endswith(".txt")):
+            yield f"guard judge_card: {arm} has no pictures to try {judge} on: set evaluation.judge_labels"
+            return
 
 
 def _direction(claim: Measured, scoring: Mapping[str, Sequence[type[Metric]]]) -> Iterator[Finding]:
@@ -263,7 +291,7 @@ def _feature_width(metric: str, config: Config) -> int | None:
     name = str(config["foundation"])
     if metric != "frechet_distance" or not is_there(name):
         return None
-    return int(read_object(find(name) / "features" / "config.json", MEND)["width"])
+    return int(read_object(part_path(name, "features") / "config.json", MEND)["width"])
 
 
 def _budgets(claim: Measured, arms: Arms) -> Iterator[str]:

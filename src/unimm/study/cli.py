@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unimm import completion
 from unimm.json_output import Json, print_json
+from unimm.study.arguments import (
+    Collect,
+    Either,
+    Engine,
+    File,
+    Out,
+    Ranks,
+    Storage,
+    StudyFolder,
+    Workers,
+    folder_of,
+    is_file,
+    reports_of,
+)
+from unimm.study.table_cli import export_scores, import_scores
 from unimm.user_errors import user_errors
 
 if TYPE_CHECKING:
@@ -22,31 +35,6 @@ if TYPE_CHECKING:
     from unimm.study.queue import State
 
 app = typer.Typer(help="Arms x seeds from one file, with claims fixed beforehand.", no_args_is_help=True)
-
-File = Annotated[Path, typer.Argument(help="Study file.", metavar="FILE.yaml", autocompletion=completion.studies)]
-StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study.", metavar="FOLDER")]
-Either = Annotated[
-    Path,
-    typer.Argument(help="Folder of a study, or its file.", metavar="FOLDER_OR_FILE", autocompletion=completion.studies),
-]
-Workers = Annotated[int, typer.Option(min=1, help="How many runs at once.")]
-Ranks = Annotated[int, typer.Option(min=1, help="Devices that train each run together, on one machine.")]
-Engine = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(help="Database URL of the queue; needed by several machines.", show_default="SQLite in the folder"),
-]
-Out = Annotated[Path | None, typer.Option(help="Folder of the study.", show_default="experiments/runs/studies/NAME")]
-Collect = Annotated[
-    Path | None,
-    typer.Option(help="Where finished results are kept to be committed, and taken from.", show_default="reports/NAME"),
-]
-
-
-class PairBy(StrEnum):
-    """What two arms share that are compared pair by pair."""
-
-    SEED = "seed"
 
 
 @app.command()
@@ -63,7 +51,7 @@ def run(
     with user_errors():
         from unimm.study.launch import Places, plan_study
 
-        places = Places(out or _folder(file), collect or _reports(file.stem))
+        places = Places(out or folder_of(file), collect or reports_of(file.stem))
         plan = plan_study(file, places)
         _say_findings(plan)
         _say_power(plan, len(plan.seeds))
@@ -94,7 +82,7 @@ def amend(file: File, out: Out = None, collect: Collect = None) -> None:
         from unimm.study.launch import Places, plan_study
         from unimm.study.plan import PLANNED, StudyPlan, has_plan
 
-        places = Places(out or _folder(file), collect or _reports(file.stem))
+        places = Places(out or folder_of(file), collect or reports_of(file.stem))
         frozen = StudyPlan.read(places.folder if has_plan(places.folder) else places.reports)
         amended = plan_study(file, places)
         typer.echo("\n".join(changes(frozen, amended, expand_study(file).code[PLANNED])))
@@ -140,10 +128,10 @@ def resume(
         from unimm.study.launch import Places, plan_study
         from unimm.study.plan import StudyPlan
 
-        folder = out or _folder(path)
+        folder = out or folder_of(path)
         plan = StudyPlan.read(folder)
-        places = Places(folder, collect or _reports(plan.name))
-        if _is_file(path):
+        places = Places(folder, collect or reports_of(plan.name))
+        if is_file(path):
             plan = plan_study(path, places)
         _launch_study(plan, places, engine, workers, storage, ranks)
 
@@ -163,7 +151,7 @@ def tune(
         from unimm.study.launch import Places, plan_tuning
         from unimm.study.queue import State
 
-        places = Places(out or _folder(path), collect or _reports(path.stem))
+        places = Places(out or folder_of(path), collect or reports_of(path.stem))
         plan = plan_tuning(path, places)
         states = _launch(plan, places, engine, workers, storage, f"tune {path}")
         done, failed = (sum(state is wanted for state in states.values()) for wanted in (State.DONE, State.FAILED))
@@ -202,7 +190,7 @@ def work(folder: StudyFolder, storage: Storage = None, collect: Collect = None, 
         from unimm.study.plan import read_plan
         from unimm.study.worker import work as work_off
 
-        finished = work_off(folder, collect or _reports(read_plan(folder).name), storage, ranks)
+        finished = work_off(folder, collect or reports_of(read_plan(folder).name), storage, ranks)
         if not finished:
             raise typer.Exit(130)
 
@@ -218,24 +206,26 @@ def status(
     """Show which runs of a study, or trials of a tuning, are done, running, waiting or failed."""
     with user_errors():
         from unimm.study.plan import has_plan, read_plan
-        from unimm.study.status import describe, facts, read_states
+        from unimm.study.status import describe, facts, idle, read_states
 
-        folder = out or _folder(path)
-        if out is None and _is_file(path) and not has_plan(folder) and _reports(path.stem).is_dir():
-            folder = _reports(path.stem)  # never run here: what is committed says how far it came elsewhere
+        folder = out or folder_of(path)
+        if out is None and is_file(path) and not has_plan(folder) and reports_of(path.stem).is_dir():
+            folder = reports_of(path.stem)  # never run here: what is committed says how far it came elsewhere
         plan = read_plan(folder)
+        elsewhere = f" --out {folder}" if out or not is_file(path) else ""
+        again = f"unimm study {plan.verb} {path if is_file(path) else 'FILE.yaml'}{elsewhere}"
         if watch and as_json:
             raise ValueError("--watch shows a table again and again, and --json prints one value: give one of them")
         if watch:
             from unimm.study.watching import look_on
 
-            look_on(folder, plan, storage)
+            look_on(folder, plan, storage, again)
             return
         states = read_states(folder, plan, storage)
         if as_json:
             print_json(facts(folder, plan, states))
         else:
-            typer.echo(describe(folder, plan, states))
+            typer.echo(describe(folder, plan, states) + idle(plan, states, again))
 
 
 @app.command()
@@ -247,8 +237,8 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
         from unimm.study.collect import collect as copy
         from unimm.study.plan import has_plan, read_plan
 
-        folder = out or _folder(path)
-        target = collect or (_reports(path.stem) if _is_file(path) else folder)
+        folder = out or folder_of(path)
+        target = collect or (reports_of(path.stem) if is_file(path) else folder)
         if target != folder and has_plan(folder):
             copy(folder, read_plan(folder), target)
         if has_plan(target) and kind_of(target) in pages.OF_KIND:
@@ -257,47 +247,8 @@ def report(path: Either, out: Out = None, collect: Collect = None) -> None:
             _report(target)
 
 
-@app.command("import")
-def import_scores(
-    scores: Annotated[
-        Path, typer.Argument(help="Table of scores (.csv, .parquet), or folder of JSON logs.", metavar="SCORES")
-    ],
-    claims: Annotated[Path, typer.Option(help="Claims file, as of a study.", metavar="CLAIMS.yaml")],
-    out: Annotated[Path, typer.Option(help="New or empty folder of the study.", metavar="FOLDER")],
-    pair_by: Annotated[
-        PairBy | None, typer.Option(help="Compare all arms seed by seed.", show_default="as each claim says")
-    ] = None,
-    setting: Annotated[
-        str | None,
-        typer.Option(help="Where the numbers hold: data, sizes.", show_default="runs that unimm has not seen"),
-    ] = None,
-) -> None:
-    """Decide claims on scores of runs made elsewhere; claims and pairing are fixed before the scores are read."""
-    with user_errors():
-        from unimm.report.imported.page import SETTING, import_table, remarks
-
-        page, study, answers = import_table(scores, claims, out, pair_by, setting or SETTING)
-        for line in remarks(study):
-            typer.echo(line, err=True)
-        for answer in answers:
-            typer.echo(f"{answer.mark} {answer.verdict.outcome.value:<13}{answer.claim.id}: {answer.sentence}")
-        typer.echo(page)
-
-
-@app.command("export")
-def export_scores(
-    path: Either,
-    folder: Annotated[Path, typer.Argument(help="Folder for scores.csv and claims.yaml.", metavar="DIR")],
-) -> None:
-    """Write a study's scores as a table and its claims as a file, which `import` and other tools read."""
-    with user_errors():
-        from unimm.report.imported.export import export_study
-
-        source = _folder(path)
-        if _is_file(path) and _reports(path.stem).is_dir():
-            source = _reports(path.stem)
-        scores, claims = export_study(source, folder)
-        typer.echo(f"{scores}\n{claims}")
+app.command("import")(import_scores)
+app.command("export")(export_scores)
 
 
 def _say_findings(plan: StudyPlan) -> None:
@@ -392,20 +343,3 @@ def _launch(
         raise typer.Exit(130) from stop
     typer.echo(describe(places.folder, plan, states))
     return states
-
-
-def _folder(path: Path) -> Path:
-    """The study's folder: the path itself, or the default one of a study file."""
-    from unimm.study.layout import STUDIES
-
-    return STUDIES / path.stem if _is_file(path) else path
-
-
-def _is_file(path: Path) -> bool:
-    return path.suffix == ".yaml"
-
-
-def _reports(name: str) -> Path:
-    from unimm.study.layout import REPORTS
-
-    return REPORTS / name

@@ -141,9 +141,8 @@ def _write_configs(plan: StudyPlan, folder: Path) -> None:
             keys = ", ".join(change.key for change in altered)
             raise StudyError(f"arm {name}: this unimm reads {keys} otherwise than the one that planned; install that")
         config = RunConfig.model_validate({**settings, "seed": plan.seeds[0]})
-        for run in plan.units:
-            if run.arm == name:
-                write_atomic(config_file(folder, run), dump(config.model_copy(update={"seed": run.number})))
+        for seed in plan.seeds:
+            write_atomic(config_file(folder, plan.unit(name, seed)), dump(config.model_copy(update={"seed": seed})))
 
 
 def _refuse_another(frozen: Plan, wanted: Plan, message: str) -> None:

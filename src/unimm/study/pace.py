@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from unimm.files import METRICS, read_object
+from unimm.files import METRICS, read_object, stamp
 from unimm.runs.record import RESULT
 from unimm.runs.trial_record import TRIAL
 from unimm.study.layout import Unit, unit_folder
@@ -82,10 +83,18 @@ def _mean(took: Iterable[Took]) -> Took:
 def _took(folder: Path, unit: Unit) -> Took | None:
     """What a finished unit took; None where its record does not say."""
     there = unit_folder(folder, unit)
-    if (there / TRIAL).is_file():
-        seconds = read_object(there / TRIAL, AGAIN).get("seconds")
+    path = next((there / name for name in (TRIAL, RESULT) if (there / name).is_file()), there / RESULT)
+    return _took_by(path, stamp(path))
+
+
+@cache
+def _took_by(record: Path, _changed: tuple[int, int, int]) -> Took | None:
+    """What a record says that its unit took; whoever watches asks every few seconds."""
+    content = read_object(record, AGAIN)
+    if record.name == TRIAL:
+        seconds = content.get("seconds")
         return None if seconds is None else Took(seconds, seconds)
-    speed = read_object(there / RESULT, AGAIN).get("speed", {})
+    speed = content.get("speed", {})
     training, scoring = speed.get("train_seconds"), speed.get("score_seconds")
     return None if training is None else Took(training + (scoring or 0), training)
 

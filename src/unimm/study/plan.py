@@ -10,11 +10,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from unimm.config import differing, flatten, shown
-from unimm.files import read_object
+from unimm.files import read_object, stamp
 from unimm.runs.planned import NOT_HASHED, PLAN_VERSION, PlannedArm, PlannedResult, plan_hash, why_no_frozen_plan
 from unimm.runs.record import PLAN, RESULT, read_record
 from unimm.runs.trial_record import TRIAL, TrialRecord
@@ -34,7 +35,8 @@ SearchedSettings = dict[str, Any]
 class Plan(ABC):
     """What plans have in common; fields are declared by the two kinds, in the order in which their files have them.
 
-    `created` is an ISO 8601 time, `hash` that of everything else. `code` is what planned.
+    `created` is an ISO 8601 time, `hash` that of everything else. `code` is what planned. `verb` is the one of
+    `unimm study` that begins it and goes on with it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Plan(ABC):
 
     unit: ClassVar[type[Unit]]
     advice: ClassVar[str]
+    verb: ClassVar[str]
 
     @property
     @abstractmethod
@@ -81,7 +84,7 @@ class Plan(ABC):
     def read(cls, folder: Path) -> Plan:
         """The plan frozen in a folder; StudyError if there is none of this kind, or one edited or too new."""
 
-    @property
+    @cached_property
     def units(self) -> list[Unit]:
         """Everything planned, all arms of a number before the next number, so that an early look is balanced."""
         return [self.unit(arm, number) for number in self.numbers for arm in self.arms]
@@ -131,6 +134,7 @@ class StudyPlan(Plan):
 
     unit = PlannedRun
     advice = "restore it, and amend the study file instead"
+    verb = "run"
 
     @property
     def numbers(self) -> list[int]:
@@ -146,10 +150,21 @@ class StudyPlan(Plan):
         return {key: value for key, value in super().meaning().items() if key != "foundations"}
 
     def is_done(self, folder: Path, unit: Unit) -> bool:
-        """Whether the run has a result of the planned configuration."""
+        """Whether the run has a result of the planned configuration; a file that stays as it is, is read once."""
         path = unit_folder(folder, unit) / RESULT
         if not path.is_file():
             return False
+        found, known = stamp(path), self._known.get(path)
+        if known is None or known[0] != found:
+            known = self._known[path] = found, self._is_of(path, unit)
+        return known[1]
+
+    @cached_property
+    def _known(self) -> dict[Path, tuple[tuple[int, int, int], bool]]:
+        """Results that were read, by what the file was then, and whether each is of the planned configuration."""
+        return {}
+
+    def _is_of(self, path: Path, unit: Unit) -> bool:
         record = read_object(path, AGAIN)
         if not isinstance(record.get("config"), dict):
             raise StudyError(f"{path} holds no config: {AGAIN}")
@@ -224,6 +239,7 @@ class TuningPlan(Plan):
 
     unit = PlannedTrial
     advice = "restore it"
+    verb = "tune"
 
     @property
     def numbers(self) -> range:

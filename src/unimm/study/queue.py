@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from pathlib import Path
 
@@ -84,6 +84,7 @@ class RunQueue(Queue):
             better = StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE
             self.study = optuna.create_study(study_name=name, storage=database, direction=better, load_if_exists=True)
             self._name_score()
+        self._seen_done: set[Unit] = set()
 
     def _name_score(self) -> None:
         """Say, to who looks at the database, what its values are."""
@@ -95,24 +96,29 @@ class RunQueue(Queue):
     def states(self) -> dict[Unit, State]:
         """Every planned run's state."""
         with using(self.url):
-            return {run: self._state(run, trials) for run, trials in self._trials().items()}
+            last = self._last_trials()
+            return {run: self._state(run, last) for run in self.plan.units}
 
     def restart(self) -> None:
         """Give runs that were given up new attempts."""
         with using(self.url), self.gate:
-            for run, trials in self._trials().items():
-                if self._state(run, trials) is State.FAILED:
+            last = self._last_trials()
+            for run in self.plan.units:
+                if self._state(run, last) is State.FAILED:
                     forgiven = {"run": str(run), "attempt": 1}
                     self.study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=forgiven))
 
     def work_one(self, execute: Execute) -> QueueStep:
         """Claim one run and execute it."""
         with using(self.url), self.gate:
-            states = self._offer()
-            if State.WAITING in states.values():
+            waits = self._offer()
+            if not waits:  # a last look at all of them: a result may have been deleted
+                self._seen_done.clear()
+                waits = self._offer()
+            if waits:
                 self.study.optimize(self._objective(execute), n_trials=1, catch=(Crashed, Stopped))
                 return QueueStep.WORKED
-            return QueueStep.OTHERS_WORK if State.RUNNING in states.values() else QueueStep.FINISHED
+            return QueueStep.OTHERS_WORK if State.RUNNING in self.states().values() else QueueStep.FINISHED
 
     def _objective(self, execute: Execute) -> Callable[[Trial], float]:
         def attempt(trial: Trial) -> float:
@@ -142,35 +148,45 @@ class RunQueue(Queue):
 
         return attempt
 
-    def _offer(self) -> dict[Unit, State]:
-        """Enqueue the first run that waits, unless a trial was left waiting; returns the states."""
+    def _offer(self) -> bool:
+        """Enqueue the first run that waits, unless a trial was left waiting; returns whether a run waits.
+
+        Runs that were seen done are passed over, and those after the first that waits are not looked at: what a claim
+        costs does not grow with the study.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
-        found = self._trials()
-        states = {run: self._state(run, trials) for run, trials in found.items()}
-        left = any(trial.state is TrialState.WAITING for trials in found.values() for trial in trials)
-        first = next((run for run, state in states.items() if state is State.WAITING), None)
-        if first is not None and not left:
-            last = found[first][-1] if found[first] else None
-            attempt = 1 if last is None else int(last.user_attrs["attempt"]) + _crashed(last)
+        last = self._last_trials()
+        first = self._first_waiting(last)
+        if first is not None and not any(trial.state is TrialState.WAITING for trial in last.values()):
+            before = last.get(str(first))
+            attempt = 1 if before is None else int(before.user_attrs["attempt"]) + _crashed(before)
             self.study.enqueue_trial({}, user_attrs={"run": str(first), "attempt": attempt})
-        return states
+        return first is not None
 
-    def _state(self, run: Unit, trials: list[FrozenTrial]) -> State:
+    def _first_waiting(self, last: Mapping[str, FrozenTrial]) -> Unit | None:
+        for run in self.plan.units:
+            if run not in self._seen_done:
+                state = self._state(run, last)
+                if state is State.WAITING:
+                    return run
+                if state is State.DONE:
+                    self._seen_done.add(run)
+        return None
+
+    def _state(self, run: Unit, last: Mapping[str, FrozenTrial]) -> State:
         if is_held(lock_file(self.folder, run)):
             return State.RUNNING
         if self.plan.is_done(self.folder, run):
             return State.DONE
-        return State.FAILED if trials and _given_up(trials[-1]) else State.WAITING
+        trial = last.get(str(run))
+        return State.FAILED if trial is not None and _given_up(trial) else State.WAITING
 
-    def _trials(self) -> dict[Unit, list[FrozenTrial]]:
-        """Trials of every planned run, oldest first; the run's id is an attribute, because parameters cannot grow."""
-        found: dict[Unit, list[FrozenTrial]] = {run: [] for run in self.plan.units}
-        by_id = {str(run): trials for run, trials in found.items()}
-        for trial in self.study.get_trials(deepcopy=False):
-            by_id.get(str(trial.user_attrs.get("run")), []).append(trial)
-        return found
+    def _last_trials(self) -> dict[str, FrozenTrial]:
+        """The last trial of every run by the run's id, an attribute because parameters cannot grow."""
+        trials = self.study.get_trials(deepcopy=False)
+        return {trial.user_attrs["run"]: trial for trial in trials if "run" in trial.user_attrs}
 
 
 def _given_up(trial: FrozenTrial) -> bool:

@@ -50,6 +50,13 @@ def summary(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> str:
     return f"{plan.name}: {counted} of {len(states)} {plan.unit.room}{remark}"
 
 
+def idle(plan: Plan, states: Mapping[Unit, State], again: str) -> str:
+    """Lines with the command ``again``, which starts what waits; empty where nothing does, or something is running."""
+    if State.WAITING not in states.values() or State.RUNNING in states.values():
+        return ""
+    return f"\nno {plan.unit.room.removesuffix('s')} is running; what waits is started by\n  {again}"
+
+
 def _table(folder: Path, plan: Plan, states: Mapping[Unit, State]) -> list[str]:
     """A row an arm with a column a number; where the terminal is too narrow, the arm's numbers by their state."""
     header = ("arm", *(f"{plan.unit.word} {number}" for number in plan.numbers))

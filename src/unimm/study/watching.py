@@ -24,7 +24,7 @@ from unimm.study.pace import logged, seconds_left
 from unimm.study.plan import StudyPlan, TuningPlan
 from unimm.study.processes import StudyError
 from unimm.study.queue import State
-from unimm.study.status import describe, last_lines, read_states, summary
+from unimm.study.status import describe, idle, last_lines, read_states, summary
 
 SECONDS = 3.0
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
@@ -105,12 +105,14 @@ class Watch:
         return sum(shares) / len(shares)
 
 
-def look_on(folder: Path, plan: StudyPlan | TuningPlan, storage: str | None, seconds: float = SECONDS) -> None:
-    """Show the table again and again until nothing is left to do, or until Ctrl-C."""
+def look_on(
+    folder: Path, plan: StudyPlan | TuningPlan, storage: str | None, again: str, seconds: float = SECONDS
+) -> None:
+    """Show the table again and again until nothing is left to do, or until Ctrl-C; ``again`` starts what waits."""
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
             states = read_states(folder, plan, storage)
-            live.update(Text(describe(folder, plan, states)), refresh=True)
+            live.update(Text(describe(folder, plan, states) + idle(plan, states, again)), refresh=True)
             if all(state in (State.DONE, State.FAILED) for state in states.values()):
                 return
             time.sleep(seconds)

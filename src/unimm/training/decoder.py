@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -28,7 +27,7 @@ from unimm.data.latents import Visits, latents_of
 from unimm.data.source import Source
 from unimm.devices import pick_device
 from unimm.encoders.calibrated import CalibratedEncoder, Statistics, calibrate, calibration_images
-from unimm.encoders.token_decoder import CONFIG, STATISTICS, WEIGHTS, build_network
+from unimm.encoders.token_decoder import CONFIG, STATISTICS, WEIGHTS, build_network, noised
 from unimm.files import write_json, written
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
@@ -125,15 +124,6 @@ def train_decoder(config: RunConfig, recipe: DecoderRecipe, out: Path) -> Traini
     cost = fit("decoder", network, loss, recipe.batch_size, recipe.steps, recipe.learning_rate, warmup)
     _write(out, settings, network, cost, {"condition": own, "latents": made})
     return cost
-
-
-def noised(tokens: Float[Tensor, "b n d"], tau: float, noise: NoiseSource) -> Float[Tensor, "b n d"]:
-    """Standardised tokens with noise of a strength that differs by image: ``x + s eps``, s uniform in [0, tau]."""
-    if tau == 0:
-        return tokens
-    keys = range(len(tokens))
-    strength = tau * noise.child("strength").uniform(keys)[:, None, None]
-    return tokens + (strength * noise.normal(keys, tuple(tokens.shape[1:]))).to(tokens)
 
 
 def _standardised(

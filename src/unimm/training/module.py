@@ -21,7 +21,7 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from unimm.backbones.causal_lm import Row, answer_loss, by_length, conditions_of, summed_loss
+from unimm.backbones.causal_lm import Row, answer_loss, by_length, conditions_of, summed_loss, total_weight
 from unimm.components import Backbone, Head, Mix, Objective, weights_hash
 from unimm.noise import NoiseSource
 from unimm.schema import TrainingConfig
@@ -71,7 +71,7 @@ class ArmModule(L.LightningModule):
         self.latest: dict[str, float] = {}
         self._sums = dict.fromkeys(LOSSES, 0.0)
         self._asked: list[Asked] = []
-        self._answer_tokens = 0
+        self._asked_weight = 0.0
 
     def configure_model(self) -> None:
         """Lightning's hook: hash what stays as it is, and split the model over ranks if the strategy has a mesh."""
@@ -94,7 +94,7 @@ class ArmModule(L.LightningModule):
         """``latest``: the whole batch's losses, which are the means of all shares'."""
         sums, shares = self.world.sum(list(self._sums.values())), len(self.data.shares) * self.world.ranks
         self.latest = {name: value / shares for name, value in zip(LOSSES, sums, strict=True)}
-        if not (self.mix.understanding_weight and self._answer_tokens):
+        if not (self.mix.understanding_weight and self._asked_weight):
             del self.latest["understanding_loss"]
         self._sums = dict.fromkeys(LOSSES, 0.0)
 
@@ -110,20 +110,19 @@ class ArmModule(L.LightningModule):
         return total, losses
 
     def understanding_loss(self, step: int, number: int) -> Tensor | None:
-        """A share's part of the mean over all answers' tokens in the step, times the number of shares; None where the
-        share has no question."""
+        """A share's part of the weighted mean over all answers' tokens in the step, times the number of shares; None
+        where the share has no question."""
         if number == 0:
             self._asked = [self.data.understanding(step, share) for share in range(len(self.data.shares))]
-            (tokens,) = self.world.sum([sum(row.answer for rows, _ in self._asked for row in rows)])
-            self._answer_tokens = int(tokens)
+            (self._asked_weight,) = self.world.sum([total_weight(row for rows, _ in self._asked for row in rows)])
         rows, images = self._asked[number]
         if not rows:
             return None
         self._note(rows)
         shares = self.data.shares[number].parts
         if self.sharded:  # ranks have to gather the same layers equally often
-            return shares * summed_loss(self.backbone, rows, images) / self._answer_tokens
-        return shares * answer_loss(self.backbone, rows, images, self._answer_tokens)
+            return shares * summed_loss(self.backbone, rows, images) / self._asked_weight
+        return shares * answer_loss(self.backbone, rows, images, self._asked_weight)
 
     def _note(self, rows: list[Row]) -> None:
         """Count the passes that rows about images take: ranks that share layers pad all rows to the longest."""

@@ -31,7 +31,7 @@ from unimm.data.order import stream_indices
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.pretraining.language import language_rows, understanding_rows
+from unimm.pretraining.rows import ImageRows, language_rows, understanding_rows
 from unimm.schema import CaptionKind, RunConfig
 from unimm.training.passes import PassLog
 
@@ -52,15 +52,14 @@ class Questions(Protocol):
 
 
 class SceneQuestions:
-    """Rows about the scenes, all in memory: row r is about image r modulo the number of images."""
+    """Rows about the scenes, all in memory."""
 
-    def __init__(self, seed: int, rows: list[Row], image_tokens: Float[Tensor, "m k c"]) -> None:
+    def __init__(self, seed: int, rows: ImageRows, image_tokens: Float[Tensor, "m k c"]) -> None:
         self.seed, self.rows, self.image_tokens = seed, rows, image_tokens
 
     def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
-        indices = stream_indices(self.seed + SEED_OFFSET, begin, end, len(self.rows))
-        tokens = self.image_tokens[indices % len(self.image_tokens)]
-        return [self.rows[i] for i in indices.tolist()], list(tokens)
+        rows, images = self.rows.at(stream_indices(self.seed + SEED_OFFSET, begin, end, len(self.rows.rows)))
+        return rows, list(self.image_tokens[images])
 
 
 class SourceQuestions:

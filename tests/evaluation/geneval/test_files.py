@@ -64,6 +64,10 @@ def test_official_metadata_round_trip(tmp_path: Path) -> None:
         ({"tag": "t", "include": [{"class": "cow", "count": "1"}], "prompt": "p"}, "include.0.count: Input should be"),
         ({"tag": "t", "include": [CLAUSE | {"color": "teal"}], "prompt": "p"}, "include.0.color: .*red|orange"),
         ({"tag": "t", "include": [CLAUSE | {"position": ["above", 0]}], "prompt": "p"}, "include.0.position: target 0"),
+        (
+            {"tag": "t", "include": [CLAUSE | {"colour": "red"}], "prompt": "p"},
+            "include.0.colour: nothing reads it; did you mean 'color'?",
+        ),
         ([1], "line: Input should be an object"),
     ],
 )

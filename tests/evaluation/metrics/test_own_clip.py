@@ -50,7 +50,7 @@ def test_scores_are_open_clips_own_cosines(
         for i in range(4)
     ]
     assert scores["r_precision/own"].items == hits
-    assert scores["clip_score/own"].protocol["evaluator"] == metric.fingerprint
+    assert scores["clip_score/own"].protocol["evaluator"] == metric.clip.fingerprint
 
 
 def test_it_takes_the_place_of_the_foundations_evaluators(

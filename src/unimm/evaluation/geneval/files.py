@@ -29,6 +29,7 @@ from torch import Tensor
 from unimm.data.decode import open_image, upright
 from unimm.data.source import Unusable
 from unimm.files import read_text, write_atomic
+from unimm.registry import nearest
 from unimm.scenes.geneval_rules import Objects, compute_iou, evaluate_image, relative_position
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.world import COLOURS, RELATIONS
@@ -36,6 +37,7 @@ from unimm.scenes.world import COLOURS, RELATIONS
 Colour = Annotated[str, Field(pattern=f"^({'|'.join(COLOURS)})$")]
 Relation = Annotated[str, Field(pattern=f"^({'|'.join(RELATIONS)})$")]
 Index = Annotated[int, Field(ge=0)]
+CLAUSE = ("class", "count", "color", "position")
 OFFICIAL_KEYS = ("tag", "include", "exclude", "prompt")
 SHOWN = 10
 __all__ = ["compute_iou", "evaluate_image", "relative_position", "task_scores"]
@@ -44,7 +46,7 @@ __all__ = ["compute_iou", "evaluate_image", "relative_position", "task_scores"]
 class Excluded(BaseModel):
     """More than ``count - 1`` objects of a class make the image wrong."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     name: str = Field(alias="class")
     count: int = Field(ge=1)
@@ -101,13 +103,25 @@ def _parse(line: str, place: str) -> Metadata:
     try:
         checked = PromptMetadata.model_validate_json(line)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{place}: {wrong}") from error
+        raise ValueError(f"{place}: {wrong_fields(error, CLAUSE)}") from error
     for number, clause in enumerate(checked.include):
         if clause.position is not None and clause.position[1] >= number:
             target = clause.position[1]
             raise ValueError(f"{place}: include.{number}.position: target {target} must be an earlier clause's index")
     return dict(json.loads(line))
+
+
+def wrong_fields(error: ValidationError, known: Sequence[str]) -> str:
+    """What is wrong with the fields of a line, in one line; ``known`` are the names that an unknown one may mean."""
+    found = []
+    for problem in error.errors():
+        field = ".".join(map(str, problem["loc"])) or "line"
+        if problem["type"] == "extra_forbidden":
+            guess = nearest(str(problem["loc"][-1]), known)
+            found.append(f"{field}: nothing reads it" + (f"; did you mean {guess!r}?" if guess else ""))
+        else:
+            found.append(f"{field}: {problem['msg']}")
+    return "; ".join(found)
 
 
 def image_file(folder: Path, prompt: int, image: int) -> Path:

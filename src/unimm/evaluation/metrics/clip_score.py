@@ -232,7 +232,7 @@ class ClipScore(Metric):
                 _clip_score(f"clip_score/{letter}", found, texts, by | longest),
                 *self._retrieval(letter, found, texts, by),
             ]
-        target = load_clip(self.foundation.folder / "clip")
+        target = load_clip(self.foundation.path("clip"))
         by = {"evaluator": self.foundation.fingerprint("clip"), "use": "bias diagnostic: arms train against this CLIP"}
         by |= noted_resize(evidence.images, side_of(target))
         found = self._embed("clip", target, evidence.images, texts)
@@ -281,7 +281,7 @@ def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str
 
 def evaluator(foundation: Foundation, index: int) -> Any:
     """One of the foundation's independent CLIPs, on which no arm trains."""
-    return load_clip(foundation.folder / f"evaluator_{index}")
+    return load_clip(foundation.path(f"evaluator_{index}"))
 
 
 def check_independent(foundation: Foundation) -> None:

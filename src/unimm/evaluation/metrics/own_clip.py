@@ -35,19 +35,12 @@ LARGE = 512  # values of a tensor that two models do not share by chance or by c
 SHARED = 0.1
 
 
-class OwnClipScore(Metric):
-    """CLIP score and R-precision by one open_clip model from a folder."""
+class OwnClip:
+    """An open_clip model from a folder, which says how well texts fit images."""
 
-    class Config(ClipScore.Config):
-        """``folder``: an open_clip model's."""
-
-        folder: Path
-
-    needs = frozenset({"images", "captions"})
-
-    def __init__(self, config: Config, foundation: Foundation) -> None:
-        self.config = config
-        self.model, self.tokenizer = whole_model(config.folder)
+    def __init__(self, folder: Path) -> None:
+        self.name = f"open_clip/{folder.name}"
+        self.model, self.tokenizer = whole_model(folder)
         self._known: tuple[Tensor, Float64[np.ndarray, "m e"]] | None = None
 
     @property
@@ -55,33 +48,13 @@ class OwnClipScore(Metric):
         """A short hash of the weights."""
         return weights_hash(self.model)[:16]
 
-    def check_independent(self, encoder: nn.Module) -> None:
-        """ValueError if the arm's encoder has this model's weights."""
-        if shared_weights(self.model.visual, encoder) > SHARED:
-            raise ValueError(
-                f"evaluation.clip: {self.config.folder} holds the weights that this arm is trained to predict, and "
-                "would score its own training; give another CLIP"
-            )
+    def cosines(self, images: UInt8[Tensor, "m 3 h w"], texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        """The cosine of each text and the image of number ``which[i]``."""
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        shown, told = self.pictures(images)[list(which)], self.texts(list(distinct))
+        return list(map(float, (shown * told[[distinct[text] for text in texts]]).sum(axis=1)))
 
-    def score(self, evidence: Evidence) -> list[Score]:
-        assert evidence.images is not None and evidence.captions is not None
-        texts = list(evidence.captions)
-        distinct = list(dict.fromkeys(texts))
-        own = [distinct.index(text) for text in texts]
-        pictures, embedded = self._pictures(evidence.images), self._texts(distinct)
-        items = (100 * (pictures * embedded[own]).sum(axis=1)).tolist()
-        protocol: dict[str, Any] = {"evaluator": self.fingerprint, "scale": "100 x cosine", "resize": "open_clip's own"}
-        scores = [
-            Score("clip_score/own", float(np.mean(items)), len(items), protocol, items, clustered(items, texts)),
-        ]
-        if min(len(distinct), len(np.unique(embedded, axis=0))) > max(self.config.distractors, len(distinct) - 1):
-            found = r_precision(pictures, embedded, own, 0, self.config.distractors)
-            protocol = protocol | {"distractors": self.config.distractors, "chance": found.chance}
-            hits = list(map(float, found.items))
-            scores.append(Score("r_precision/own", found.value, found.n, protocol, hits, clustered(hits, texts)))
-        return scores
-
-    def _pictures(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[np.ndarray, "m e"]:
+    def pictures(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[np.ndarray, "m e"]:
         """Embeddings of length one; images that a floor shows with other prompts are not embedded again."""
         if self._known is None or self._known[0] is not images:
             self._known = images, _joined(self.model.encode_image(batch) for batch in self._batches(images))
@@ -94,9 +67,54 @@ class OwnClipScore(Metric):
         for part in progress(images.permute(0, 2, 3, 1).split(BATCH), "own CLIP", "batch"):
             yield torch.stack([transform(Image.fromarray(image)) for image in part.numpy()])
 
-    def _texts(self, texts: Sequence[str]) -> Float64[np.ndarray, "p e"]:
+    def texts(self, texts: Sequence[str]) -> Float64[np.ndarray, "p e"]:
+        """Embeddings of length one."""
         parts = (texts[begin : begin + BATCH] for begin in range(0, len(texts), BATCH))
         return _joined(self.model.encode_text(self.tokenizer(list(part))) for part in parts)
+
+
+class OwnClipScore(Metric):
+    """CLIP score and R-precision by one open_clip model from a folder."""
+
+    class Config(ClipScore.Config):
+        """``folder``: an open_clip model's."""
+
+        folder: Path
+
+    needs = frozenset({"images", "captions"})
+
+    def __init__(self, config: Config, foundation: Foundation) -> None:
+        self.config, self.clip = config, OwnClip(config.folder)
+
+    def check_independent(self, encoder: nn.Module) -> None:
+        """ValueError if the arm's encoder has this model's weights."""
+        if shared_weights(self.clip.model.visual, encoder) > SHARED:
+            raise ValueError(
+                f"evaluation.clip: {self.config.folder} holds the weights that this arm is trained to predict, and "
+                "would score its own training; give another CLIP"
+            )
+
+    def score(self, evidence: Evidence) -> list[Score]:
+        assert evidence.images is not None and evidence.captions is not None
+        texts = list(evidence.captions)
+        distinct = list(dict.fromkeys(texts))
+        own = [distinct.index(text) for text in texts]
+        pictures, embedded = self.clip.pictures(evidence.images), self.clip.texts(distinct)
+        items = (100 * (pictures * embedded[own]).sum(axis=1)).tolist()
+        protocol: dict[str, Any] = {
+            "evaluator": self.clip.fingerprint,
+            "scale": "100 x cosine",
+            "resize": "open_clip's own",
+        }
+        scores = [
+            Score("clip_score/own", float(np.mean(items)), len(items), protocol, items, clustered(items, texts)),
+        ]
+        if min(len(distinct), len(np.unique(embedded, axis=0))) > max(self.config.distractors, len(distinct) - 1):
+            found = r_precision(pictures, embedded, own, 0, self.config.distractors)
+            protocol = protocol | {"distractors": self.config.distractors, "chance": found.chance}
+            hits = list(map(float, found.items))
+            scores.append(Score("r_precision/own", found.value, found.n, protocol, hits, clustered(hits, texts)))
+        return scores
 
 
 @torch.inference_mode()

@@ -14,10 +14,11 @@ import numpy as np
 
 from unimm.analysis.claims import Budget, Claim, Invariant
 from unimm.analysis.results import Curve, Guard, NotKnown, StudyResults
+from unimm.evaluation.words import card_of
 from unimm.report.imported.study import ImportedStudy, Unit, prompts_differ
 from unimm.report.study.by_item import ByItem
 from unimm.report.study.every_claim import arms_of, named_runs
-from unimm.report.study.evidence import EVERY_CLAIM, GUARDS, at_equal_flops
+from unimm.report.study.evidence import GUARDS, at_equal_flops, of_every_claim
 from unimm.report.study.folder import Array
 from unimm.report.study.limits import complete, mean_reference, within_range
 
@@ -47,7 +48,7 @@ def evidence(study: ImportedStudy) -> StudyResults:
         facts=_facts(study),
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
-        every_claim=(PROMPTS, *EVERY_CLAIM),
+        every_claim=(PROMPTS, *of_every_claim(study.plan.claims, study.metrics)),
         why_by_run={name: why for name in scores.keys() - items.keys() if (why := _why_by_run(study, name))},
     )
 
@@ -115,15 +116,21 @@ def guards(study: ImportedStudy) -> dict[str, Guard]:
         "judge_passes": _unknown("a table does not hold how the judge reads real images"),
         "evaluator_independent": _unknown("a table holds no hashes of evaluators and encoders"),
         "within_range": _within_range,
+        "judge_card": _judge_card,
         "runs_count": _unknown(RUNS),
         "same_foundation": _unknown("a table holds no hashes of pretrained parts"),
     }
-    assert known.keys() == {PROMPTS, *GUARDS}, "every guard says what it can do with a table"
+    assert known.keys() == {PROMPTS, "judge_card", *GUARDS}, "every guard says what it can do with a table"
     return {name: partial(check, study) for name, check in known.items()}
 
 
 def _unknown(why: str) -> Callable[[ImportedStudy, Claim], str | None]:
     return lambda study, claim: NotKnown(why)
+
+
+def _judge_card(study: ImportedStudy, claim: Claim) -> str | None:
+    judge = None if isinstance(claim, Invariant) else card_of(claim.metric)
+    return None if judge is None else NotKnown(f"a table does not hold the card of {judge}")
 
 
 def _same_prompts(study: ImportedStudy, claim: Claim) -> str | None:

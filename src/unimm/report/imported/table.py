@@ -41,6 +41,8 @@ COLUMNS = (
 NOT_MEASURED = ("", "nan", "null", "none", "na", "n/a")
 CHOICES = {"unit": ("", "prompt", "question", "description"), "split": ("", "test", "validation")}
 FACT = "fact:"
+SEPARATORS = (";", "\t", "|")  # of tables that are called CSV too
+PARQUET = b"PAR1"  # at both ends of a file
 
 
 class Row(NamedTuple):
@@ -117,6 +119,8 @@ def _of(row: Row) -> str:
 def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     names = [name.strip() for name in next(reader, [])]
+    if len(names) == 1 and (other := next((mark for mark in SEPARATORS if mark in names[0]), None)):
+        raise ValueError(f"{path} separates its columns by {other!r}: save it with commas, and with points in numbers")
     check_columns(names, str(path))
     for cells in reader:
         place = f"{path}, line {reader.line_num}"
@@ -132,10 +136,17 @@ def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
 def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
     import pandas as pd
 
+    data = path.read_bytes()
+    if not (data.startswith(PARQUET) and data.endswith(PARQUET)):
+        raise ValueError(f"{path} is no parquet file, or was cut short: save it again, or as CSV")
     try:
         frame = pd.read_parquet(path)
     except ImportError as error:
         raise ValueError(f"{path}: parquet needs a package: pip install pyarrow, or save the table as CSV") from error
+    except (ValueError, OSError, NotImplementedError) as error:  # the bases of what pyarrow raises
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} cannot be read as parquet ({reason}): save it again, or as CSV") from error
+    frame.columns = frame.columns.map(str)
     check_columns(frame.columns, str(path))
     texts = {name: [_text(value) for value in frame[name].tolist()] for name in frame.columns}
     for number, cells in enumerate(zip(*texts.values(), strict=True), start=1):

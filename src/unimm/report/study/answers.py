@@ -12,6 +12,7 @@ from functools import singledispatch
 from unimm.analysis.claims import BestCell, Claim, Difference, Invariant, Measured, NonInferiority, Reach
 from unimm.analysis.results import StudyResults
 from unimm.analysis.verdicts import Outcome, Verdict, decide
+from unimm.arm_words import short_name
 from unimm.report.rendering import PlainTable
 from unimm.report.study.limits import at_an_end
 from unimm.report.study.numbers import between, signed, times
@@ -140,7 +141,7 @@ def _(claim: Difference | NonInferiority, study: ScoredStudy) -> str:
     ours = [levels[arm] for arm, weight in claim.contrast.items() if weight > 0]
     theirs = [levels[arm] for arm, weight in claim.contrast.items() if weight < 0]
     shared = set.intersection(*ours) - set.union(*theirs)
-    return " and ".join(sorted(map(str, shared))).replace("_", " ") or ", ".join(
+    return " and ".join(sorted(short_name(str(name)) for name in shared)).replace("_", " ") or ", ".join(
         arm for arm, weight in claim.contrast.items() if weight > 0
     )
 

@@ -17,23 +17,13 @@ nothing about how texts vary. All else is by run: runs without `items.json`, dis
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from unimm.report.study.every_claim import shortened
-from unimm.report.study.folder import Array, Study, StudyRun
-from unimm.runs.record import IMAGES, ITEMS, Items, ScoreRecord
-from unimm.scenes.world import FAMILIES
-from unimm.schema import SCENES
-
-
-class Unit(NamedTuple):
-    """What is sampled: its stratum, its number, and its prompt (empty for a question)."""
-
-    stratum: str
-    number: int
-    prompt: str
+from unimm.report.study.folder import Array, Study, StudyRun, Unit
+from unimm.runs.record import IMAGES, ITEMS, ScoreRecord
 
 
 class ByItem(NamedTuple):
@@ -65,10 +55,12 @@ class _Table(NamedTuple):
     @property
     def noise(self) -> float | None:
         """Variance of the score by the items of a unit, sum_p n_p s_p^2; None if a unit has a single one."""
-        own = [list(values.values()) for values in self.items.values()]
-        if any(len(values) < 2 for values in own):
+        by_number: dict[int, list[list[float]]] = {}
+        for values in self.items.values():
+            by_number.setdefault(len(values), []).append([*values.values()])
+        if 1 in by_number:
             return None
-        return sum(len(values) * float(np.var(values, ddof=1)) for values in own)
+        return sum(number * float(np.var(rows, axis=1, ddof=1).sum()) for number, rows in by_number.items())
 
 
 def by_item(study: Study, metric: str) -> ByItem | None:
@@ -129,7 +121,7 @@ def _table(run: StudyRun, metric: str) -> _Table | None:
     whole = 1.0 if math.isfinite(run.value(metric)) else math.nan
     measured = []
     for part in parts:
-        of = _of_images(run, run.items) if run.items.unit(part) == IMAGES else None
+        of = run.prompts if run.items.unit(part) == IMAGES else None
         own = {i: value for i, value in enumerate(run.items.scores[part]) if value is not None}
         for number, value in own.items():
             unit = Unit(part, number, "") if of is None else of[number]
@@ -142,18 +134,3 @@ def _table(run: StudyRun, metric: str) -> _Table | None:
 
 def _parts(score: ScoreRecord) -> Sequence[str]:
     return cast("Sequence[str]", score.protocol.get("mean of", [score.name]))
-
-
-def _of_images(run: StudyRun, items: Items) -> list[Unit]:
-    """The prompt of every image. The test repeats short texts, so that a text does not tell prompts apart."""
-    evaluation = cast("dict[str, Any]", run.result.config["evaluation"])
-    scenes = evaluation.get("prompts") in (None, SCENES)  # whose combinations have one image each
-    units: list[Unit] = []
-    left = number = 0
-    for row in items.prompts:
-        if not left:
-            number += 1
-            left = 1 if scenes and row.tag not in FAMILIES else evaluation["images_per_prompt"]
-        units.append(Unit(row.tag, number, row.prompt))
-        left -= 1
-    return units

@@ -1,7 +1,7 @@
 """Guards of every claim, named in it or not: what a study rests on whatever it says. Old frozen claims have them too.
 
     runs_count       no finished run of the claim's arms was refused as off plan, damaged or copied
-    judge_card       the judge that the claim's score names was tried on pictures whose content is known, and passes
+    judge_card       the judge or CLIP that the claim's score is by was tried on pictures of known content, and passes
     same_foundation  in all seeds of an arm, and in all arms whose configuration names the same foundation, every part
                      that training leaves alone has the same hash, and the world is the same
 
@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Claim, Invariant
 from unimm.analysis.judging import failures
-from unimm.evaluation.words import judge_of
+from unimm.evaluation.words import card_of
 from unimm.report.study.folder import Study, StudyRun
 
 TRAINED = ("head", "backbone")
@@ -42,8 +42,8 @@ def runs_count(study: Study, claim: Claim) -> str | None:
 
 
 def judge_card(study: Study, claim: Claim) -> str | None:
-    """Why the judge whose scores decide a claim cannot be believed; the scenes' judge has a guard of its own."""
-    judge = None if isinstance(claim, Invariant) else judge_of(claim.metric)
+    """Why what made the scores that decide a claim cannot be believed; the scenes' judge has a guard of its own."""
+    judge = None if isinstance(claim, Invariant) else card_of(claim.metric)
     if judge is None:
         return None
     for arm in arms_of(claim):
@@ -52,7 +52,7 @@ def judge_card(study: Study, claim: Claim) -> str | None:
             if card is None:
                 return f"{judge} was not tried on pictures whose content is known; set evaluation.judge_labels"
             if wrong := failures(card):
-                return f"the judge {judge} fails its card ({'; '.join(wrong)}) in {arm} seed {seed}"
+                return f"{judge} fails its card ({'; '.join(wrong)}) in {arm} seed {seed}"
     return None
 
 

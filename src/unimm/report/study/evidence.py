@@ -17,7 +17,7 @@ Guards are the conditions without which a claim is untestable, checked on the ru
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import isfinite
@@ -25,9 +25,9 @@ from operator import eq, lt
 
 import numpy as np
 
-from unimm.analysis.claims import Budget, Claim, Invariant
+from unimm.analysis.claims import Budget, Claim, Claims, Invariant
 from unimm.analysis.results import Curve, Guard, StudyResults
-from unimm.evaluation.words import judge_of
+from unimm.evaluation.words import card_of
 from unimm.report.study.by_item import by_item, why_by_run
 from unimm.report.study.every_claim import arms_of, judge_card, named_runs, runs_count, same_foundation
 from unimm.report.study.first_stages import first_stages
@@ -41,15 +41,16 @@ Check = Callable[[Study, Claim], str | None]
 EVERY_CLAIM: dict[str, Check] = {"runs_count": runs_count, "same_foundation": same_foundation}
 
 
-def of_every_claim(study: Study) -> dict[str, Check]:
-    """Guards of all claims; that of cards stands where runs or claims have scores of a judge that needs one."""
-    claimed = {claim.metric for claim in study.plan.claims.claims if not isinstance(claim, Invariant)}
-    return EVERY_CLAIM | ({"judge_card": judge_card} if any(map(judge_of, claimed | set(study.metrics))) else {})
+def of_every_claim(claims: Claims, metrics: Collection[str]) -> dict[str, Check]:
+    """Guards of all claims; that of cards stands where runs (their ``metrics``) or claims have scores that need one."""
+    claimed = {claim.metric for claim in claims.claims if not isinstance(claim, Invariant)}
+    return EVERY_CLAIM | ({"judge_card": judge_card} if any(map(card_of, claimed | set(metrics))) else {})
 
 
 def guards(study: Study) -> dict[str, Guard]:
     """Guard -> function that gives None if a claim passes, and otherwise what was found."""
-    return {name: partial(check, study) for name, check in (GUARDS | of_every_claim(study)).items()}
+    checks = GUARDS | of_every_claim(study.plan.claims, study.metrics)
+    return {name: partial(check, study) for name, check in checks.items()}
 
 
 def _complete(study: Study, claim: Claim) -> str | None:
@@ -71,7 +72,7 @@ def _budgets_match(study: Study, claim: Claim) -> str | None:
 
 
 def _judge_passes(study: Study, claim: Claim) -> str | None:
-    if not isinstance(claim, Invariant) and judge_of(claim.metric):
+    if not isinstance(claim, Invariant) and card_of(claim.metric):
         return judge_card(study, claim)
     for name, run in named_runs(study.runs, claim):
         accepted = run.result.ceilings.get("real", {}).get("geneval/overall")
@@ -118,7 +119,7 @@ def evidence(study: Study) -> StudyResults:
         facts={name: _checked(study, check) for name, check in FACTS.items()},
         unfinished=Counter(arm for arm, _ in study.missing),
         guards=guards(study),
-        every_claim=tuple(of_every_claim(study)),
+        every_claim=tuple(of_every_claim(study.plan.claims, study.metrics)),
         why_by_run={name: why for name in scores.keys() - items.keys() if (why := why_by_run(study, name))},
     )
 

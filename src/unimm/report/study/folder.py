@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder, read_record
 from unimm.runs.samples import GRID, Sample
+from unimm.scenes.world import FAMILIES
+from unimm.schema import SCENES
 from unimm.strict_yaml import ConfigError
 
 TUNING = "tuning"
@@ -98,6 +100,14 @@ class StudyPlanRecord(PlanRecord):
         return PlannedResult(arm, seed, PlannedArm(planned.file, planned.hash, planned.config), parts)
 
 
+class Unit(NamedTuple):
+    """What is sampled: its stratum, its number, and its prompt (empty for a question)."""
+
+    stratum: str
+    number: int
+    prompt: str
+
+
 @dataclass(frozen=True)
 class StudyRun:
     """One finished run."""
@@ -114,6 +124,21 @@ class StudyRun:
         """The run's score, NaN where it was not measured."""
         found = next((score.value for score in self.result.scores if score.name == metric), None)
         return float("nan") if found is None or not math.isfinite(found) else found
+
+    @cached_property
+    def prompts(self) -> list[Unit]:
+        """The prompt of every image. The test repeats short texts, so that a text does not tell prompts apart."""
+        evaluation = cast("dict[str, Any]", self.result.config["evaluation"])
+        scenes = evaluation.get("prompts") in (None, SCENES)  # whose combinations have one image each
+        units: list[Unit] = []
+        left = number = 0
+        for row in self.items.prompts if self.items else ():
+            if not left:
+                number += 1
+                left = 1 if scenes and row.tag not in FAMILIES else evaluation["images_per_prompt"]
+            units.append(Unit(row.tag, number, row.prompt))
+            left -= 1
+        return units
 
 
 @dataclass(frozen=True)
@@ -175,7 +200,8 @@ def read(folder: Path) -> Study:
     kept = {key: run for key, run in found.items() if key not in refused}
     refused |= odd_ones({key: (run.result, run.items) for key, run in kept.items()})
     refused |= copies({key: run.result for key, run in kept.items()})
-    sound = {arm: {s: found[arm, s] for s in plan.seeds if (arm, s) in found.keys() - refused} for arm in plan.arms}
+    kept = {key: run for key, run in kept.items() if key not in refused}
+    sound = {arm: {s: kept[arm, s] for s in plan.seeds if (arm, s) in kept} for arm in plan.arms}
     return Study(folder, plan, {arm: _pooled(own) for arm, own in sound.items()}, missing | refused, refused)
 
 

@@ -43,10 +43,11 @@ def damage(result: Result, items: Items | None) -> str | None:
 
 def _damages(result: Result, items: Items) -> Iterator[str]:
     for name, values in items.scores.items():
+        fraction = is_fraction(name)
         for value in values:
             if value is not None and not math.isfinite(value):
                 yield f"{ITEMS} has {value} under {name}, which is no number"
-            elif value is not None and is_fraction(name) and not 0 <= value <= 1:
+            elif value is not None and fraction and not 0 <= value <= 1:
                 yield f"{ITEMS} has {value:.6g} under {name}, which is no fraction"
     yield from _gaps(result, items)
     scores = {score.name: score for score in result.scores}
@@ -97,8 +98,9 @@ def _error(values: Array, prompts: Sequence[Hashable]) -> float:
     there = ~np.isnan(values)
     shares = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True)) / there.sum(axis=1, keepdims=True)
     totals: dict[Hashable, float] = {}
-    for image in map(int, np.flatnonzero(there.sum(axis=0))):
-        totals[prompts[image]] = totals.get(prompts[image], 0.0) + float(shares[:, image].sum()) / len(values)
+    for prompt, share, measured in zip(prompts, shares.mean(axis=0), there.sum(axis=0), strict=True):
+        if measured:
+            totals[prompt] = totals.get(prompt, 0.0) + float(share)
     number = len(totals)
     return math.sqrt(number / (number - 1) * sum(total**2 for total in totals.values())) if number > 1 else 0.0
 

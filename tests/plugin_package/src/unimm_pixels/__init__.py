@@ -32,6 +32,8 @@ class Enlarge(Decoder):
 class Pixels(Encoder):
     """Downsampled pixels in [-1, 1], 16 patches of ``patch`` x ``patch``."""
 
+    phrase = "coarse pixels"
+
     class Config(ComponentConfig):
         """``patch``: side of a patch after downsampling."""
 

@@ -1,0 +1,148 @@
+"""Chats that teach the foundation's backbone: requests and questions about captions, questions about images.
+
+How scenes are asked about is their world's (`unimm.scenes.questions`). Where every scene is asked in turn (`by_scene`,
+the first edition of the nano foundation), one row in five describes its image and requests are short or long. Where
+answers come first (`by_answer`), one row in ten describes, three describe one object, and requests name places too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from unimm.backbones.causal_lm import Row, row
+from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
+from unimm.components import Backbone
+from unimm.data.scenes import SceneSet
+from unimm.scenes.captions import brief_caption, sentence_about
+from unimm.scenes.questions import Question, ask_any, by_answer, unique_items
+
+QUESTION_DRAWS = 3
+DESCRIBE = "describe the image ."
+
+
+class ImageRows(NamedTuple):
+    """Rows about images, and the number of the image that each is about."""
+
+    rows: list[Row]
+    images: Int[Tensor, " rows"]
+
+    def at(self, indices: Int[Tensor, " k"]) -> tuple[list[Row], Int[Tensor, " k"]]:
+        """Some of them."""
+        return [self.rows[i] for i in indices.tolist()], self.images[indices]
+
+
+def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
+    """Rows that ask about a caption, and requests to draw one, which the answer repeats.
+
+    Repeating is what any pretrained language model can do and a small one has to learn: without it, states after the
+    prompt hold its colours but not its shapes, and a frozen backbone has nothing to tell the head.
+    """
+    tokenizer = backbone.tokenizer
+    chats = _answers_first(data) if data.world.questions == "by_answer" else _scene_by_scene(data)
+    rows = []
+    for caption, question, answer in chats:
+        prompt = reading_ids(tokenizer, caption, question) if question else generation_ids(tokenizer, caption)
+        rows.append(row(prompt, answer_ids(tokenizer, answer)))
+    return _weighed(rows, data)
+
+
+class Chat(NamedTuple):
+    """A caption with a question about it, or a request to draw it, where there is none; and the answer."""
+
+    caption: str
+    question: str
+    answer: str
+
+
+def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
+    """Each scene in turn; every other row is a request. A long one is answered by the brief caption of its scene."""
+    for i, sample in enumerate(data.samples):
+        rng = np.random.default_rng([i, 31])
+        if i // 6 % 2:
+            is_long = i % 5 == 2
+            caption = sample.long if is_long else sample.short
+            yield Chat(caption, "", brief_caption(sample.scene, rng) if is_long else caption)
+        else:
+            question = ask_any(sample.scene, data.world, rng)
+            yield Chat(brief_caption(sample.scene, rng), question.text, question.answer)
+
+
+def _answers_first(data: SceneSet) -> Iterator[Chat]:
+    """Half of the rows ask about brief captions, questions by their answers; a quarter asks for one of its objects. The
+    last quarter are requests to draw, short, placed or long in turn; a long one is answered by the placed caption of
+    its scene, which leaves size and background out."""
+    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [31]), _objects(data, [53])
+    for i, sample in enumerate(data.samples):
+        turn = i // 6 % 4
+        if turn == 3:
+            kind = i // 24 % 3
+            yield Chat((sample.short, sample.placed, sample.long)[kind], "", sample.placed if kind else sample.short)
+            continue
+        number, text, answer = next(objects) if turn == 2 else _worded(*next(asked))
+        caption = brief_caption(data.samples[number].scene, np.random.default_rng([i, 31]))
+        yield Chat(caption, text, answer)
+
+
+def _worded(number: int, question: Question) -> tuple[int, str, str]:
+    return number, question.text, question.answer
+
+
+def _objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Numbers of scenes, a request to describe one of its objects that its shape alone names, and the answer.
+
+    A question about two objects is right by chance half of the time for whoever knows both colours, and stays so for
+    long. Here the answer begins with the shape, which its facts follow.
+    """
+    rng = np.random.default_rng(key)
+    for number in cycle(range(len(data))):
+        scene = data.samples[number].scene
+        items = unique_items(scene)
+        if items:
+            item = items[int(rng.integers(len(items)))]
+            yield number, f"describe the {item.shape} .", sentence_about(item, scene, with_place)
+
+
+def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageRows:
+    """``QUESTION_DRAWS`` rows for each image, which ask a question or for a description."""
+    tokenizer, rows, images = backbone.tokenizer, [], []
+    for image, text, answer in (_seen_by_answer if data.world.questions == "by_answer" else _seen_in_turn)(data):
+        rows.append(row(question_ids(tokenizer, text, image_tokens), answer_ids(tokenizer, answer)))
+        images.append(image)
+    return ImageRows(_weighed(rows, data), torch.tensor(images))
+
+
+def _weighed(rows: list[Row], data: SceneSet) -> list[Row]:
+    """With answers first, every row counts alike: a description is thirty times as long as an answer and would drown
+    it. The first edition's rows count by their tokens."""
+    return [each.evenly() for each in rows] if data.world.questions == "by_answer" else rows
+
+
+def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, str, str]]:
+    """Every image in turn, and again with other questions; every fifth time its description."""
+    for draw in range(QUESTION_DRAWS):
+        for i, sample in enumerate(data.samples):
+            if (i + draw) % 5 == 4:
+                yield i, DESCRIBE, sample.long
+            else:
+                question = ask_any(sample.scene, data.world, np.random.default_rng([i, 37, draw]))
+                yield i, question.text, question.answer
+
+
+def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, str, str]]:
+    """Of ten rows six ask a question, three describe one object, and one describes an image, all images in turn."""
+    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59], True)
+    for number in range(QUESTION_DRAWS * len(data)):
+        turn, place = divmod(number, 10)
+        if place == 9:
+            yield turn % len(data), DESCRIBE, data.samples[turn % len(data)].long
+        elif place % 3 == 2:
+            yield next(objects)
+        else:
+            yield _worded(*next(asked))
