@@ -86,7 +86,7 @@ def with_conditions(run: Run, scored: Scored) -> Scored:
         scored,
         scores=[*scored.scores, *scores, *chosen],
         floors={**scored.floors, "shuffled_prompts": [*own, *floors]},
-        ceilings={**scored.ceilings, **({"decoder": scored.ceilings["decoder"] | limits} if limits else {})},
+        ceilings={**scored.ceilings, **({"decoder": scored.ceilings.get("decoder", {}) | limits} if limits else {})},
     )
 
 
