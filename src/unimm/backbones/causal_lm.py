@@ -327,7 +327,7 @@ class Row(NamedTuple):
 
 def total_weight(rows: Iterable[Row]) -> float:
     """Of all covered tokens."""
-    return sum(row.answer * row.weight for row in rows)
+    return sum((row.answer * row.weight for row in rows), 0.0)
 
 
 def row(prompt: list[int], answer: list[int]) -> Row:
