@@ -130,7 +130,7 @@ def test_retention_is_an_effect_a_fact_or_absent(run_dir, golden, retention, sho
     golden["retention"] = retention
     (run_dir / "result.json").write_text(json.dumps(golden))
     html = page.write(run_dir).read_text(encoding="utf-8")
-    for text in (html, (run_dir / "report.md").read_text(encoding="utf-8")):
+    for text in (html.replace("\u00a0", " "), (run_dir / "report.md").read_text(encoding="utf-8")):
         assert shown in text and "Understanding before and after generation training" in text
 
 
