@@ -28,8 +28,8 @@ from unimm.evaluation.metric import Evidence
 from unimm.evaluation.metrics.geneval import GenEvalStyle
 from unimm.foundation.folder import Foundation
 from unimm.noise import NoiseSource
+from unimm.runs.ceilings import real_scenes, reconstructed, rendered
 from unimm.runs.run import Run
-from unimm.runs.scoring import real_scenes, reconstructed, rendered
 from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.worded_prompts import worded_prompts
 

@@ -25,12 +25,16 @@ class Clip(Base):
 class Vae(Base):
     """Fake VAE latents."""
 
+    phrase = "VAE latents"
+
     class Config(ComponentConfig):
         standardise: bool = True
 
 
 class FlowMatching(Base):
     """Fake flow matching."""
+
+    phrase = "flow matching"
 
     class Config(ComponentConfig):
         time_sampling: Literal["uniform", "logit_normal"] = "logit_normal"
@@ -56,6 +60,8 @@ class ShiftlessFlow(FlowMatching):
 
 class Mse(Base):
     """Fake mean squared error."""
+
+    phrase = "mean squared error"
 
     class Config(ComponentConfig):
         pass

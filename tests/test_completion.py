@@ -77,7 +77,7 @@ def test_values_replace_the_last_word_in_bash_and_the_whole_word_in_zsh() -> Non
     assert bash("unimm", "run", ARM, "encoder", "=") == bash("unimm", "run", ARM, "encoder", "=", "")
     assert bash("unimm", "run", ARM, "encoder", "=", "pi") == ["pixels"]
     assert zsh(f"unimm run {ARM} encoder=pi") == ["encoder=pixels"]
-    assert zsh(f"unimm run {ARM} profile=") == ["profile=nano", "profile=small", "profile=tiny"]
+    assert zsh(f"unimm run {ARM} profile=") == ["profile=nano", "profile=nano-2", "profile=small", "profile=tiny"]
     assert bash("unimm", "run", ARM, "training.precision", "=") == ["auto", "fp32", "bf16"]
     assert zsh(f"unimm run {ARM} encoder.standardise=") == ["encoder.standardise=true", "encoder.standardise=false"]
     times = [f"objective.time_sampling={value}" for value in ("uniform", "logit_normal")]

@@ -94,7 +94,7 @@ def test_switching_a_component_drops_the_keys_of_the_old_one(arm: Path, override
             "arm-objective-mse-strategy-joint",
             "predicted with mean squared error",
         ),
-        (["encoder=fake_components:Vae"], "arm-encoder-Vae", "targets of encoder fake_components:Vae are predicted"),
+        (["encoder=fake_components:Plain"], "arm-encoder-Plain", "targets of encoder Plain are predicted"),
     ],
 )
 def test_an_arm_of_other_parts_has_another_name_and_question(

@@ -68,6 +68,8 @@ class PrincipalAxes(Statistics):
 class ClipPca(Clip):
     """The foundation's CLIP tokens along their directions of most variance."""
 
+    phrase = "CLIP features cut to fewer channels"
+
     class Config(Clip.Config):
         """``channels``: of a token of the target; by default those of a token of the VAE."""
 
