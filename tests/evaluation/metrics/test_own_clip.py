@@ -53,6 +53,15 @@ def test_scores_are_open_clips_own_cosines(
     assert scores["clip_score/own"].protocol["evaluator"] == metric.clip.fingerprint
 
 
+def test_a_tokenizer_of_another_model_is_refused_before_training(
+    checkpoint: Callable[[str], Path], foundation: Foundation
+) -> None:
+    other = OpenClip.build(OpenClip.Config(pretrained=str(checkpoint("open_clip")), grid=2), foundation)
+    metric = OwnClipScore(OwnClipScore.Config(folder=foundation.folder / "evaluator_0"), foundation)
+    with pytest.raises(ValueError, match=r"evaluator_0: open_clip finds a tokenizer .* text_cfg\.hf_tokenizer_name"):
+        metric.check_independent(other)
+
+
 def test_it_takes_the_place_of_the_foundations_evaluators(
     checkpoint: Callable[[str], Path], foundation: Foundation
 ) -> None:

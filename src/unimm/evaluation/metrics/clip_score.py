@@ -257,7 +257,7 @@ class ClipScore(Metric):
         if len(distinct) <= self.config.distractors:
             self._say_once(
                 f"clip_score: no R-precision: {self.config.distractors} distractors need more than {len(distinct)} "
-                "distinct prompts; set distractors lower, or give more prompts"
+                "distinct prompts;\nset distractors lower, or give more prompts"
             )
             return []
         rows = found.texts[[texts.index(text) for text in distinct]]

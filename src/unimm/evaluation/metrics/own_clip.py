@@ -39,7 +39,7 @@ class OwnClip:
     """An open_clip model from a folder, which says how well texts fit images."""
 
     def __init__(self, folder: Path) -> None:
-        self.name = f"open_clip/{folder.name}"
+        self.name, self.folder = f"open_clip/{folder.name}", folder
         self.model, self.tokenizer = whole_model(folder)
         self._known: tuple[Tensor, Float64[np.ndarray, "m e"]] | None = None
 
@@ -68,9 +68,15 @@ class OwnClip:
             yield torch.stack([transform(Image.fromarray(image)) for image in part.numpy()])
 
     def texts(self, texts: Sequence[str]) -> Float64[np.ndarray, "p e"]:
-        """Embeddings of length one."""
+        """Embeddings of length one; ValueError where the folder's tokenizer is not the model's."""
         parts = (texts[begin : begin + BATCH] for begin in range(0, len(texts), BATCH))
-        return _joined(self.model.encode_text(self.tokenizer(list(part))) for part in parts)
+        try:
+            return _joined(self.model.encode_text(self.tokenizer(list(part))) for part in parts)
+        except IndexError:
+            raise ValueError(
+                f"{self.folder}: open_clip finds a tokenizer whose ids the model has no embeddings for; name the "
+                "model's own in text_cfg.hf_tokenizer_name of open_clip_config.json"
+            ) from None
 
 
 class OwnClipScore(Metric):
@@ -87,12 +93,13 @@ class OwnClipScore(Metric):
         self.config, self.clip = config, OwnClip(config.folder)
 
     def check_independent(self, encoder: nn.Module) -> None:
-        """ValueError if the arm's encoder has this model's weights."""
+        """ValueError if the arm's encoder has this model's weights, or if this model cannot read texts."""
         if shared_weights(self.clip.model.visual, encoder) > SHARED:
             raise ValueError(
                 f"evaluation.clip: {self.config.folder} holds the weights that this arm is trained to predict, and "
                 "would score its own training; give another CLIP"
             )
+        self.clip.texts(["a photo"])
 
     def score(self, evidence: Evidence) -> list[Score]:
         assert evidence.images is not None and evidence.captions is not None
