@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from unimm.cli import app
+from unimm.evaluation.words import card_of
 from unimm.runs import record
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,7 @@ def test_every_arm_trains_samples_and_scores(arm: Path, tmp_path: Path) -> None:
     assert result.arm == arm.stem
     assert values["geneval/overall"] is not None
     assert {"atoms/overall", "frechet_distance", "clip_score/a", "understanding/overall"} <= set(values)
+    assert {card_of(name) for name in values} == {None, *result.judge_cards}, "whoever scores was tried"
     assert result.ceilings["real"]["geneval/overall"] == 1.0
     assert result.invariants.backbone_unchanged is (None if arm.stem.endswith("_joint") else True)
     assert (out / "report.html").exists()

@@ -12,6 +12,7 @@ from torchvision.io import write_png
 
 from unimm.analysis.judging import failures
 from unimm.config import ConfigError, load
+from unimm.evaluation import benchmark
 from unimm.evaluation.benchmark import Benchmark
 from unimm.evaluation.geneval.prompts import generate_prompts, metadata_text
 from unimm.foundation.folder import Foundation
@@ -204,6 +205,22 @@ def test_labels_that_say_nothing_of_who_scores_are_refused_before_training(
 def test_the_clip_that_a_run_brings_has_a_card(foundation: Foundation, checkpoint: Any) -> None:
     """On scenes, as its prompts are of them; one of random weights guesses."""
     settings = {"metrics": ["clip_score"], "clip": f"open_clip:{checkpoint('colours_clip')}"}
-    card = chosen(foundation, **settings).cards()["own CLIP"]
+    cards = chosen(foundation, **settings).cards()
+    card = cards["own CLIP"]
     assert card.source.startswith("120 test scenes") and card.needed == ["object", "count", "colour", "relation"]
     assert len(failures(card)) >= 3, "a kind may come out well by luck"
+    assert cards.keys() == {"own CLIP"}, "it takes the place of the foundation's"
+
+
+def test_the_foundations_evaluators_are_tried_where_they_score(
+    foundation: Foundation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[list[str]] = []
+    monkeypatch.setattr(benchmark, "evaluators_cards", lambda _, needed: tried.append(needed) or {})
+    chosen(foundation).cards()
+    (tmp_path / "p.txt").write_text("a red circle\n")
+    chosen(foundation, prompts=str(tmp_path / "p.txt"), metrics=["clip_score"]).cards()
+    assert tried == [["object", "count", "colour", "relation"], []], "texts alone do not say what they ask about"
+    chosen(foundation, metrics=["geneval", "distance"]).cards()
+    chosen(foundation, prompts="geneval", reference=str(tmp_path), metrics=["distance"]).cards()
+    assert len(tried) == 2

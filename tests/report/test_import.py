@@ -150,6 +150,12 @@ def test_four_columns_are_enough_and_what_no_guard_can_see_is_not_known(files: F
     assert "3 seeds an arm and 8 prompts, by generation samples, in runs made elsewhere" in page
 
 
+def test_the_card_of_a_clip_is_not_known_of_a_table(files: Files) -> None:
+    done = files.write([{**row, "metric": "clip_score/a"} for row in measured()], metric="clip_score/a").run()
+    assert "✓ supported: a is better than b." in done.stdout
+    assert "judge_card (a table does not hold the card of evaluator a)" in (files.out / "report.md").read_text()
+
+
 def test_the_interval_is_the_two_way_one(files: Files) -> None:
     rows = measured()
     _, _, (answer,) = import_table(files.write(rows).scores, files.claims, files.out)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic_study import freeze, write_study
 
-from unimm.evaluation.words import BUILT_IN, OTHER, Glossary, Words, at, condition_of, judge_of
+from unimm.evaluation.words import BUILT_IN, OTHER, Glossary, Words, at, card_of, condition_of, judge_of
 from unimm.report import page
 from unimm.report.study import compare
 from unimm.report.study import page as study_page
@@ -117,6 +117,14 @@ def test_built_in_words_win_and_groups_stand_together() -> None:
     names = glossary.ordered({"z", "a", "mine", "frechet_distance", "copies/identical", "geneval/overall"})
     assert names == ["geneval/overall", "frechet_distance", "mine", "copies/identical", "a", "z"]
     assert list(BUILT_IN) == Glossary().ordered(BUILT_IN.keys()), "built-in groups stand together"
+
+
+def test_who_scored_is_told_by_a_scores_name() -> None:
+    own = {"clip_score/own": "own CLIP", "clip_score/a": "evaluator a", "r_precision/b": "evaluator b"}
+    for score, card in (own | {"geneval[mine]/overall": "mine", "vqa[mine]/facts": "mine"}).items():
+        assert card_of(score) == card_of(at(score, "guidance=1")) == card
+    for score in ("geneval/overall", "bias/clip_score/target", "clip_score/theirs", "frechet_distance"):
+        assert card_of(score) is None
 
 
 HEADLINES = (

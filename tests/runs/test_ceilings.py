@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from unimm.analysis.judging import FactCard, KindRead
 from unimm.config import load
 from unimm.encoders.pixels import Pixels
+from unimm.evaluation.benchmark import Benchmark
 from unimm.evaluation.metric import Evidence
 from unimm.runs import ceilings as kept
 from unimm.runs.run import Run
@@ -36,7 +38,11 @@ def test_runs_of_other_seeds_and_objectives_share_what_was_measured_to_the_bit(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, evidence = untrained()
+    colours = {"colour": KindRead(true=160, accepted=152, false=160, found=8)}
+    cards = {"evaluator a": FactCard(source="by hand", pictures=120, kinds=colours)}
+    monkeypatch.setattr(Benchmark, "cards", lambda test: cards)
     measured = kept.measured(run, evidence, NO_OTHER)
+    assert measured.judge_cards == cards
     assert kept.ceilings(run, evidence, NO_OTHER) == measured
     assert measured.scores["real"]["geneval/overall"] == 1 and measured.judge_card is not None
     monkeypatch.setattr(kept, "measured", lambda *_: pytest.fail("measured again"))

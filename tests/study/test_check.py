@@ -13,12 +13,14 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from unimm.analysis.claims import Claim, Claims
+from unimm.analysis.judging import FactCard, KindRead
 from unimm.cli import app
 from unimm.evaluation.metric import Metric
 from unimm.evaluation.words import Words
 from unimm.registry import metrics
 from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.runs.planned import PlannedArm, config_hash
+from unimm.study import check as study_check
 from unimm.study.check import Kind, check
 from unimm.study.expand import expand_study
 from unimm.study.launch import freeze_study
@@ -142,6 +144,20 @@ def test_who_scores_needs_pictures_to_be_tried_on(plan: StudyPlan, metric: str) 
     (found,) = check(with_settings(claimed, "evaluation", **judged))
     assert found.kind is Kind.NO_VERDICT and "guard judge_card: clip_fm has no pictures to try" in str(found)
     assert check(with_settings(claimed, "evaluation", **judged, judge_labels="labels.jsonl")) == []
+
+
+def test_an_evaluator_that_fails_its_card_is_named_before_a_run(
+    plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = claiming(plan, CLAIM | {"metric": "clip_score/a", "guards": ["judge_passes"]})
+    fits = with_settings(fits, "evaluation", metrics=["clip_score"])
+    (found,) = check(fits)
+    assert found.kind is Kind.NO_VERDICT
+    assert "guard judge_card: evaluator a fails its card (object 0.50; count 0.33" in str(found)
+    right = {"colour": KindRead(true=40, accepted=40, false=40, found=0)}
+    passing = FactCard(source="by hand", pictures=40, kinds=right)
+    monkeypatch.setattr(study_check, "_evaluators", lambda *_: {"evaluator a": passing})
+    assert check(fits) == []
 
 
 def test_what_leaves_a_claim_without_a_verdict_is_said(plan: StudyPlan) -> None:

@@ -29,6 +29,7 @@ from unimm.evaluation.geneval.prompts import generate_prompts
 from unimm.evaluation.judge import Judge, Judged
 from unimm.evaluation.labelled import Labelled, kinds_of, labelled_scenes, read_labels
 from unimm.evaluation.metric import Metric
+from unimm.evaluation.metrics.clip_score import ClipScore, evaluators
 from unimm.evaluation.metrics.geneval import unknown_to
 from unimm.evaluation.metrics.own_clip import OwnClipScore
 from unimm.evaluation.reference import FEWEST, reference_images
@@ -182,15 +183,21 @@ class Benchmark:
         return labelled_scenes(self.foundation.world, self.foundation.resolution) if self.knows_prompts else None
 
     def cards(self) -> dict[str, FactCard]:
-        """The card of every judge that needs one and of the run's CLIP; empty where nothing can be tried."""
+        """The card of every judge that needs one and of every CLIP that scores; of those that can be tried."""
+        by_foundation = any(isinstance(metric, ClipScore) for metric in self.metrics)
+        found = evaluators_cards(self.foundation, self.kinds) if by_foundation else {}
         pictures = self.pictures()
         if pictures is None:
-            return {}
-        needed = kinds_of([metadata for metadata, _ in self.asked]) if self.has_facts else []
-        found = {judge.name: try_judge(judge, pictures, needed).card for judge in self.judges}
+            return found
+        found |= {judge.name: try_judge(judge, pictures, self.kinds).card for judge in self.judges}
         if self.own_clip is not None:
-            found[OWN_CLIP] = try_evaluator(self.own_clip.clip, pictures, needed).card
+            found[OWN_CLIP] = try_evaluator(self.own_clip.clip, pictures, self.kinds).card
         return found
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of facts that the test asks about; none where its prompts do not say."""
+        return kinds_of([metadata for metadata, _ in self.asked]) if self.has_facts else []
 
     @property
     def metrics(self) -> list[Metric]:
@@ -277,6 +284,15 @@ class Benchmark:
             ("long_images", "long_prompts", "place_images", "place_prompts"): self.settings.asks_scenes,
         }
         return IMAGES | {name for names, there in fields.items() if there for name in names}
+
+
+def evaluators_cards(foundation: Foundation, needed: Sequence[str]) -> dict[str, FactCard]:
+    """Cards of the foundation's evaluators, tried on scenes of its world, the words of which are all that they know.
+
+    ``needed`` are the kinds of facts that the prompts ask about; of none, every kind counts.
+    """
+    scenes = labelled_scenes(foundation.world, foundation.resolution)
+    return {name: try_evaluator(clip, scenes, needed).card for name, clip in evaluators(foundation).items()}
 
 
 def _read(file: Path) -> tuple[list[Metadata], bool]:

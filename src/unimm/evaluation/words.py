@@ -42,8 +42,13 @@ SAMPLED_GUIDANCE = "sampling/guidance"
 _DESCRIPTIONS_GROUP = "Descriptions of images (F1 of stated objects; share of stated relations that hold)"
 _ANSWERS_GROUP = "Understanding (fraction of answers correct)"
 _ABOVE_GROUP = "Understanding above blind (fraction of answers correct, less that without the image)"
-# Scores by `evaluation.clip`, and the name under which `judge_cards` have its card.
-OWN_CLIP, OWN_CLIP_SCORES = "own CLIP", ("clip_score/own", "r_precision/own")
+# What `judge_cards` call the CLIP that a score is by, by the last part of the score's name: that of `evaluation.clip`,
+# and the foundation's evaluators.
+OWN_CLIP = "own CLIP"
+EVALUATORS = {"a": "evaluator a", "b": "evaluator b"}
+_CLIPS = {"own": OWN_CLIP, **EVALUATORS}
+_BY_CLIP = ("clip_score", "r_precision")
+OWN_CLIP_SCORES = tuple(f"{family}/own" for family in _BY_CLIP)
 LESS_BLIND = {"less": "the same questions answered from the mean image"}
 
 
@@ -201,7 +206,8 @@ def condition_of(score: str) -> tuple[str, str]:
 
 def card_of(score: str) -> str | None:
     """The entry of `judge_cards` that says whether a score can be believed; None for a score that needs none."""
-    return OWN_CLIP if score in OWN_CLIP_SCORES else judge_of(score)
+    family, _, last = condition_of(score)[0].partition("/")
+    return _CLIPS.get(last) if family in _BY_CLIP else judge_of(score)
 
 
 class Glossary:

@@ -80,7 +80,7 @@ def _cards_note(result: Result) -> str:
     sentences = [f"Accuracy is the mean of the shares right among facts that hold and that do not; {PASSES:g} passes."]
     for judge, card in result.judge_cards.items():
         wrong = failures(card)
-        said = f"fails its card: {'; '.join(wrong)}. Its scores say nothing" if wrong else "passes"
+        said = f"fails its card: {'; '.join(wrong)}. No claim rests on its scores" if wrong else "passes"
         sentences.append(f"{judge}, tried on {card.source}, {said}.")
     return " ".join(sentences)
 

@@ -1,5 +1,7 @@
 """What an arm's parts allow at most: scores of real images as they are (``real``), and through encoder and decoder.
 
+Beside them stand the cards of who scores: how it reads images whose content is known.
+
 Nothing of it depends on what a run has trained. Runs with the same parts and the same test, such as the seeds and most
 arms of a study, therefore share it: it is kept in the cache under a hash of all that it depends on, which are the code,
 the libraries, the foundation's files, the settings of encoder, decoder and test, the images that training shows, and
@@ -19,6 +21,7 @@ from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from unimm.analysis.judging import FactCard
 from unimm.components import Decoder, Encoder
 from unimm.data.cache import at_once
 from unimm.devices import device_name
@@ -49,12 +52,16 @@ DAMAGED = "delete it to have it computed again"
 
 
 class Ceilings(BaseModel):
-    """Scores of real images by kind, and the scenes' judge's card on them, where the world has scenes for the test."""
+    """Scores of real images by kind, and the scenes' judge's card on them, where the world has scenes for the test.
+
+    ``judge_cards`` are those of other judges and of the CLIPs that score.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     scores: dict[str, NamedScores]
     judge_card: JudgeCard | None
+    judge_cards: dict[str, FactCard]
 
 
 def ceilings(run: Run, evidence: Evidence, worded: Sequence[WordedTest]) -> Ceilings:
@@ -111,7 +118,7 @@ def measured(run: Run, evidence: Evidence, worded: Sequence[WordedTest]) -> Ceil
         pictures = {name: replace(shown, **fields[name]) for name, shown in pictures.items()}
     found = {name: score_all(metrics, shown) for name, shown in pictures.items()}
     scores = {name: {score.name: score.value for score in own} for name, own in found.items()}
-    return Ceilings(scores=scores, judge_card=card)
+    return Ceilings(scores=scores, judge_card=card, judge_cards=run.benchmark.cards())
 
 
 def real_scenes(prompts: list[Metadata], world: World) -> list[Scene] | None:

@@ -139,7 +139,7 @@ def score_run(run: Run) -> Scored:
         own_words(metrics),
         test.prefix,
         test.left_out,
-        test.cards(),
+        limits.judge_cards,
         evidence,
         worded,
     )

@@ -3,7 +3,8 @@
     mistake     what no run can mend: a metric that nothing scores, a direction that is not the metric's own, a guard
                 that has nothing to look at. A new plan with one is refused; a frozen one stays as it is.
     no verdict  the claim will be untestable as the study stands: too few images for a distance, arms with other
-                budgets, a learning curve that nobody measures. Whoever only tries things out may still run it.
+                budgets, a learning curve that nobody measures, an evaluator that cannot read what prompts ask about.
+                Whoever only tries things out may still run it.
     note        worth knowing: fewer seeds than a verdict takes, a factor in which the arms do not differ.
 
 Names of arms, guards and built-in scores are checked when a file is read (`unimm.analysis.claims.read_claims`); what a
@@ -12,22 +13,25 @@ plug-in metric scores, its words say. Each check mirrors what decides after the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unimm.analysis.claims import Claims, Invariant, Measured, Reach
+from unimm.analysis.judging import FactCard, failures
 from unimm.analysis.results import MIN_SEEDS
 from unimm.config import ABSENT, flatten
-from unimm.evaluation.words import BUILT_IN, OWN_CLIP_SCORES, card_of, condition_of, judge_of
+from unimm.evaluation.words import BUILT_IN, EVALUATORS, OWN_CLIP_SCORES, card_of, condition_of, judge_of
 from unimm.files import read_object
 from unimm.foundation.card import MEND, is_there, part_path
 from unimm.registry import metrics, nearest
 from unimm.report.study.every_claim import arms_of
 from unimm.scenes.world import FAMILIES
-from unimm.schema import GENEVAL
+from unimm.schema import GENEVAL, SCENES, EvaluationConfig
 from unimm.study.expand import scoring_metrics, ways_to_sample
 from unimm.study.plan import StudyPlan
 from unimm.study.processes import StudyError
@@ -173,6 +177,7 @@ def _of_score(claimed: Measured, arms: Arms) -> Iterator[Finding]:
     reasons = [
         *_curves(claimed, arms),
         *_untried(claim, arms),
+        *_failing(claim, arms),
         *(text for guard in claim.guards for text in checks.get(guard, _nothing)(claim, arms)),
         *_biased(claimed, arms),
     ]
@@ -221,7 +226,7 @@ def _by_another_clip(claim: Measured, arms: Arms) -> Iterator[Finding]:
 def _untried(claim: Measured, arms: Arms) -> Iterator[str]:
     """Arms that leave nothing to try their judge or CLIP on: prompts that scenes cannot fulfil, and no labels."""
     judge = card_of(claim.metric)
-    if judge is None:
+    if judge is None or judge in EVALUATORS.values():
         return
     for arm, config in arms.items():
         evaluation = config["evaluation"]
@@ -229,6 +234,30 @@ def _untried(claim: Measured, arms: Arms) -> Iterator[str]:
         if not evaluation.get("judge_labels") and (prompts == GENEVAL or prompts.endswith(".txt")):
             yield f"guard judge_card: {arm} has no pictures to try {judge} on: set evaluation.judge_labels"
             return
+
+
+def _failing(claim: Measured, arms: Arms) -> Iterator[str]:
+    """An evaluator of the foundation that fails its card, which no run changes: it is tried on the world's scenes."""
+    judge = card_of(claim.metric)
+    if judge not in EVALUATORS.values():
+        return
+    for arm, config in arms.items():
+        name, evaluation = str(config["foundation"]), config["evaluation"]
+        if evaluation.get("prompts") not in (None, SCENES) or not is_there(name):
+            continue
+        if wrong := failures(_evaluators(name, config["source"].get("resolution"), json.dumps(evaluation))[judge]):
+            yield f"guard judge_card: {judge} fails its card ({'; '.join(wrong)}) in {arm}"
+            return
+
+
+@cache
+def _evaluators(foundation: str, side: int | None, evaluation: str) -> Mapping[str, FactCard]:
+    """Cards of a foundation's evaluators in a test on images of a side; ``evaluation`` are its settings as JSON."""
+    from unimm.evaluation.benchmark import Benchmark, evaluators_cards  # needs torch
+    from unimm.foundation.folder import Foundation
+
+    test = Benchmark(EvaluationConfig.model_validate_json(evaluation), Foundation(foundation, side))
+    return evaluators_cards(test.foundation, test.kinds)
 
 
 def _direction(claim: Measured, scoring: Mapping[str, Sequence[type[Metric]]]) -> Iterator[Finding]:
@@ -309,7 +338,9 @@ def _budgets(claim: Measured, arms: Arms) -> Iterator[str]:
 
 
 def _judge(claim: Measured, arms: Arms) -> Iterator[str]:
-    """The judge is tried on real scenes by the metric that it judges for."""
+    """The scenes' judge is tried on real scenes by the metric that it judges for."""
+    if card_of(claim.metric):
+        return
     without = [arm for arm, config in arms.items() if not _gives(config, "geneval/overall")]
     if without:
         yield f"guard judge_passes: the judge is tried by the metric geneval, which {', '.join(without)} leaves out"

@@ -20,6 +20,7 @@ from unimm.evaluation.metrics.clip_score import (
     _clip_score,
     embed,
     evaluator,
+    evaluators,
 )
 from unimm.evaluation.suite import build_metrics
 from unimm.evaluation.words import BUILT_IN
@@ -64,6 +65,15 @@ def test_scores_are_open_clips_cosines(name, part, foundation, evidence, scores)
     assert scores[name].value == pytest.approx(float(expected.mean()), abs=1e-3)
     assert scores[name].items == pytest.approx(expected.tolist(), abs=1e-3)
     assert scores[name].n == COUNT
+
+
+def test_an_evaluator_by_itself_has_open_clips_cosines(foundation, evidence) -> None:
+    texts = [*evidence.captions, evidence.captions[0]]
+    which = [*reversed(range(COUNT)), 0]
+    swapped = Evidence(images=evidence.images[which], captions=texts)
+    for index, own in enumerate(evaluators(foundation).values()):
+        expected = cosines(evaluator(foundation, index), foundation, swapped)
+        assert own.cosines(evidence.images, texts, which) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_settings_of_a_run_reach_the_metric_and_stand_in_its_protocol(foundation, evidence) -> None:

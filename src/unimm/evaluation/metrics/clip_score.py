@@ -18,14 +18,15 @@ says how far such a score would flatter them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, UInt8
 from numpy import ndarray, unique
 from pydantic import Field
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ from unimm.encoders.clip import CLIP_CONTEXT, clip_tokens, load_clip
 from unimm.evaluation.images import at_resolution, noted_resize
 from unimm.evaluation.metric import Evidence, Metric, Score
 from unimm.evaluation.statistics import clustered
+from unimm.evaluation.words import EVALUATORS
 from unimm.foundation.folder import Foundation
 from unimm.progress import progress, say
 from unimm.scenes.prompts import Metadata
@@ -45,7 +47,6 @@ DISTRACTORS = 99
 BATCH = 256
 SHOWN = 5
 ROUNDING = 1e-4  # torchmetrics adds up in float32
-EVALUATORS = ("a", "b")
 WEIGHTS = "open_clip_model.safetensors"
 
 
@@ -184,8 +185,48 @@ def embed(
     sized = at_resolution(images, side_of(model))
     for begin in progress(range(0, len(images), BATCH), "CLIP score", "batch"):
         metric.update(list(sized[begin : begin + BATCH]), list(prompts[begin : begin + BATCH]))
-    pictures, texts = (F.normalize(torch.cat(parts).double()) for parts in (adapter.pictures, adapter.texts))
-    return Embedded(float(metric.compute()), pictures.numpy(), texts.numpy(), adapter.pictures)
+    pictures, texts = unit_length(adapter.pictures), unit_length(adapter.texts)
+    return Embedded(float(metric.compute()), pictures, texts, adapter.pictures)
+
+
+@torch.inference_mode()
+def unit_length(parts: Iterable[Tensor]) -> Float64[ndarray, "n e"]:
+    """Embeddings that come batch by batch, each scaled to length one."""
+    rows: ndarray = F.normalize(torch.cat(list(parts)).double()).numpy()
+    return rows
+
+
+class Clip(ABC):
+    """A CLIP by itself, which says of any image and any text how well they fit."""
+
+    @abstractmethod
+    def pictures(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[ndarray, "m e"]:
+        """Embeddings of images, of length one."""
+
+    @abstractmethod
+    def texts(self, texts: Sequence[str]) -> Float64[ndarray, "p e"]:
+        """Embeddings of texts, of length one."""
+
+    def cosines(self, images: UInt8[Tensor, "m 3 h w"], texts: Sequence[str], which: Sequence[int]) -> list[float]:
+        """The cosine of each text and the image of number ``which[i]``."""
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        shown, told = self.pictures(images)[list(which)], self.texts(list(distinct))
+        return list(map(float, (shown * told[[distinct[text] for text in texts]]).sum(axis=1)))
+
+
+class FoundationClip(Clip):
+    """One of the foundation's independent CLIPs."""
+
+    def __init__(self, foundation: Foundation, index: int) -> None:
+        self.model, self.processor = evaluator(foundation, index), OpenClipProcessor(foundation.tokenizer)
+
+    def pictures(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[ndarray, "m e"]:
+        batches = at_resolution(images, side_of(self.model)).split(BATCH)
+        return unit_length(self.model.encode_image(self.processor(list(part))["pixel_values"]) for part in batches)
+
+    def texts(self, texts: Sequence[str]) -> Float64[ndarray, "p e"]:
+        batches = (list(texts[begin : begin + BATCH]) for begin in range(0, len(texts), BATCH))
+        return unit_length(self.model.encode_text(self.processor(text=part)["input_ids"]) for part in batches)
 
 
 class ClipScore(Metric):
@@ -282,6 +323,11 @@ def _clip_score(name: str, found: Embedded, texts: list[str], protocol: dict[str
 def evaluator(foundation: Foundation, index: int) -> Any:
     """One of the foundation's independent CLIPs, on which no arm trains."""
     return load_clip(foundation.path(f"evaluator_{index}"))
+
+
+def evaluators(foundation: Foundation) -> dict[str, FoundationClip]:
+    """All of them, by the names of their cards."""
+    return {card: FoundationClip(foundation, index) for index, card in enumerate(EVALUATORS.values())}
 
 
 def check_independent(foundation: Foundation) -> None:

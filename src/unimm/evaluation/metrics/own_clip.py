@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float64, UInt8
 from PIL import Image
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from unimm.components import weights_hash
 from unimm.encoders.open_clip import whole_model
 from unimm.evaluation.metric import Evidence, Metric, Score
-from unimm.evaluation.metrics.clip_score import ClipScore, r_precision
+from unimm.evaluation.metrics.clip_score import Clip, ClipScore, r_precision, unit_length
 from unimm.evaluation.statistics import clustered
 from unimm.foundation.folder import Foundation
 from unimm.progress import progress
@@ -35,7 +34,7 @@ LARGE = 512  # values of a tensor that two models do not share by chance or by c
 SHARED = 0.1
 
 
-class OwnClip:
+class OwnClip(Clip):
     """An open_clip model from a folder, which says how well texts fit images."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,16 +47,10 @@ class OwnClip:
         """A short hash of the weights."""
         return weights_hash(self.model)[:16]
 
-    def cosines(self, images: UInt8[Tensor, "m 3 h w"], texts: Sequence[str], which: Sequence[int]) -> list[float]:
-        """The cosine of each text and the image of number ``which[i]``."""
-        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        shown, told = self.pictures(images)[list(which)], self.texts(list(distinct))
-        return list(map(float, (shown * told[[distinct[text] for text in texts]]).sum(axis=1)))
-
     def pictures(self, images: UInt8[Tensor, "m 3 h w"]) -> Float64[np.ndarray, "m e"]:
         """Embeddings of length one; images that a floor shows with other prompts are not embedded again."""
         if self._known is None or self._known[0] is not images:
-            self._known = images, _joined(self.model.encode_image(batch) for batch in self._batches(images))
+            self._known = images, unit_length(self.model.encode_image(batch) for batch in self._batches(images))
         return self._known[1]
 
     def _batches(self, images: UInt8[Tensor, "m 3 h w"]) -> Iterator[Tensor]:
@@ -71,7 +64,7 @@ class OwnClip:
         """Embeddings of length one; ValueError where the folder's tokenizer is not the model's."""
         parts = (texts[begin : begin + BATCH] for begin in range(0, len(texts), BATCH))
         try:
-            return _joined(self.model.encode_text(self.tokenizer(list(part))) for part in parts)
+            return unit_length(self.model.encode_text(self.tokenizer(list(part))) for part in parts)
         except IndexError:
             raise ValueError(
                 f"{self.folder}: open_clip finds a tokenizer whose ids the model has no embeddings for; name the "
@@ -122,11 +115,6 @@ class OwnClipScore(Metric):
             hits = list(map(float, found.items))
             scores.append(Score("r_precision/own", found.value, found.n, protocol, hits, clustered(hits, texts)))
         return scores
-
-
-@torch.inference_mode()
-def _joined(parts: Iterator[Tensor]) -> Float64[np.ndarray, "n e"]:
-    return F.normalize(torch.cat(list(parts)).double()).numpy()
 
 
 def shared_weights(model: nn.Module, other: nn.Module) -> float:

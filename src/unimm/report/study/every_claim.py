@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from unimm.analysis.claims import Claim, Invariant
 from unimm.analysis.judging import failures
-from unimm.evaluation.words import card_of
+from unimm.evaluation.words import EVALUATORS, card_of
 from unimm.report.study.folder import Study, StudyRun
 
 TRAINED = ("head", "backbone")
@@ -50,7 +50,8 @@ def judge_card(study: Study, claim: Claim) -> str | None:
         for seed, run in study.runs[arm].items():
             card = run.result.judge_cards.get(judge)
             if card is None:
-                return f"{judge} was not tried on pictures whose content is known; set evaluation.judge_labels"
+                mend = "score its runs again" if judge in EVALUATORS.values() else "set evaluation.judge_labels"
+                return f"{judge} was not tried on pictures whose content is known; {mend}"
             if wrong := failures(card):
                 return f"{judge} fails its card ({'; '.join(wrong)}) in {arm} seed {seed}"
     return None
