@@ -239,7 +239,7 @@ def _untried(claim: Measured, arms: Arms) -> Iterator[str]:
 def _failing(claim: Measured, arms: Arms) -> Iterator[str]:
     """An evaluator of the foundation that fails its card, which no run changes: it is tried on the world's scenes."""
     judge = card_of(claim.metric)
-    if judge not in EVALUATORS.values():
+    if judge is None or judge not in EVALUATORS.values():
         return
     for arm, config in arms.items():
         name, evaluation = str(config["foundation"]), config["evaluation"]
