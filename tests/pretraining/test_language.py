@@ -46,3 +46,15 @@ def test_rows_can_count_alike_however_long_their_answers_are():
     alone = torch.stack([reference(model, [row], None) for row in rows])
     torch.testing.assert_close(answer_loss(model, [row.evenly() for row in rows], None), alone.mean())
     assert not torch.allclose(alone.mean(), answer_loss(model, rows, None))
+
+
+def test_a_further_question_between_two_answers_is_left_out():
+    model, generator = tiny_causal_lm(queries=1), torch.Generator().manual_seed(4)
+    ids = [torch.randint(6, 60, (n,), generator=generator).tolist() for n in (12, 9)]
+    row, other = Row(ids[0], 7, asides=(1, 2, 5)).evenly(), Row(ids[1], 2).evenly()
+    logits = model(Inputs(*pad_left([row.ids], 0)[:2], None), with_queries=False).logits[0]
+    places = [5, 8, 9, 11]
+    expected = F.cross_entropy(logits[[place - 1 for place in places]], torch.tensor([row.ids[p] for p in places]))
+    torch.testing.assert_close(answer_loss(model, [row], None), expected)
+    alone = answer_loss(model, [other], None)
+    torch.testing.assert_close(answer_loss(model, [row, other], None), (expected + alone) / 2)

@@ -311,7 +311,8 @@ class Row(NamedTuple):
     """Token ids of a chat, and how many of its last ones the loss covers.
 
     ``dropped``: how many tokens of its question and answer were cut off; ``sample``: whose image it is about, if known;
-    ``weight``: of each covered token in the loss.
+    ``weight``: of each covered token in the loss; ``asides``: tokens of the last ones that it leaves out, such as a
+    further question after the first answer, by their place among them.
     """
 
     ids: list[int]
@@ -319,15 +320,21 @@ class Row(NamedTuple):
     dropped: int = 0
     sample: str = ""
     weight: float = 1.0
+    asides: tuple[int, ...] = ()
+
+    @property
+    def covered(self) -> int:
+        """How many tokens the loss covers."""
+        return self.answer - len(self.asides)
 
     def evenly(self) -> Row:
         """The row with a weight of 1 in all, however long its answer is."""
-        return self._replace(weight=1 / self.answer)
+        return self._replace(weight=1 / self.covered)
 
 
 def total_weight(rows: Iterable[Row]) -> float:
     """Of all covered tokens."""
-    return sum((row.answer * row.weight for row in rows), 0.0)
+    return sum((row.covered * row.weight for row in rows), 0.0)
 
 
 def row(prompt: list[int], answer: list[int]) -> Row:
@@ -372,6 +379,8 @@ def summed_loss(backbone: Backbone, rows: list[Row], images: Float[Tensor, "b n 
     logits = backbone(Inputs(ids, mask, images).to(device), with_queries=False, last=longest + 1).logits
     answers = torch.tensor([r.answer for r in rows])
     covered = torch.arange(longest)[None] >= longest - answers[:, None]
+    for number, each in enumerate(rows):
+        covered[number, [longest - each.answer + place for place in each.asides]] = False
     target = ids[:, -longest:].masked_fill(~covered, -100).to(device)
     flat, labels = logits[:, :-1].float().flatten(0, 1), target.flatten()
     by_token = F.cross_entropy(flat, labels, ignore_index=-100, reduction="none").view_as(target)

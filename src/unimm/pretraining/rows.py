@@ -20,11 +20,14 @@ from unimm.backbones.causal_lm import Row, row
 from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
 from unimm.components import Backbone
 from unimm.data.scenes import SceneSet
+from unimm.pretraining.recall import conversation
 from unimm.scenes.captions import brief_caption, sentence_about
 from unimm.scenes.questions import Question, ask_any, by_answer, unique_items
 
 QUESTION_DRAWS = 3
+FURTHER = 2
 DESCRIBE = "describe the image ."
+Turns = list[tuple[str, str]]
 
 
 class ImageRows(NamedTuple):
@@ -112,8 +115,8 @@ def _objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterat
 def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageRows:
     """``QUESTION_DRAWS`` rows for each image, which ask a question or for a description."""
     tokenizer, rows, images = backbone.tokenizer, [], []
-    for image, text, answer in (_seen_by_answer if data.world.questions == "by_answer" else _seen_in_turn)(data):
-        rows.append(row(question_ids(tokenizer, text, image_tokens), answer_ids(tokenizer, answer)))
+    for image, turns in (_seen_by_answer if data.world.questions == "by_answer" else _seen_in_turn)(data):
+        rows.append(conversation(tokenizer, question_ids(tokenizer, turns[0][0], image_tokens), turns))
         images.append(image)
     return ImageRows(_weighed(rows, data), torch.tensor(images))
 
@@ -124,25 +127,31 @@ def _weighed(rows: list[Row], data: SceneSet) -> list[Row]:
     return [each.evenly() for each in rows] if data.world.questions == "by_answer" else rows
 
 
-def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, str, str]]:
+def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, Turns]]:
     """Every image in turn, and again with other questions; every fifth time its description."""
     for draw in range(QUESTION_DRAWS):
         for i, sample in enumerate(data.samples):
             if (i + draw) % 5 == 4:
-                yield i, DESCRIBE, sample.long
+                yield i, [(DESCRIBE, sample.long)]
             else:
                 question = ask_any(sample.scene, data.world, np.random.default_rng([i, 37, draw]))
-                yield i, question.text, question.answer
+                yield i, [(question.text, question.answer)]
 
 
-def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, str, str]]:
-    """Of ten rows six ask a question, three describe one object, and one describes an image, all images in turn."""
+def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, Turns]]:
+    """Of ten rows six ask a question and then two more about the same image, three describe one object, and one
+    describes an image, all images in turn. Questions that follow are not balanced by their answers: the image is there
+    to be seen, and only first ones are asked in tests."""
     asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59], True)
     for number in range(QUESTION_DRAWS * len(data)):
         turn, place = divmod(number, 10)
         if place == 9:
-            yield turn % len(data), DESCRIBE, data.samples[turn % len(data)].long
+            yield turn % len(data), [(DESCRIBE, data.samples[turn % len(data)].long)]
         elif place % 3 == 2:
-            yield next(objects)
+            image, text, answer = next(objects)
+            yield image, [(text, answer)]
         else:
-            yield _worded(*next(asked))
+            image, first = next(asked)
+            rng, scene = np.random.default_rng([number, 61]), data.samples[image].scene
+            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER))]
+            yield image, [(question.text, question.answer) for question in questions]

@@ -15,10 +15,16 @@ TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate."""
+    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate.
+
+    ``pairs``, ``objects``: how many of its steps, at its beginning, show lists of any words and then of objects
+    (`unimm.pretraining.recall`).
+    """
 
     batch: int
     learning_rate: float
+    pairs: int = 0
+    objects: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,9 +175,10 @@ NANO_2 = replace(
     NANO,
     base="scenes-nano",
     questions="by_answer",
-    reading=Stage(32, 2e-3),
-    seeing=Stage(32, 2e-3),
-    steps={**NANO.steps, "language": 10_000, "decoder_noised": 4500, "understanding": 6000},
+    backbone={**NANO.backbone, "attention_bias": True},
+    reading=Stage(64, 1.5e-3, pairs=1000, objects=300),
+    seeing=Stage(48, 1.5e-3, objects=900),
+    steps={**NANO.steps, "language": 3300, "decoder_noised": 4500, "understanding": 3000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
 

@@ -65,19 +65,24 @@ def unique_items(scene: Scene) -> list[Item]:
     return [i for i in scene.items if shapes.count(i.shape) == 1]
 
 
+def what_colour(shape: str) -> str:
+    """The question for the colour of an object that its shape alone names."""
+    return f"what colour is the {shape} ?"
+
+
 def _what_colour(item: Item, world: World) -> Question:
-    return Question("colour", f"what colour is the {item.shape} ?", item.colour, world.colours)
+    return Question("colour", what_colour(item.shape), item.colour, world.colours)
 
 
 def _relation(scene: Scene, world: World, rng: np.random.Generator) -> Question | None:
-    pairs = _pairs(scene)
+    pairs = clear_relations(scene)
     if not pairs:
         return None
     a, relation, b = pairs[int(rng.integers(len(pairs)))]
     return _stands(a, relation, b, bool(rng.integers(2)))
 
 
-def _pairs(scene: Scene) -> list[tuple[Item, str, Item]]:
+def clear_relations(scene: Scene) -> list[tuple[Item, str, Item]]:
     """Clear relations between items that their shapes alone name."""
     unique = unique_items(scene)
     return [(a, r, b) for a in unique for b in unique if a != b for r in RELATIONS if a.stands(r, b)]
@@ -116,7 +121,7 @@ def every_question(kind: str, scene: Scene, world: World) -> list[Question]:
         return [_how_many(shape, scene) for shape in world.shapes]
     if kind == "colour":
         return [_what_colour(item, world) for item in unique_items(scene)]
-    return [_stands(*pair, answer) for pair in _pairs(scene) for answer in (True, False)]
+    return [_stands(*pair, answer) for pair in clear_relations(scene) for answer in (True, False)]
 
 
 def by_answer(scenes: Sequence[Scene], world: World, key: Sequence[int]) -> Iterator[tuple[int, Question]]:

@@ -1,0 +1,100 @@
+"""Made-up lists of pairs, and what stood before a word: they teach a language model to look a word up.
+
+Whoever knows both colours of a caption answers half of the questions about one of its objects, and a small model stays
+there for long: to find a word again and say what stood before it takes layers that have to learn together (induction
+heads, arXiv 2209.11895), and a question with one answer says little about it. A list asks for many words a row
+(multi-query associative recall, arXiv 2312.04927). First come pairs of any words, asked one after the other; then
+objects in a caption's words, asked in sentences and in the questions that the scenes ask.
+
+The loss covers the answers alone: what is asked next cannot be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from unimm.backbones.causal_lm import Row, row
+from unimm.backbones.literal import special_ids
+from unimm.backbones.wording import answer_ids, image_id, reading_ids
+from unimm.scenes.captions import place
+from unimm.scenes.prompts import article
+from unimm.scenes.questions import clear_relations, unique_items, what_colour
+from unimm.scenes.world import COLOURS, RELATIONS, SHAPES, Scene
+
+PAIRS = 6
+OBJECTS = (2, 6)  # how many a list has at least, and fewer than
+JOINTS = ("and", *RELATIONS)
+Thing = TypeVar("Thing")
+
+
+def any_pairs(tokenizer: Any, rng: np.random.Generator) -> Row:
+    """``value key value key ... key value key value``: in the second half keys come in another order."""
+    words = _words(tokenizer)
+    keys, values = rng.choice(words, PAIRS, replace=False), rng.choice(words, PAIRS)
+    order = rng.permutation(PAIRS)
+    shown = np.stack([values, keys], axis=1).ravel().tolist()
+    asked = np.stack([keys[order], values[order]], axis=1).ravel().tolist()
+    return Row([*shown, *asked], len(asked), asides=tuple(range(0, len(asked), 2))).evenly()
+
+
+def told_objects(tokenizer: Any, rng: np.random.Generator) -> Row:
+    """Two to five objects of unlike shapes, half of the time in a caption's words; of all of them, in any order, a
+    sentence says the colour, or a question asks for it in one turn each."""
+    number = int(rng.integers(*OBJECTS))
+    shapes = rng.choice(SHAPES, number, replace=False).tolist()
+    colours = rng.choice(list(COLOURS), number).tolist()
+    listed = _listed([f"{colour} {shape}" for colour, shape in zip(colours, shapes, strict=True)], rng)
+    order = rng.permutation(number).tolist()
+    if rng.random() < 0.5:
+        prompt = reading_ids(tokenizer, listed, "describe the objects .")
+        answer = answer_ids(tokenizer, " ".join(f"the {shapes[i]} is {colours[i]} ." for i in order))
+        asides = tuple(place for place in range(5 * number) if place % 5 < 3)  # the circle is, one token a word
+        return row(prompt, answer)._replace(asides=asides).evenly()
+    turns = [(what_colour(shapes[i]), colours[i]) for i in order]
+    return conversation(tokenizer, reading_ids(tokenizer, listed, turns[0][0]), turns).evenly()
+
+
+def seen_objects(tokenizer: Any, scene: Scene, image_tokens: int, rng: np.random.Generator) -> Row:
+    """``<image> circle red top left square blue bottom left circle square above``: of every object that its shape alone
+    names the colour and the place, then of two of them, six times at most, how the first stands to the second."""
+    items, pairs = unique_items(scene), clear_relations(scene)
+    facts = [([item.shape], [item.colour, *place(item).split()]) for item in _mixed(items, rng)]
+    facts += [([a.shape, b.shape], [relation.split()[0]]) for a, relation, b in _mixed(pairs, rng)[:6]]
+    words: list[str] = []
+    asides: list[int] = []
+    for asked, said in facts:
+        asides += range(len(words), len(words) + len(asked))
+        words += [*asked, *said]
+    images = [image_id(tokenizer)] * image_tokens
+    return Row([*images, *tokenizer.convert_tokens_to_ids(words)], len(words), asides=tuple(asides)).evenly()
+
+
+def conversation(tokenizer: Any, prompt: list[int], turns: Sequence[tuple[str, str]]) -> Row:
+    """Questions in turn with the answers, which the loss covers; ``prompt`` ends with the first question."""
+    answer, asides = list(answer_ids(tokenizer, turns[0][1])), list[int]()
+    for question, said in turns[1:]:
+        further = reading_ids(tokenizer, "", question)
+        asides += range(len(answer), len(answer) + len(further))
+        answer += [*further, *answer_ids(tokenizer, said)]
+    return row(prompt, answer)._replace(asides=tuple(asides))
+
+
+def _mixed(things: Sequence[Thing], rng: np.random.Generator) -> list[Thing]:
+    return [things[i] for i in rng.permutation(len(things))]
+
+
+def _listed(names: list[str], rng: np.random.Generator) -> str:
+    if rng.random() < 0.5:
+        return f"{' '.join(names)} ."
+    first, *others = (article(name) for name in names)
+    return " ".join([first, *(f"{JOINTS[int(rng.integers(len(JOINTS)))]} {each}" for each in others), "."])
+
+
+@lru_cache(maxsize=4)
+def _words(tokenizer: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Ids of all words but special tokens."""
+    return np.array(sorted(set(range(len(tokenizer))) - special_ids(tokenizer)))

@@ -1,0 +1,139 @@
+"""Lists that are looked up: what a row answers is what its list holds, and a stage shows them before its own rows."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from unimm.backbones.causal_lm import Row
+from unimm.backbones.literal import special_ids
+from unimm.backbones.wording import image_id
+from unimm.data.scenes import SceneSet
+from unimm.pretraining import language
+from unimm.pretraining.recall import PAIRS, any_pairs, seen_objects, told_objects
+from unimm.pretraining.recipes import Course, TrainingCost
+from unimm.pretraining.rows import understanding_rows
+from unimm.pretraining.sizes import Stage
+from unimm.pretraining.tokenizer import build_tokenizer
+from unimm.scenes.captions import place
+from unimm.scenes.questions import unique_items
+from unimm.scenes.world import RELATIONS, Scene, world
+
+TOKENIZER = build_tokenizer()
+
+
+def covered(row: Row) -> list[int]:
+    """Ids that the loss covers."""
+    return [word for place, word in enumerate(row.ids[-row.answer :]) if place not in row.asides]
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_pairs_are_asked_for_what_stood_before_each_key(draw: int) -> None:
+    row = any_pairs(TOKENIZER, np.random.default_rng(draw))
+    shown, asked = row.ids[: 2 * PAIRS], row.ids[2 * PAIRS :]
+    assert row.answer == len(asked) == 2 * PAIRS
+    before = {key: value for value, key in zip(shown[::2], shown[1::2], strict=True)}
+    assert sorted(asked[::2]) == sorted(before)
+    assert [before[key] for key in asked[::2]] == asked[1::2]
+    assert special_ids(TOKENIZER).isdisjoint(row.ids)
+    assert covered(row) == asked[1::2]
+
+
+@pytest.mark.parametrize("draw", range(40))
+def test_answers_about_objects_are_what_the_list_says(draw: int) -> None:
+    row = told_objects(TOKENIZER, np.random.default_rng(draw))
+    shown = TOKENIZER.decode(row.ids[: -row.answer])
+    text = TOKENIZER.decode(row.ids)
+    listed, _ = re.split(r" \. (?:describe|what)", shown, maxsplit=1)
+    colours = {shape: colour for colour, shape in pairwise(listed.split())}
+    said = re.findall(r"the (\w+) is (\w+) \.", text)
+    said += re.findall(r"what colour is the (\w+) \? <\|im_end\|> <\|im_start\|> assistant (\w+) <\|im_end\|>", text)
+    assert 2 <= len(said) <= 5
+    assert all(colours[shape] == colour for shape, colour in said)
+    assert len({shape for shape, _ in said}) == len(said)
+    assert TOKENIZER.unk_token_id not in row.ids
+    colour, turn = [colour for _, colour in said], "describe" not in text
+    expected = [f"{each} {'<|im_end|>' if turn else '.'}" for each in colour]
+    assert TOKENIZER.decode(covered(row)) == " ".join(expected) + " <|im_end|>" * (not turn)
+    assert row.weight * len(covered(row)) == pytest.approx(1)
+
+
+def test_both_wordings_of_answers_and_of_lists_come_up() -> None:
+    texts = [TOKENIZER.decode(told_objects(TOKENIZER, np.random.default_rng(i)).ids) for i in range(60)]
+    assert {"describe the objects" in text for text in texts} == {True, False}
+    assert {re.search(r"user an? ", text) is not None for text in texts} == {True, False}
+
+
+SCENES = [sample.scene for sample in SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0).samples]
+
+
+@pytest.mark.parametrize("scene", [scene for scene in SCENES if len(unique_items(scene)) > 1])
+def test_lists_of_an_image_say_what_it_shows(scene: Scene) -> None:
+    row = seen_objects(TOKENIZER, scene, 4, np.random.default_rng(3))
+    assert row.ids[: -row.answer] == [image_id(TOKENIZER)] * 4
+    words = TOKENIZER.convert_ids_to_tokens(row.ids[4:])
+    said = " ".join(word for place, word in enumerate(words) if place not in row.asides)
+    items = {item.shape: item for item in scene.items if item in unique_items(scene)}
+    asked = [words[place] for place in row.asides]
+    expected = []
+    for shape in asked[: len(items)]:
+        expected += [items[shape].colour, place(items[shape])]
+    for first, second in zip(asked[len(items) :: 2], asked[len(items) + 1 :: 2], strict=True):
+        expected += [r.split()[0] for r in RELATIONS if items[first].stands(r, items[second])]
+    assert sorted(asked[: len(items)]) == sorted(items)
+    assert said == " ".join(expected)
+
+
+def test_questions_about_an_image_come_three_in_turn() -> None:
+    data = SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0)
+
+    class Backbone:
+        tokenizer = TOKENIZER
+
+    made = understanding_rows(Backbone(), data, 2)  # type: ignore[arg-type]
+    turns = [TOKENIZER.decode(row.ids).count("<|im_start|> user") for row in made.rows[:10]]
+    assert turns == [3, 3, 1, 3, 3, 1, 3, 3, 1, 1]
+    assert [row.weight * len(covered(row)) for row in made.rows] == [pytest.approx(1)] * len(made.rows)
+    for row, image in zip(made.rows, made.images.tolist(), strict=True):
+        if "what colour" in (text := TOKENIZER.decode(row.ids)):
+            seen = {(item.shape, item.colour) for item in data.samples[image].scene.items}
+            assert set(re.findall(r"colour is the (\w+) \? <\|im_end\|> <\|im_start\|> assistant (\w+)", text)) <= seen
+
+
+def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[set[int]] = []
+    seen: list[list[list[int]]] = []
+
+    def fit(name: str, model: object, loss: object, *_: object, **__: object) -> TrainingCost:
+        for step in range(5):
+            loss(step)  # type: ignore[operator]
+        return TrainingCost(5, 20, 0.0, 0.0)
+
+    def answer_loss(backbone: object, rows: list[Row], images: object) -> torch.Tensor:
+        lengths.append({len(row.ids) for row in rows})
+        seen.append([row.ids for row in rows])
+        return torch.zeros(())
+
+    monkeypatch.setattr(language, "fit", fit)
+    monkeypatch.setattr(language, "answer_loss", answer_loss)
+    data = SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0)
+
+    class Backbone:
+        tokenizer = TOKENIZER
+        queries = torch.zeros(1)
+
+    course = Course(5, torch.device("cpu"))
+    for _ in range(2):
+        language.train_language(Backbone(), data, Stage(4, 1e-3, pairs=2, objects=1), course)  # type: ignore[arg-type]
+    assert lengths[:2] == [{4 * PAIRS}] * 2
+    starts = [{TOKENIZER.decode(ids[:2]) for ids in rows} for rows in seen[:5]]
+    assert starts[2:] == [{"<|im_start|> user"}] * 3
+    asked = ["describe the objects" in (text := TOKENIZER.decode(ids)) or text.count("user") > 1 for ids in seen[2]]
+    assert all(asked)
+    known = {tuple(row.ids) for row in language.language_rows(Backbone(), data)}  # type: ignore[arg-type]
+    assert all(tuple(ids) in known for rows in seen[3:5] for ids in rows)
+    assert seen[:5] == seen[5:], "the same steps show the same rows"
