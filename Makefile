@@ -12,7 +12,7 @@ STUDIES     := $(subst _,-,$(filter-out %claims tuning,$(basename $(notdir $(wil
 BIN         := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fuzz test-extras test-oldest format tuning
+.PHONY: help install test test-slow test-fuzz test-extras test-oldest format tuning
 
 help: ## list targets and arms
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,28 +29,31 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 install: $(VENV)/.stamp ## create .venv and install unimm, with exact versions where constraints/ has them
 
 # Two workers on two cores: with more threads each they would wait for one another.
-test test-fuzz test-extras test-oldest: export OMP_NUM_THREADS = 1
+test test-slow test-fuzz test-extras test-oldest: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.stamp ## lint, formatting, types, import contract, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy src/unimm
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 -m "not repeat"
 
-test-fuzz: $(VENV)/.stamp ## the fuzz of readers and configurations with 1,500 draws each, where `make test` takes 40; counts and times
+test-slow: $(VENV)/.stamp ## what `make test` does once, at length: all prompts, each file on a full disk, kills at random moments
+	$(BIN)/pytest -q -n 2 -m repeat
+
+test-fuzz: $(VENV)/.stamp ## the fuzz of readers and configurations with 1,500 draws each, where `make test` takes 20; counts and times
 	UNIMM_FUZZ_EXAMPLES=1500 $(BIN)/pytest -q -n 2 -rP tests/test_fuzz.py
 
 test-extras: ## tests that need optional packages (LoRA, GGUF, shards, SLURM, Ray, PostgreSQL, trackers, other FID libraries), in .venv-extras
 	$(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) \
 		-e '.[dev,lora,gguf,shards,hf,slurm,ray,postgres,tensorboard,trackio,wandb]' optuna-dashboard statsmodels torch-fidelity
-	.venv-extras/bin/pytest -q -n 2 -rs $$(grep -rl --include='*.py' importorskip tests)
+	.venv-extras/bin/pytest -q -n 2 -rs -m "not repeat" $$(grep -rl --include='*.py' importorskip tests)
 
 test-oldest: ## the tests with the oldest versions that pyproject allows (constraints/oldest-*.txt), in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet $(addprefix -c ,$(OLDEST)) -e '.[test]'
-	.venv-oldest/bin/pytest -q -n 2
+	.venv-oldest/bin/pytest -q -n 2 -m "not repeat"
 
 format: $(VENV)/.stamp ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix

@@ -302,7 +302,7 @@ def test_an_invariant_waits_for_every_run_unless_one_has_broken_it() -> None:
     assert only(entry, StudyResults("a test", facts=runs, unfinished={"c": 2})).outcome == Outcome.SUPPORTED
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [3, pytest.param(5, marks=pytest.mark.repeat)])
 def test_studies_of_equal_arms_find_nothing_more_often_than_alpha(seeds: int) -> None:
     """Eight arms of one distribution, with shared prompts, seed effects and every kind of contrast."""
     rng = np.random.default_rng(seeds)

@@ -38,20 +38,22 @@ SMALL_UNET = [
 ]
 SMALL_DIT = ["decoder.network.width=16", "decoder.network.layers=1", "decoder.network.heads=2"]
 NOISED = ["decoder.latents.name=pixels", "decoder.token_noise=0.8", *SMALL_DIT]
+# What differs from another row in its checkpoint alone, which tests of encoders and backbones load.
+REPEAT = pytest.mark.repeat
 # checkpoint, encoder, settings, recipe of its decoder (None: it decodes itself)
 ENCODERS = [
     ("open_clip", "open_clip", ["grid=4"], SMALL_DIT),
-    ("open_clip_timm", "open_clip", ["grid=2"], SMALL_UNET),
+    pytest.param("open_clip_timm", "open_clip", ["grid=2"], SMALL_UNET, marks=REPEAT),
     ("clip_vision", "transformers_vision", ["grid=4"], ["decoder.latents.name=pixels", *SMALL_DIT]),
     ("siglip", "transformers_vision", ["grid=2", "standardise=false"], SMALL_UNET),
-    ("siglip2_naflex", "transformers_vision", ["grid=4"], SMALL_DIT),
-    ("dinov2", "transformers_vision", ["grid=4"], SMALL_DIT),
-    ("dinov2_registers", "transformers_vision", ["grid=4"], SMALL_DIT),
+    pytest.param("siglip2_naflex", "transformers_vision", ["grid=4"], SMALL_DIT, marks=REPEAT),
+    pytest.param("dinov2", "transformers_vision", ["grid=4"], SMALL_DIT, marks=REPEAT),
+    pytest.param("dinov2_registers", "transformers_vision", ["grid=4"], SMALL_DIT, marks=REPEAT),
     ("dinov3", "transformers_vision", ["grid=4", "layers=2", "normed=true"], NOISED),
     ("perception_encoder", "timm_vision", ["grid=4"], NOISED),
     ("", "clip_layers", ["layers=2"], NOISED),
     ("autoencoder_kl", "autoencoder_kl", ["patch=2"], None),
-    ("autoencoder_flux", "autoencoder_kl", ["patch=2", "standardise=false"], None),
+    pytest.param("autoencoder_flux", "autoencoder_kl", ["patch=2", "standardise=false"], None, marks=REPEAT),
     ("autoencoder_dc", "autoencoder_dc", ["patch=4", "dtype=bfloat16"], None),
     ("autoencoder_tiny", "autoencoder_tiny", ["patch=2"], None),
     ("autoencoder_rae", "autoencoder_rae", [], None),
@@ -60,10 +62,10 @@ ENCODERS = [
     ("", "pixels", ["patch=16"], None),
 ]
 BACKBONES = [
-    ("vae_fm", "llama", "pretrained_lm", []),
+    pytest.param("vae_fm", "llama", "pretrained_lm", [], marks=REPEAT),
     ("vae_fm_joint", "qwen3", "pretrained_lm", ["images=foundation"]),
     ("vae_fm_joint", "llama", "pretrained_lm", ["images=encoder"]),
-    ("vae_fm", "qwen2_5_vl", "pretrained_vlm", []),
+    pytest.param("vae_fm", "qwen2_5_vl", "pretrained_vlm", [], marks=REPEAT),
     ("vae_fm_joint", "qwen2_5_vl", "pretrained_vlm", ["resolution=56"]),
     ("vae_fm_joint", "qwen3_vl", "pretrained_vlm", ["resolution=64"]),
     ("vae_fm_joint", "gemma3", "pretrained_vlm", ["resolution=32"]),

@@ -70,7 +70,11 @@ def drawn(config: RunConfig, out: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("arm_name", "overrides", "tokens"), [("vae_fm", [], 64), ("vae_mse", ["encoder=pixels", "encoder.patch=32"], 16)]
+    ("arm_name", "overrides", "tokens"),
+    [
+        ("vae_fm", [], 64),
+        pytest.param("vae_mse", ["encoder=pixels", "encoder.patch=32"], 16, marks=pytest.mark.repeat),
+    ],
 )
 def test_a_run_at_128_pixels_is_scored_exported_and_drawn_at_128(
     tmp_path: Path, arm_name: str, overrides: list[str], tokens: int
@@ -142,7 +146,7 @@ def test_the_foundations_decoder_is_shrunk_for_smaller_images() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", [96, 128])
+@pytest.mark.parametrize("side", [96, pytest.param(128, marks=pytest.mark.repeat)])
 def test_a_pretrained_autoencoder_works_at_the_sources_side(checkpoint: Checkpoint, tmp_path: Path, side: int) -> None:
     own = ["encoder=autoencoder_kl", f"encoder.pretrained={checkpoint('autoencoder_kl')}", "encoder.patch=2"]
     arm, image = drawn(arm_of("vae_fm", *own, f"source.resolution={side}"), tmp_path / "run")

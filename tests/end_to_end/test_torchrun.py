@@ -23,6 +23,7 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "UNIMM_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.repeat  # tests/end_to_end/test_study_ranks.py has them, started by the same agent
 def test_two_ranks_train_and_one_scores(tmp_path: Path) -> None:
     out = tmp_path / "run"
     small = ["profile=tiny", "evaluation.metrics=[geneval]", "training.snapshots=0", "head.width=16", "head.layers=1"]
@@ -36,6 +37,7 @@ def test_two_ranks_train_and_one_scores(tmp_path: Path) -> None:
     assert result.data.positions == result.counts.generation_samples == 64
 
 
+@pytest.mark.repeat  # tests/training/test_distributed.py has the message, this one the way to the terminal
 def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
     command = [
         *TORCHRUN,

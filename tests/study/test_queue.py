@@ -37,12 +37,13 @@ def test_a_crash_fails_only_its_run_after_two_retries(tmp_path, make_plan, proce
     assert read_states(tmp_path, plan, None)[PlannedRun("bad", 0)] is State.WAITING
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.repeat)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_stopped_at_random_moments_lose_no_run_and_do_none_twice(
-    tmp_path, make_plan, processes, check_complete, number
+    tmp_path, make_plan, processes, check_complete, number, kills
 ) -> None:
     plan = make_plan(tmp_path, {"a": 0, "b": 0}, seeds=2)
-    moments, kills = random.Random(number), 3
+    moments = random.Random(number)
     for _ in range(kills):
         worker = processes.start("work", tmp_path)
         time.sleep(moments.uniform(0.5, 1.5))

@@ -11,6 +11,7 @@ from unimm.schema import RunConfig
 from unimm.study.expand import expand_study
 from unimm.study.plan import StudyPlan
 
+REPEAT = pytest.mark.repeat  # an arm that differs from another in one number or source
 STUDIES = Path(__file__).parents[2] / "ablations" / "studies"
 
 
@@ -61,7 +62,7 @@ def test_instruction_arms_differ_in_the_second_stages_pixels_alone() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("arm", ["instruct_clean", "instruct_photo"])
+@pytest.mark.parametrize("arm", [pytest.param("instruct_clean", marks=REPEAT), "instruct_photo"])
 def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unimm.runs import stages
 
@@ -79,7 +80,7 @@ def test_every_instruction_arm_trains_in_two_stages(arm: str, tmp_path: Path, mo
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("arm", ["long_only", "tenth_short", "half_short"])
+@pytest.mark.parametrize("arm", ["long_only", pytest.param("tenth_short", marks=REPEAT), "half_short"])
 def test_every_caption_mix_trains_and_is_scored_on_both_wordings(
     arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
