@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -472,9 +471,3 @@ def test_kinds_of_facts_have_a_table_with_floors_and_ceilings() -> None:
     assert facets is not None and facets.headers[1:] == tuple(f"{k}s right" for k in ATOMS)
     row = next(row for row in facets.rows if row[0] == "vae_fm")
     assert row[2] == "0.757 ± 0.015\n[0.304; 0.988]"
-
-
-def test_report_imports_no_torch() -> None:
-    code = "import sys, unimm.report.study.page, unimm.report.study.compare; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"

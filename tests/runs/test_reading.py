@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +117,3 @@ def _counted(run: Result, flops: float) -> Result:
     made = CountedPass(kind="generation: short", samples=64_000, length=17, answer=0, flops=flops)
     update = {"train_flops_per_sample": flops, "passes": [made]}
     return run.model_copy(update={"efficiency": run.efficiency.model_copy(update=update)})
-
-
-def test_reading_needs_no_torch() -> None:
-    code = "import sys, unimm.runs.reading; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from unimm.runs.record import RESULT, Items, Result, write_result
 
@@ -35,10 +31,3 @@ def test_a_field_that_this_version_does_not_know_is_kept(tmp_path: Path) -> None
     result = Result.model_validate(golden)
     write_result(result.model_copy(update={"seed": 4}), tmp_path)
     assert json.loads((tmp_path / RESULT).read_text(encoding="utf-8")) == golden | {"seed": 4}
-
-
-@pytest.mark.parametrize("module", ["unimm.runs.record", "unimm.report.study.page"])
-def test_reading_needs_no_torch(module: str) -> None:
-    code = f"import sys, {module}; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
