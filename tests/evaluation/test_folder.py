@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from unimm.cli import app
 from unimm.data.scenes import SceneSet
+from unimm.evaluation import folder as module
 from unimm.evaluation.detectors.base import Detector, Thresholds
 from unimm.evaluation.detectors.scenes import Scenes
 from unimm.evaluation.folder import read_evidence, read_reference, score_folder
@@ -26,6 +28,7 @@ from unimm.scenes.prompts import Metadata, prompt_set
 from unimm.scenes.render import render
 from unimm.scenes.stream import compose
 from unimm.scenes.world import world
+from unimm.schema import EvaluationConfig
 
 NANO = world("scenes-nano")
 runner = CliRunner()
@@ -35,6 +38,17 @@ PER_PROMPT = 2
 @pytest.fixture(scope="module")
 def foundation() -> Foundation:
     return Foundation("scenes-nano")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_real_scenes() -> Iterator[int]:
+    """How many real images there are here: as many as by default would take ten seconds to draw at each resolution."""
+    assert EvaluationConfig().reference_scenes == module.REFERENCE_SCENES, "a folder is held against as many as a run"
+    module._test_scenes.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "REFERENCE_SCENES", 100)
+        yield 100
+    module._test_scenes.cache_clear()
 
 
 def draw(metadata: Metadata, seed: int, side: int = 64) -> torch.Tensor:
@@ -74,7 +88,9 @@ def test_clean_renders_score_one_and_every_metric_that_applies_runs(folder: Path
     assert not any(name.startswith(("diversity", "understanding")) for name in scores)
 
 
-def test_another_resolution_is_judged_as_it_is(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:
+def test_another_resolution_is_judged_as_it_is(
+    tmp_path: Path, prompts: list[Metadata], foundation: Foundation, few_real_scenes: int
+) -> None:
     for number, metadata in enumerate(prompts):
         write_png(draw(metadata, 0, side=96), str(tmp_path / f"{number}.png"))
     lines = tmp_path / "p.jsonl"
@@ -85,8 +101,8 @@ def test_another_resolution_is_judged_as_it_is(tmp_path: Path, prompts: list[Met
     protocol = by_name["frechet_distance"].protocol
     assert protocol["resize"] == "bicubic, antialiased, to 64"
     # The real scenes are as large as the images, so that both go through the same resize.
-    real = SceneSet(foundation.world, "test", 1000, 96).pixels
-    assert protocol["reference"] == f"1000 real images, sha256 {fingerprint(real)}"
+    real = SceneSet(foundation.world, "test", few_real_scenes, 96).pixels
+    assert protocol["reference"] == f"{few_real_scenes} real images, sha256 {fingerprint(real)}"
 
 
 def test_official_folders_are_read_too(tmp_path: Path, prompts: list[Metadata], foundation: Foundation) -> None:
