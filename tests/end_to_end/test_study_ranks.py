@@ -1,4 +1,4 @@
-"""`unimm study run --ranks 2`: every run of the study, stages included, is that of one rank up to rounding."""
+"""`unimm study run --ranks 2` from a file to collected results: a run in stages is that of one rank up to rounding."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from unimm.runs import stages
+from unimm.runs.planned import config_hash
 from unimm.runs.record import Result
 from unimm.schema import RunConfig
 from unimm.study.expand import expand_study
@@ -21,13 +22,14 @@ from unimm.study.layout import unit_folder
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 LOSSES = 1e-5
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-RUNS = {"vae_mse": [""], "staged": ["first", "second"]}  # the folders of each arm that train
+STAGES = ("first", "second")
+KEPT = ("items.json", "samples/grid.json", "samples/sheet.png")
 
 
 def write_study(folder: Path) -> Path:
-    claim = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": list(RUNS)}}
+    claim = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["staged"]}}
     (folder / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [claim]}))
-    stages = {"first": {"samples": 64}, "second": {"samples": 32, "learning_rate": 3e-4}}
+    stages = dict(zip(STAGES, ({"samples": 64}, {"samples": 32, "learning_rate": 3e-4}), strict=True))
     staged = {
         **yaml.safe_load((ABLATIONS / "vae_mse.yaml").read_text()),
         "name": "staged",
@@ -40,8 +42,7 @@ def write_study(folder: Path) -> Path:
         "profile": "tiny",
         "seeds": 1,
         "overrides": ["head=linear", "training.snapshots=0", "evaluation.metrics=[geneval]", "data.train_scenes=32"],
-        "arms": [str(ABLATIONS / "vae_mse.yaml"), "staged.yaml"],
-        "declared_differences": ["stages", "training.samples"],
+        "arms": ["staged.yaml"],
         "claims": "claims.yaml",
     }
     (folder / "ranks.yaml").write_text(yaml.safe_dump(study))
@@ -52,29 +53,27 @@ def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def run_alone(file: Path, out: Path) -> None:
-    """Every run of the study by one rank, in this process."""
-    plan = expand_study(file)
-    for unit in plan.units:
-        stages.run(
-            RunConfig.model_validate({**plan.arms[unit.arm].config, "seed": unit.number}), unit_folder(out, unit)
-        )
-
-
-def test_a_study_of_two_ranks_is_that_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, out = write_study(tmp_path), tmp_path / "of2"
+def test_a_study_of_two_ranks_is_that_of_one_and_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, one = write_study(tmp_path), tmp_path / "of1"
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    run_alone(file, tmp_path / "of1")
-    command = [sys.executable, "-m", "unimm", "study", "run", str(file)]
-    command += ["--out", str(out), "--collect", str(out / "kept"), "--ranks", "2"]
+    plan = expand_study(file)
+    (unit,) = plan.units
+    stages.run(RunConfig.model_validate({**plan.arms["staged"].config, "seed": unit.number}), one)
+    command = [sys.executable, "-m", "unimm", "study", "run", file.name, "--ranks", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    logs = [log.read_text()[-3000:] for log in out.glob("logs/*.log")]
-    assert done.returncode == 0 and "2 done of 2 runs" in done.stdout, (done.stdout, done.stderr, logs)
-    for arm, folders in RUNS.items():
-        one, two = (tmp_path / f"of{ranks}" / "runs" / arm / "seed0" for ranks in (1, 2))
-        for folder in folders:
-            assert losses(two / folder) == pytest.approx(losses(one / folder), rel=LOSSES)
-        first, second = (Result.model_validate_json((run / "result.json").read_text()) for run in (one, two))
-        assert first.counts == second.counts and first.data is not None and first.data == second.data
-        assert len(first.stages) == len(second.stages) == len(folders) - (folders == [""])
+    there, reports = tmp_path / "experiments/runs/studies/ranks", tmp_path / "reports/ranks"
+    logs = [log.read_text()[-3000:] for log in there.glob("logs/*.log")]
+    assert done.returncode == 0 and "ranks: 1 done of 1 runs" in done.stdout, (done.stdout, done.stderr, logs)
+    assert "staged/seed0 done: geneval/overall" in done.stderr
+    assert "supported: It holds." in done.stdout and done.stdout.rstrip().endswith("reports/ranks/report.html")
+    for folder in (there, reports):
+        assert json.loads((folder / "plan.json").read_text())["arms"]["staged"]["hash"] == plan.arms["staged"].hash
+        result = Result.model_validate_json((unit_folder(folder, unit) / "result.json").read_text())
+        assert (result.arm, config_hash(result.config)) == ("staged", plan.arms["staged"].hash)
+        assert all((unit_folder(folder, unit) / name).is_file() for name in KEPT)
+    for stage in STAGES:
+        assert losses(unit_folder(there, unit) / stage) == pytest.approx(losses(one / stage), rel=LOSSES)
+    alone = Result.model_validate_json((one / "result.json").read_text())
+    assert alone.counts == result.counts and alone.data is not None and alone.data == result.data
+    assert len(alone.stages) == len(result.stages) == len(STAGES)

@@ -97,6 +97,7 @@ def test_report_collects_first_and_is_written_beside_the_results(tmp_path, make_
 
 
 @pytest.mark.slow
+@pytest.mark.repeat  # tests/end_to_end/test_study_ranks.py has one
 def test_a_real_study_runs_and_collects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["vae_mse"]}}
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"alpha": 0.05, "claims": [claim]}))

@@ -155,10 +155,11 @@ def test_status_of_a_tuning_needs_no_database_and_shows_why_a_trial_failed(tmp_p
 
 
 @pytest.mark.slow
-def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path, planned, processes) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.repeat)])
+def test_workers_killed_at_random_moments_lose_no_trial_and_change_none(tmp_path, planned, processes, kills) -> None:
     folder = tmp_path / "search"
     freeze_tuning(planned, folder)
-    moments, kills, told = random.Random(1), 4, {}
+    moments, told = random.Random(1), {}
     for _ in range(kills):
         process = processes.start("tune", folder)
         time.sleep(moments.uniform(1.5, 3.0))
@@ -422,24 +423,23 @@ def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    write_tuning(
-        tmp_path, trials=2, overrides=["data.train_scenes=16", "head.width=16", "head.layers=1", "head.heads=2"]
-    )
+    one = {"arms": ARMS[:1], "declared_differences": []}
+    small = ["data.train_scenes=16", "head.width=16", "head.layers=1", "head.heads=2"]
+    write_tuning(tmp_path, trials=2, overrides=small, **one)
     tuned = runner.invoke(app, ["study", "tune", "search.yaml"])
     assert tuned.exit_code == 0, (tuned.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
-    assert "search: 4 done of 4 trials" in tuned.stdout
+    assert "search: 2 done of 2 trials" in tuned.stdout
     reports = tmp_path / "reports" / "search"
     outcome = study_tuning.read(reports)
     assert outcome.problems() == []
-    for arm, count in (("clip_fm", 4), ("clip_mse", 3)):
-        assert not [*Path("experiments").rglob("*.safetensors"), *Path("experiments").rglob("last.ckpt")]
-        for record in outcome.arms[arm].records.values():
-            values = [evaluation.value for evaluation in record.evaluations]
-            assert record.untuned == values[0] and record.value == max(values) and len(values) <= count + 1
-            assert record.samples == 64 and record.settings.config["seed"] == 9000
+    assert not [*Path("experiments").rglob("*.safetensors"), *Path("experiments").rglob("last.ckpt")]
+    for record in outcome.arms["clip_fm"].records.values():
+        values = [evaluation.value for evaluation in record.evaluations]
+        assert record.untuned == values[0] and record.value == max(values) and len(values) <= 5
+        assert record.samples == 64 and record.settings.config["seed"] == 9000
     again = runner.invoke(app, ["study", "tune", "search.yaml"])
-    assert again.exit_code == 0 and "4 done" in again.stdout
-    plan = expand_study(write_study(tmp_path, reports))
+    assert again.exit_code == 0 and "2 done" in again.stdout
+    plan = expand_study(write_study(tmp_path, reports, **one))
     assert (
         plan.arms["clip_fm_tuned"].config["objective"]["guidance"]
         == read_tuned(reports).arms["clip_fm"].chosen["objective.guidance"]
