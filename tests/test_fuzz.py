@@ -41,7 +41,7 @@ from unimm.training.fit import read_checkpoint
 from unimm.user_errors import raised_here
 
 Note = Callable[[str, object], None]
-EXAMPLES = int(os.environ.get("UNIMM_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("UNIMM_FUZZ_EXAMPLES", "20"))
 pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
 
 SECTIONS = list(RunConfig.model_fields)
