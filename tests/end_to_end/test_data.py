@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -37,24 +39,17 @@ SHARD = COUNT // 2
 BAD = {SHARD + 20 * n + kind: reason for kind, reason in enumerate(("broken", "tiny", "no_caption")) for n in range(10)}
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "unimm", *map(str, arguments)]
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNIMM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {**os.environ, "UNIMM_CACHE": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
-
-
-def unimm(*arguments: str | Path, env: dict[str, str]) -> None:
-    done = subprocess.run(command(*arguments), cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def here(*arguments: str) -> None:
-    """A command in the tests' own process, where nothing is imported again."""
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
+def unimm(*arguments: str | Path) -> None:
+    """A command in the tests' own process, where nothing is imported again; the run that is killed has its own."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +57,7 @@ def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed set in which some samples are damaged afterwards."""
     folder = tmp_path_factory.mktemp("data") / "tars"
     sizes = ["--count", str(COUNT), "--shard-size", str(SHARD)]
-    here("data", "pack", "--scenes", "scenes-nano", *sizes, str(folder))
+    unimm("data", "pack", "--scenes", "scenes-nano", *sizes, folder)
     with tarfile.open(folder / "00001.tar") as archive:
         members = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
     for number, reason in BAD.items():
@@ -78,7 +73,7 @@ def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-    here("data", "index", str(folder))
+    unimm("data", "index", folder)
     return folder
 
 
@@ -100,7 +95,7 @@ def run_arguments(tars: Path, out: Path) -> list[str | Path]:
         "evaluation.prompts=scenes",
         "evaluation.reference=scenes",
     )
-    return ["run", "ablations/clip_fm.yaml", *settings, "--out", out]
+    return ["run", ROOT / "ablations/clip_fm.yaml", *settings, "--out", out]
 
 
 def steps_logged(out: Path) -> int:
@@ -113,16 +108,13 @@ def losses(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def test_a_killed_run_on_tars_resumes_on_the_same_sample(
-    tars: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_a_killed_run_on_tars_resumes_on_the_same_sample(tars: Path, tmp_path: Path) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    unimm(*run_arguments(tars, straight), env=environment)
+    unimm(*run_arguments(tars, straight))
 
     process = subprocess.Popen(
-        command(*run_arguments(tars, killed)),
-        cwd=ROOT,
-        env=environment,
+        [sys.executable, "-m", "unimm", *map(str, run_arguments(tars, killed))],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -133,7 +125,7 @@ def test_a_killed_run_on_tars_resumes_on_the_same_sample(
     assert process.wait() == -signal.SIGKILL
     assert 20 <= steps_logged(killed) < COUNT // BATCH, "killed in the middle"
     assert not (killed / "data_card.json").exists()
-    unimm(*run_arguments(tars, killed), "--resume", env=environment)
+    unimm(*run_arguments(tars, killed), "--resume")
 
     first, second = (json.loads((out / "data_card.json").read_text()) for out in (straight, killed))
     assert first["visits"]["digest"] == second["visits"]["digest"]

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -27,6 +26,7 @@ SETTINGS = (
     "data.train_scenes=48",
     "evaluation.metrics=[geneval]",
     "training.samples=192",
+    "training.snapshots=0",
     "stages.pretrain.samples=32",
     "stages.instruct.samples=160",
     "stages.instruct.learning_rate=5e-4",
@@ -36,16 +36,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def unimm(*arguments: str | Path, code: int = 0) -> Result:
-    """The command in the tests' own process; the run that is killed and the one that resumes it have their own."""
+    """The command in the tests' own process; the run that is killed has its own."""
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == code, done.output[-3000:]
     return done
 
 
-def process(*arguments: str | Path, **settings: Any) -> subprocess.Popen[str]:
+def process(*arguments: str | Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "unimm", *map(str, arguments)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, text=True, **settings)
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +88,7 @@ def test_each_stage_is_a_run_and_the_arm_sums_them_up(straight: Path) -> None:
 def test_a_run_killed_in_its_second_stage_goes_on_there(straight: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = ("run", ARM, *SETTINGS, "--out", out)
-    killed = process(*run, stderr=subprocess.DEVNULL)
+    killed = process(*run)
     deadline = time.monotonic() + 600
     while not (out / "instruct" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -98,9 +98,7 @@ def test_a_run_killed_in_its_second_stage_goes_on_there(straight: Path, tmp_path
     finished = (out / "pretrain" / "result.json").read_bytes()
     refused = unimm(*run, code=2)
     assert "--resume continues it" in refused.stderr.replace("\n", " ")
-    resumed = process(*run, "--resume", stderr=subprocess.PIPE)
-    errors = resumed.communicate(timeout=880)[1]
-    assert resumed.returncode == 0, errors[-3000:]
+    unimm(*run, "--resume")
     assert (out / "pretrain" / "result.json").read_bytes() == finished
     for name in ("pretrain", "instruct"):
         expected, actual = (load_file(folder / name / "weights.safetensors") for folder in (straight, out))

@@ -28,8 +28,8 @@ CIRCLE, SQUARES = "a photo of a red circle", "a photo of two blue squares"
 FRESH = """
 import sys
 from unimm import UnimmPipeline
-output = UnimmPipeline.from_pretrained(sys.argv[1])(sys.argv[2], seed=int(sys.argv[3]))
-output.images[0].save(sys.argv[4])
+for model in sys.argv[3:]:
+    UnimmPipeline.from_pretrained(model)(sys.argv[1], seed=int(sys.argv[2])).images[0].save(f"{model}.png")
 """
 
 
@@ -46,19 +46,20 @@ def pipeline(model: Path) -> UnimmPipeline:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["flow_run", "regression_run"])
-def test_a_fresh_process_draws_what_sample_draws(run: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
-    shutil.copytree(request.getfixturevalue(run), folder)
-    drawn = write_samples(folder, [CIRCLE], [7], tmp_path / "drawn").files[0]
-    export_run(folder, tmp_path / "model")
-    shutil.rmtree(folder)
+def test_a_fresh_process_draws_what_sample_draws(flow_run: Path, regression_run: Path, tmp_path: Path) -> None:
+    elsewhere, drawn = tmp_path / "elsewhere", {}
     elsewhere.mkdir()
-    (tmp_path / "model").rename(elsewhere / "model")
-    command = [sys.executable, "-c", FRESH, "model", CIRCLE, "7", "fresh.png"]
+    for model, run in (("flow", flow_run), ("regression", regression_run)):
+        folder = Path(shutil.copytree(run, tmp_path / model / "run"))
+        drawn[model] = write_samples(folder, [CIRCLE], [7], tmp_path / model / "drawn").files[0]
+        export_run(folder, tmp_path / model / "exported")
+        shutil.rmtree(folder)
+        (tmp_path / model / "exported").rename(elsewhere / model)
+    command = [sys.executable, "-c", FRESH, CIRCLE, "7", *drawn]
     env = {**os.environ, "UNIMM_CACHE": str(tmp_path / "none"), "HF_HUB_OFFLINE": "1"}
     subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=120)
-    assert np.array_equal(np.asarray(Image.open(elsewhere / "fresh.png")), np.asarray(Image.open(drawn)))
+    for model, image in drawn.items():
+        assert np.array_equal(np.asarray(Image.open(elsewhere / f"{model}.png")), np.asarray(Image.open(image))), model
 
 
 def test_prompts_seeds_and_numbers_of_images(pipeline: UnimmPipeline) -> None:
