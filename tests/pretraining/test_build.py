@@ -127,7 +127,8 @@ def test_another_draw_has_other_parts_and_the_same_judges(folder: Path, second: 
 
 def test_a_run_on_a_draw_names_its_own_parts(second: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    settings = ["profile=tiny", f"foundation={second / 'other'}", "encoder.decoder=noised"]
+    settings = ["profile=tiny", f"foundation={second / 'other'}", "encoder.decoder=noised", "training.snapshots=0"]
+    settings += ["evaluation.metrics=[geneval]", "head.width=32", "head.layers=1", "head.heads=2"]
     config = load(ROOT / "ablations/clip_fm_joint.yaml", settings)
     result = job.run(config, tmp_path / "run")
     assert result.hashes["clip"] == Foundation(str(second / "other")).fingerprint("clip")

@@ -84,6 +84,7 @@ def test_extending_needs_resume(tmp_path: Path) -> None:
 
 
 RUN = ["run", str(ABLATIONS / "clip_fm_joint.yaml"), "profile=tiny", "evaluation.metrics=[geneval]"]
+RUN += ["data.train_scenes=32", "head.width=32", "head.layers=1", "head.heads=2"]
 HALF = [*RUN, "training.samples=32", "strategy.understanding_samples=32"]
 WHOLE = [*RUN, "training.samples=64", "strategy.understanding_samples=64"]
 

@@ -48,6 +48,7 @@ def test_a_run_its_cache_and_its_export_are_as_readable_as_the_umask_says(
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     small = ["training.samples=64", "training.warmup_steps=1", "evaluation.prompts_per_task=2", "training.snapshots=2"]
     small += ["evaluation.reference_scenes=64", "evaluation.questions=4", "evaluation.metrics=[geneval]"]
+    small += ["head.width=32", "head.layers=1", "head.heads=2"]
     stages.run(load(ARM, ["profile=tiny", *small]), tmp_path / "run")
     export_run(tmp_path / "run", tmp_path / "model")
     found = modes(tmp_path / "run", tmp_path / "cache", tmp_path / "model")
