@@ -57,7 +57,7 @@ def test_a_fresh_process_draws_what_sample_draws(flow_run: Path, regression_run:
         (tmp_path / model / "exported").rename(elsewhere / model)
     command = [sys.executable, "-c", FRESH, CIRCLE, "7", *drawn]
     env = {**os.environ, "UNIMM_CACHE": str(tmp_path / "none"), "HF_HUB_OFFLINE": "1"}
-    subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=280)
     for model, image in drawn.items():
         assert np.array_equal(np.asarray(Image.open(elsewhere / f"{model}.png")), np.asarray(Image.open(image))), model
 
