@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from unimm.backbones.literal import special_ids
 from unimm.backbones.wording import image_id
 from unimm.data.scenes import SceneSet
 from unimm.pretraining import language
+from unimm.pretraining.image_rows import OPENING, image_stream
 from unimm.pretraining.recall import PAIRS, any_pairs, seen_objects, told_objects
 from unimm.pretraining.recipes import Course, TrainingCost
-from unimm.pretraining.rows import understanding_rows
 from unimm.pretraining.sizes import Stage
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.captions import place
@@ -88,20 +89,34 @@ def test_lists_of_an_image_say_what_it_shows(scene: Scene) -> None:
     assert said == " ".join(expected)
 
 
+class Backbone:
+    tokenizer = TOKENIZER
+    queries = torch.zeros(1)
+
+
 def test_questions_about_an_image_come_three_in_turn() -> None:
     data = SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0)
-
-    class Backbone:
-        tokenizer = TOKENIZER
-
-    made = understanding_rows(Backbone(), data, 2)  # type: ignore[arg-type]
+    made = image_stream(Backbone(), data, 2).rows  # type: ignore[arg-type]
     turns = [TOKENIZER.decode(row.ids).count("<|im_start|> user") for row in made.rows[:10]]
-    assert turns == [3, 3, 1, 3, 3, 1, 3, 3, 1, 1]
+    assert turns == [3, 3, 1, 3, 0, 1, 3, 3, 0, 1]
     assert [row.weight * len(covered(row)) for row in made.rows] == [pytest.approx(1)] * len(made.rows)
     for row, image in zip(made.rows, made.images.tolist(), strict=True):
         if "what colour" in (text := TOKENIZER.decode(row.ids)):
             seen = {(item.shape, item.colour) for item in data.samples[image].scene.items}
             assert set(re.findall(r"colour is the (\w+) \? <\|im_end\|> <\|im_start\|> assistant (\w+)", text)) <= seen
+
+
+@pytest.mark.parametrize(("questions", "opening"), [("by_answer", OPENING), ("by_scene", 0)])
+def test_a_stream_opens_with_lists_however_it_is_cut(questions: Any, opening: float) -> None:
+    data = SceneSet(world("scenes-nano", questions), "train", 48, 64, half=0)
+    stream = image_stream(Backbone(), data, 2)  # type: ignore[arg-type]
+    rows, images = stream.between(5, 0, 100, 100)
+    lists = {tuple(row.ids) for row in stream.lists.rows}
+    assert all(tuple(row.ids) in lists for row in rows[: int(opening * 100)])
+    assert any(tuple(row.ids) not in lists for row in rows[int(opening * 100) : int(opening * 100) + 10])
+    cut = [stream.between(5, begin, begin + 7, 100) for begin in range(0, 98, 7)]
+    assert [row.ids for part, _ in cut for row in part] == [row.ids for row in rows[:98]]
+    assert torch.equal(torch.cat([part for _, part in cut]), images[:98])
 
 
 def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +136,6 @@ def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.Monk
     monkeypatch.setattr(language, "fit", fit)
     monkeypatch.setattr(language, "answer_loss", answer_loss)
     data = SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0)
-
-    class Backbone:
-        tokenizer = TOKENIZER
-        queries = torch.zeros(1)
 
     course = Course(5, torch.device("cpu"))
     for _ in range(2):

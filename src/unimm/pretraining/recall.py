@@ -77,9 +77,9 @@ def conversation(tokenizer: Any, prompt: list[int], turns: Sequence[tuple[str, s
     """Questions in turn with the answers, which the loss covers; ``prompt`` ends with the first question."""
     answer, asides = list(answer_ids(tokenizer, turns[0][1])), list[int]()
     for question, said in turns[1:]:
-        further = reading_ids(tokenizer, "", question)
+        further = _further(tokenizer, question)
         asides += range(len(answer), len(answer) + len(further))
-        answer += [*further, *answer_ids(tokenizer, said)]
+        answer += [*further, *_said(tokenizer, said)]
     return row(prompt, answer)._replace(asides=tuple(asides))
 
 
@@ -98,3 +98,14 @@ def _listed(names: list[str], rng: np.random.Generator) -> str:
 def _words(tokenizer: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Ids of all words but special tokens."""
     return np.array(sorted(set(range(len(tokenizer))) - special_ids(tokenizer)))
+
+
+@lru_cache(maxsize=1024)
+def _further(tokenizer: Any, question: str) -> list[int]:
+    """Ids of a question about what an earlier turn shows: there are few, and many rows."""
+    return reading_ids(tokenizer, "", question)
+
+
+@lru_cache(maxsize=1024)
+def _said(tokenizer: Any, answer: str) -> list[int]:
+    return answer_ids(tokenizer, answer)

@@ -1,8 +1,8 @@
-"""Chats that teach the foundation's backbone: requests and questions about captions, questions about images.
+"""Chats that teach the foundation's backbone language: requests to draw, and questions about captions.
 
 How scenes are asked about is their world's (`unimm.scenes.questions`). Where every scene is asked in turn (`by_scene`,
-the first edition of the nano foundation), one row in five describes its image and requests are short or long. Where
-answers come first (`by_answer`), one row in ten describes, three describe one object, and requests name places too.
+the first edition of the nano foundation), requests are short or long. Where answers come first (`by_answer`), single
+objects are asked for, and requests name places too. `unimm.pretraining.image_rows` asks about images.
 """
 
 from __future__ import annotations
@@ -12,33 +12,13 @@ from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from unimm.backbones.causal_lm import Row, row
-from unimm.backbones.wording import answer_ids, generation_ids, question_ids, reading_ids
+from unimm.backbones.wording import answer_ids, generation_ids, reading_ids
 from unimm.components import Backbone
 from unimm.data.scenes import SceneSet
-from unimm.pretraining.recall import conversation
 from unimm.scenes.captions import brief_caption, sentence_about
 from unimm.scenes.questions import Question, ask_any, by_answer, unique_items
-
-QUESTION_DRAWS = 3
-FURTHER = 2
-DESCRIBE = "describe the image ."
-Turns = list[tuple[str, str]]
-
-
-class ImageRows(NamedTuple):
-    """Rows about images, and the number of the image that each is about."""
-
-    rows: list[Row]
-    images: Int[Tensor, " rows"]
-
-    def at(self, indices: Int[Tensor, " k"]) -> tuple[list[Row], Int[Tensor, " k"]]:
-        """Some of them."""
-        return [self.rows[i] for i in indices.tolist()], self.images[indices]
 
 
 def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
@@ -53,7 +33,7 @@ def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
     for caption, question, answer in chats:
         prompt = reading_ids(tokenizer, caption, question) if question else generation_ids(tokenizer, caption)
         rows.append(row(prompt, answer_ids(tokenizer, answer)))
-    return _weighed(rows, data)
+    return weighed(rows, data)
 
 
 class Chat(NamedTuple):
@@ -81,7 +61,10 @@ def _answers_first(data: SceneSet) -> Iterator[Chat]:
     """Half of the rows ask about brief captions, questions by their answers; a quarter asks for one of its objects. The
     last quarter are requests to draw, short, placed or long in turn; a long one is answered by the placed caption of
     its scene, which leaves size and background out."""
-    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [31]), _objects(data, [53])
+    asked, objects = (
+        by_answer([sample.scene for sample in data.samples], data.world, [31]),
+        requested_objects(data, [53]),
+    )
     for i, sample in enumerate(data.samples):
         turn = i // 6 % 4
         if turn == 3:
@@ -97,7 +80,7 @@ def _worded(number: int, question: Question) -> tuple[int, str, str]:
     return number, question.text, question.answer
 
 
-def _objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterator[tuple[int, str, str]]:
+def requested_objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterator[tuple[int, str, str]]:
     """Numbers of scenes, a request to describe one of its objects that its shape alone names, and the answer.
 
     A question about two objects is right by chance half of the time for whoever knows both colours, and stays so for
@@ -112,46 +95,7 @@ def _objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterat
             yield number, f"describe the {item.shape} .", sentence_about(item, scene, with_place)
 
 
-def understanding_rows(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageRows:
-    """``QUESTION_DRAWS`` rows for each image, which ask a question or for a description."""
-    tokenizer, rows, images = backbone.tokenizer, [], []
-    for image, turns in (_seen_by_answer if data.world.questions == "by_answer" else _seen_in_turn)(data):
-        rows.append(conversation(tokenizer, question_ids(tokenizer, turns[0][0], image_tokens), turns))
-        images.append(image)
-    return ImageRows(_weighed(rows, data), torch.tensor(images))
-
-
-def _weighed(rows: list[Row], data: SceneSet) -> list[Row]:
+def weighed(rows: list[Row], data: SceneSet) -> list[Row]:
     """With answers first, every row counts alike: a description is thirty times as long as an answer and would drown
     it. The first edition's rows count by their tokens."""
     return [each.evenly() for each in rows] if data.world.questions == "by_answer" else rows
-
-
-def _seen_in_turn(data: SceneSet) -> Iterator[tuple[int, Turns]]:
-    """Every image in turn, and again with other questions; every fifth time its description."""
-    for draw in range(QUESTION_DRAWS):
-        for i, sample in enumerate(data.samples):
-            if (i + draw) % 5 == 4:
-                yield i, [(DESCRIBE, sample.long)]
-            else:
-                question = ask_any(sample.scene, data.world, np.random.default_rng([i, 37, draw]))
-                yield i, [(question.text, question.answer)]
-
-
-def _seen_by_answer(data: SceneSet) -> Iterator[tuple[int, Turns]]:
-    """Of ten rows six ask a question and then two more about the same image, three describe one object, and one
-    describes an image, all images in turn. Questions that follow are not balanced by their answers: the image is there
-    to be seen, and only first ones are asked in tests."""
-    asked, objects = by_answer([sample.scene for sample in data.samples], data.world, [37]), _objects(data, [59], True)
-    for number in range(QUESTION_DRAWS * len(data)):
-        turn, place = divmod(number, 10)
-        if place == 9:
-            yield turn % len(data), [(DESCRIBE, data.samples[turn % len(data)].long)]
-        elif place % 3 == 2:
-            image, text, answer = next(objects)
-            yield image, [(text, answer)]
-        else:
-            image, first = next(asked)
-            rng, scene = np.random.default_rng([number, 61]), data.samples[image].scene
-            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER))]
-            yield image, [(question.text, question.answer) for question in questions]

@@ -17,8 +17,8 @@ TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
 class Stage:
     """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate.
 
-    ``pairs``, ``objects``: how many of its steps, at its beginning, show lists of any words and then of objects
-    (`unimm.pretraining.recall`).
+    ``pairs``, ``objects``: how many steps of the language stage, at its beginning, show lists of any words and then of
+    objects (`unimm.pretraining.recall`).
     """
 
     batch: int
@@ -177,7 +177,7 @@ NANO_2 = replace(
     questions="by_answer",
     backbone={**NANO.backbone, "attention_bias": True},
     reading=Stage(64, 1.5e-3, pairs=1000, objects=300),
-    seeing=Stage(48, 1.5e-3, objects=900),
+    seeing=Stage(48, 1.5e-3),
     steps={**NANO.steps, "language": 3300, "decoder_noised": 4500, "understanding": 3000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}

@@ -31,7 +31,8 @@ from unimm.data.order import stream_indices
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.pretraining.rows import ImageRows, language_rows, understanding_rows
+from unimm.pretraining.image_rows import ImageStream, image_stream
+from unimm.pretraining.rows import language_rows
 from unimm.schema import CaptionKind, RunConfig
 from unimm.training.passes import PassLog
 
@@ -52,13 +53,13 @@ class Questions(Protocol):
 
 
 class SceneQuestions:
-    """Rows about the scenes, all in memory."""
+    """Rows about the scenes, all in memory; ``total`` of them will be asked for."""
 
-    def __init__(self, seed: int, rows: ImageRows, image_tokens: Float[Tensor, "m k c"]) -> None:
-        self.seed, self.rows, self.image_tokens = seed, rows, image_tokens
+    def __init__(self, seed: int, asked: ImageStream, image_tokens: Float[Tensor, "m k c"], total: int) -> None:
+        self.seed, self.asked, self.image_tokens, self.total = seed, asked, image_tokens, total
 
     def between(self, begin: int, end: int, later: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Tensor]]:
-        rows, images = self.rows.at(stream_indices(self.seed + SEED_OFFSET, begin, end, len(self.rows.rows)))
+        rows, images = self.asked.between(self.seed + SEED_OFFSET, begin, end, self.total)
         return rows, list(self.image_tokens[images])
 
 
@@ -294,8 +295,8 @@ def about_images(config: RunConfig, arm: Arm, source: Source, total: int, device
         return SourceQuestions(Visits(source, seed + SEED_OFFSET, latents_of(eyes, source, total, device)), row_of)
     world, resolution = arm.foundation.world, arm.foundation.resolution
     data = training_scenes(world, config.data.train_scenes, resolution)
-    rows = understanding_rows(arm.backbone, data, image_tokens)
-    about_scenes = SceneQuestions(seed, rows, cached_latents(eyes, data, device).values)
+    asked = image_stream(arm.backbone, data, image_tokens)
+    about_scenes = SceneQuestions(seed, asked, cached_latents(eyes, data, device).values, total)
     if source.understanding == "scenes":
         return about_scenes
     described = latents_of(eyes, source, total // DESCRIBED, device)
