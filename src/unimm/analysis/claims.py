@@ -278,6 +278,11 @@ class Claims(_Strict):
     claims: tuple[Annotated[Claim, Field(discriminator="kind")], ...] = Field(min_length=1)
     map: ClaimMap | None = None
 
+    def paired_by_seed(self) -> Claims:
+        """The same claims, all of whose arms are compared seed by seed."""
+        paired = (c if isinstance(c, Invariant) else c.model_copy(update={"paired": True}) for c in self.claims)
+        return self.model_copy(update={"claims": tuple(paired)})
+
     @model_validator(mode="after")
     def _ids_differ(self) -> Claims:
         ids = [claim.id for claim in self.claims]

@@ -52,7 +52,7 @@ def _(claim: Difference | NonInferiority, results: StudyResults) -> tuple[str, .
     weights = {arm: weight for arm, weight in claim.contrast.items() if weight}
     runs = {arm: results.by_run(claim, arm) for arm in weights}
     series = {"the contrast by seed": _by_seed(runs, weights)} if seed_by_seed(claim, runs, results) else runs
-    return _of_means(claim, runs, [weights], series)
+    return _of_means(claim, runs, [weights], series, results.row)
 
 
 @doubts.register
@@ -64,7 +64,7 @@ def _(claim: BestCell, results: StudyResults) -> tuple[str, ...]:
         for rival, weights in rivals.items()
         if seed_by_seed(claim, {arm: runs[arm] for arm in weights}, results)
     }
-    return _of_means(claim, runs, list(rivals.values()), series if len(series) == len(rivals) else runs)
+    return _of_means(claim, runs, list(rivals.values()), series if len(series) == len(rivals) else runs, results.row)
 
 
 def _by_seed(runs: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
@@ -76,13 +76,14 @@ def _by_seed(runs: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
 @doubts.register
 def _(claim: Reach, results: StudyResults) -> tuple[str, ...]:
     sentences = []
+    rows = "draws" if results.seeds_a_draw > 1 else "runs"
     for arm in (claim.faster, claim.slower):
         costs = costs_to_target(claim, arm, results)
         bounded = sum(run.low != run.high for run in costs)
         if bounded:
             sentences.append(
-                f"What {bounded} of {len(costs)} runs of {arm} paid is only bounded and counts with its bound, so that "
-                "the ratio may be larger or smaller than estimated"
+                f"What {bounded} of {len(costs)} {rows} of {arm} paid is only bounded and counts with its bound, so "
+                "that the ratio may be larger or smaller than estimated"
             )
     return tuple(sentences)
 
@@ -92,8 +93,12 @@ def _of_means(
     runs: Mapping[str, Array],
     contrasts: Sequence[Mapping[str, float]],
     series: Mapping[str, Array],
+    unit: str,
 ) -> tuple[str, ...]:
-    """What is said of differences of means; `runs` are scores by arm, `series` what has to look normal, by name."""
+    """What is said of differences of means.
+
+    `runs` are scores by arm, a row a `unit` (seed or draw), `series` what has to look normal, by name.
+    """
     stuck = [] if claim.is_ratio else list(dict.fromkeys(arm for each in contrasts for arm in skewed(runs, each)))
     sentences = []
     if stuck:
@@ -107,7 +112,7 @@ def _of_means(
             continue
         shown = [f"{claim.in_units(float(number)):.3g}" for number in (value, others)]
         sentences.append(
-            f"One seed of {name} lies far from its others ({shown[0]}, they at {shown[1]} on average): if seeds "
+            f"One {unit} of {name} lies far from its others ({shown[0]}, they at {shown[1]} on average): if seeds "
             "fail now and then, the interval is too narrow"
         )
     return tuple(sentences)

@@ -141,10 +141,11 @@ def attempt(claim: Measured, results: StudyResults) -> Effect | Untestable:
 def pairing(claim: Measured, results: StudyResults) -> str:
     """Why the claim's arms are compared seed by seed, where two of them could be compared otherwise; else empty.
 
-    Where arms go on from the same training nobody chooses: their runs of one seed are no two draws.
+    Where arms go on from the same training, or stand on the draw of the foundation that their seed was dealt, nobody
+    chooses: their runs of one seed are no two draws.
     """
-    if any(results.share_first_stage(*pair) for pair in claim.pairs):
-        return "paired by seed: the arms share their first stage"
+    if why := next(filter(None, (results.why_paired(*pair) for pair in claim.pairs)), ""):
+        return f"paired by seed: {why}"
     return "paired by seed, as planned" if claim.paired else ""
 
 

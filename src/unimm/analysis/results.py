@@ -46,6 +46,8 @@ class StudyResults:
         texts: metric -> text of every prompt, for scores by prompt whose prompts repeat texts.
         questions: metrics that score answers to questions about images; all others score images of prompts.
         first_stage: arm -> the first arm of the study whose training begins alike, itself where no other's does.
+        draws: on how many draws of the foundation the seeds stand; 0 where all stand on one. Every row of scores and
+            curves is then the mean of a draw's `seeds_a_draw` seeds, in the same order in all arms, and else a seed.
         units: metric -> what scores by prompt are by, `prompts` or `questions`.
         image_noise: metric -> arm -> variance that the images of its prompts give a run's score, where prompts have two
             images or more.
@@ -64,6 +66,8 @@ class StudyResults:
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     questions: Collection[str] = frozenset()
     first_stage: Mapping[str, str] = field(default_factory=dict)
+    draws: int = 0
+    seeds_a_draw: int = 1
     units: Mapping[str, str] = field(default_factory=dict)
     image_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
@@ -72,6 +76,21 @@ class StudyResults:
     guards: Mapping[str, Guard] = field(default_factory=dict)
     every_claim: Sequence[str] = ()
     why_by_run: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def row(self) -> str:
+        """What a row of scores is of: a seed, or a draw of the foundation where it is the mean of several seeds."""
+        return "draw of the foundation" if self.seeds_a_draw > 1 else "seed"
+
+    @property
+    def covers(self) -> str:
+        """A sentence on the draws that intervals cover; empty where all seeds stand on one foundation."""
+        if not self.draws:
+            return ""
+        each = "one for each seed"
+        if self.seeds_a_draw > 1:
+            each = f"each with {self.seeds_a_draw} seeds, whose mean counts once"
+        return f"An interval covers {self.draws} draws of the foundation, {each}."
 
     def check_guards(self, claim: Claim) -> None:
         """Raise Untestable with the first guard of this or of every claim that fails or that nobody checked."""
@@ -85,7 +104,7 @@ class StudyResults:
         values = self.scores.get(budget, {}).get(metric, {}).get(arm)
         if values is None or not np.isfinite(values).all():
             raise Untestable(f"{arm}: {metric} at equal {budget.replace('_', ' ')} was not measured in every run")
-        return _enough(arm, values)
+        return self._enough(arm, values)
 
     def on_scale(self, claim: Measured, arm: str) -> Array:
         """Scores of one arm as the claim compares them: as they are, or the natural logarithms of its runs' scores."""
@@ -111,11 +130,15 @@ class StudyResults:
         curve = self.curves.get(metric, {}).get(arm)
         if curve is None or budget not in curve.costs or not np.isfinite(curve.scores).all():
             raise Untestable(f"{arm}: no complete learning curve of {metric} by {budget.replace('_', ' ')}")
-        return curve.costs[budget], _enough(arm, curve.scores)
+        return curve.costs[budget], self._enough(arm, curve.scores)
 
-    def share_first_stage(self, a: str, b: str) -> bool:
-        """Whether the runs of two arms that have one seed go on from the same training."""
-        return self.first_stage.get(a, a) == self.first_stage.get(b, b)
+    def why_paired(self, a: str, b: str) -> str:
+        """Why the runs of two arms that have one seed are no two draws, whatever a claim says; empty if they are."""
+        if self.draws:
+            return "the arms of a seed stand on one draw of the foundation"
+        if self.first_stage.get(a, a) == self.first_stage.get(b, b):
+            return "the arms share their first stage"
+        return ""
 
     def fact(self, fact: str, arm: str) -> Sequence[bool]:
         """Whether a fact held, for each run of one arm."""
@@ -124,9 +147,9 @@ class StudyResults:
             raise Untestable(f"{arm}: {fact} was not checked")
         return held
 
-
-def _enough(arm: str, values: Array) -> Array:
-    """`values`, one row a seed, if there are seeds enough for a verdict."""
-    if len(values) < MIN_SEEDS:
-        raise Untestable(f"{arm}: seeds run: {len(values)}; a verdict needs {MIN_SEEDS}")
-    return values
+    def _enough(self, arm: str, values: Array) -> Array:
+        """`values`, one row a seed or a draw of the foundation, if there are enough of these for a verdict."""
+        if len(values) < MIN_SEEDS:
+            rows = "draws of the foundation" if self.draws else "seeds"
+            raise Untestable(f"{arm}: {rows} run: {len(values)}; a verdict needs {MIN_SEEDS}")
+        return values

@@ -90,9 +90,10 @@ class Verdict(BaseModel):
     """A claim's outcome with all that a reader needs to doubt it; numbers are None where there is none.
 
     `estimate`, `low` and `high` are in the metric's unit, positive in the claimed direction (a ratio for `reach` and
-    on the logarithmic scale); the interval is at level 1 - `level`. The `n_items` prompts have `n_texts` distinct
-    texts; verdicts of before 2026-11-30 do not say how many. `note` has the reason of an untestable claim, `warnings`
-    what makes the interval doubtful, a sentence each.
+    on the logarithmic scale); the interval is at level 1 - `level`. Where the `n_seeds` of an arm stand on `n_draws` of
+    the foundation, `seeds_needed` counts these. The `n_items` prompts have `n_texts` distinct texts; verdicts of before
+    2026-11-30 do not say how many. `note` has the reason of an untestable claim, `warnings` what makes the interval
+    doubtful, a sentence each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +106,7 @@ class Verdict(BaseModel):
     level: float | None = None
     p_adjusted: float | None = None
     n_seeds: int | None = None
+    n_draws: int | None = None
     n_items: int | None = None
     n_texts: int | None = None
     seeds_needed: int | None = None
@@ -156,7 +158,8 @@ def _verdict(
         high=claim.in_units(high),
         level=level,
         p_adjusted=p_adjusted,
-        n_seeds=effect.n_seeds,
+        n_seeds=effect.n_seeds * results.seeds_a_draw,
+        n_draws=effect.n_seeds if results.draws else None,
         n_items=effect.n_items,
         n_texts=effect.n_texts,
         seeds_needed=seeds_to_decide(claim, effect, levels) if outcome is Outcome.INCONCLUSIVE else None,
@@ -193,7 +196,10 @@ def _scope(claim: Measured, effect: Effect, results: StudyResults) -> str:
     else:
         items = f" and {effect.n_items} {results.units.get(claim.metric, 'prompts')}"
         items += f" of {effect.n_texts} texts" if effect.n_texts != effect.n_items else ""
-    sample = f"{effect.n_seeds} seeds an arm{items}, by {claim.budget.replace('_', ' ')}"
+    seeds = f"{effect.n_seeds * results.seeds_a_draw} seeds an arm"
+    if results.draws:
+        seeds += f" on {effect.n_seeds} draws of the foundation"
+    sample = f"{seeds}{items}, by {claim.budget.replace('_', ' ')}"
     return f"{sample}, in {results.setting}; says nothing about other settings."
 
 

@@ -98,6 +98,11 @@ def fingerprint(card: Mapping[str, Any], part: str) -> str:
     return hashlib.sha256("".join(sorted(own)).encode()).hexdigest()[:16]
 
 
+def is_judging(part: str) -> bool:
+    """Whether a part, by its name, scores images, so that no arm starts from it."""
+    return part.startswith(("features", "evaluator"))
+
+
 def fingerprints(name: str) -> dict[str, str]:
     """Part -> hash of the foundation of that name, as its card has it; empty if there is none here."""
     if not is_there(name):

@@ -3,15 +3,19 @@
 A plan carries the hash of everything that was planned, h = SHA-256(plan without `created` and `hash`), cut to 16
 digits; each of its arms carries that of its configuration without the seed. A run belongs to an arm and a seed if its
 record says so and its configuration means what was planned, and if it stands on the foundation that the plan names.
+
+A plan may deal several foundations to its seeds: seed number i stands on foundation i modulo their number, in every arm
+alike, so that arms are compared seed by seed on the same pretrained parts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +54,11 @@ def why_no_frozen_plan(content: Mapping[str, Any], path: Path, advice: str) -> s
     return None
 
 
+def dealt(foundations: Sequence[str], seeds: Sequence[int]) -> dict[int, str]:
+    """Seed -> the foundation that it stands on in every arm, in the order of both; empty where none are dealt."""
+    return dict(zip(seeds, cycle(foundations), strict=False))
+
+
 @dataclass(frozen=True)
 class PlannedArm:
     """The file an arm came from, and its resolved configuration without the seed, with the hash of that."""
@@ -57,6 +66,13 @@ class PlannedArm:
     file: str
     hash: str
     config: dict[str, Any]
+
+    def on(self, foundation: str) -> PlannedArm:
+        """The arm on a foundation, which may be another one than its configuration names."""
+        if foundation == self.config["foundation"]:
+            return self
+        config = {**self.config, "foundation": foundation}
+        return PlannedArm(self.file, config_hash(config), config)
 
     def means(self, config: Mapping[str, Any], source: Path) -> bool:
         """Whether `config`, as `source` stores it, is this arm's, its seed aside, whichever unimm stored either.
@@ -89,7 +105,14 @@ class PlannedResult:
     name: str
     seed: int
     arm: PlannedArm
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, name: str, seed: int, arm: PlannedArm, on: str, foundations: Mapping[str, Mapping[str, str]]
+    ) -> PlannedResult:
+        """Of the arm on the foundation `on`; `foundations` are the hashes of each one's parts, as far as planned."""
+        return cls(name, seed, arm.on(on), foundations.get(on, {}))
 
     def why_another(self, record: Mapping[str, Any], source: Path) -> str | None:
         """Why the content of a `result.json` is not of this run, or None if it is.

@@ -93,22 +93,24 @@ def describe(plan: StudyPlan, found: Sequence[Finding]) -> str:
     """The findings, a line each, and how many claims can get a verdict."""
     claims = Claims.model_validate(plan.claims).claims
     lost = {each.claim for each in found if each.kind is not Kind.NOTE}
-    few = len(plan.seeds) < MIN_SEEDS
+    few = plan.independent(len(plan.seeds)) < MIN_SEEDS
     able = [claim for claim in claims if claim.id not in lost and (isinstance(claim, Invariant) or not few)]
     total = f"{len(claims)} claim{'s' if len(claims) > 1 else ''}"
     return "\n".join([*map(str, found), f"{plan.name}: {len(able)} of {total} can get a verdict"])
 
 
-def few_seeds(seeds: int) -> str:
-    """What so few seeds can do; empty where they are enough for a verdict."""
-    if seeds >= MIN_SEEDS:
+def few_seeds(plan: StudyPlan, seeds: int) -> str:
+    """What so few seeds of the plan's arms can do; empty where they are enough for a verdict."""
+    counted = plan.independent(seeds)
+    if counted >= MIN_SEEDS:
         return ""
     number = f"{seeds} seed{'s' if seeds > 1 else ''} an arm"
+    number += f" on {counted} foundation{'s' if counted > 1 else ''}" if plan.dealt else ""
     return f"{number}: descriptive, without verdicts, which take {MIN_SEEDS} (facts are still checked)"
 
 
 def _seeds(plan: StudyPlan) -> Iterator[Finding]:
-    if few := few_seeds(len(plan.seeds)):
+    if few := few_seeds(plan, len(plan.seeds)):
         yield Finding(Kind.NOTE, few)
 
 

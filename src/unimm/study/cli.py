@@ -54,7 +54,7 @@ def run(
         places = Places(out or folder_of(file), collect or reports_of(file.stem))
         plan = plan_study(file, places)
         _say_findings(plan)
-        _say_power(plan, len(plan.seeds))
+        _say_power(plan, plan.independent(len(plan.seeds)))
         _launch_study(plan, places, engine, workers, storage, ranks)
 
 
@@ -104,8 +104,11 @@ def power(
 
         plan = expand_study(file)
         number = seeds or len(plan.seeds)
-        if few := few_seeds(number):
+        if few := few_seeds(plan, number):
             typer.echo(few, err=True)
+        if (counted := plan.independent(number)) < number:
+            typer.echo(f"{number} seeds on {counted} foundations count as {counted}", err=True)
+            number = counted
         if as_json:
             found, _ = _foresights(plan, number, pilots)
             print_json({"name": plan.name, "seeds": number, "claims": [asdict(each) for each in found]})
@@ -283,6 +286,8 @@ def _foresights(plan: StudyPlan, seeds: int, pilots: Path | None) -> tuple[list[
     from unimm.analysis.results import MIN_SEEDS
 
     claims = Claims.model_validate(plan.claims)
+    if plan.dealt:  # which pairs every claim
+        claims = claims.paired_by_seed()
     for name in linear_distances(claims):
         typer.echo(f"claim {name!r}: distances are skewed over seeds; compare them with `scale: log`", err=True)
     if seeds < 2:
@@ -296,7 +301,7 @@ def _foresights(plan: StudyPlan, seeds: int, pilots: Path | None) -> tuple[list[
     foresights = foresee(claims, seeds, evidence(study))
     if all(each.chance is None for each in foresights):
         raise ValueError(f"--pilots {pilots}: no claim has its arms and metric there with {MIN_SEEDS} seeds or more")
-    return foresights, len(study.plan.seeds)
+    return foresights, len(study.plan.dealt) or len(study.plan.seeds)
 
 
 def _launch_study(plan: StudyPlan, places: Places, engine: str, workers: int, storage: str | None, ranks: int) -> None:

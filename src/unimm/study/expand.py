@@ -23,7 +23,7 @@ from unimm.runs.planned import PlannedArm, config_hash
 from unimm.sampling_config import SamplingConfig
 from unimm.schema import INSTEAD, LEFT_OUT, check_chosen
 from unimm.strict_yaml import read_yaml
-from unimm.study.foundations import foundations_of
+from unimm.study.foundations import deal, foundations_of
 from unimm.study.plan import KIND, PLANNED, SCHEMA_VERSION, StudyPlan, TuningPlan, has, hashed, with_values
 from unimm.study.processes import StudyError
 from unimm.study.schema import Amendment, GridArms, StudyArm, StudyFile, TuningFile, read_study, read_tuning
@@ -61,6 +61,9 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
     factors = study.arms.grid if isinstance(study.arms, GridArms) else ()
     declared = list(dict.fromkeys([*factors, *study.declared_differences, *searched]))
     check_declared(path, arms, declared)
+    dealt = list(study.foundations or ())
+    if dealt:
+        arms = deal(path, arms, dealt)
     return hashed(
         StudyPlan(
             schema_version=SCHEMA_VERSION,
@@ -76,7 +79,8 @@ def expand_study(path: Path, amendments: int | None = None) -> StudyPlan:
             claims=_claims(path.parent / study.claims, arms, [f"{name}_tuned" for name in names if tuned]),
             amendments=entries,
             tuned=entry(study.tuned, tuned, names) if study.tuned and tuned else {},
-            foundations=foundations_of(arms.values()),
+            foundations=foundations_of(arms.values(), dealt),
+            dealt=dealt if len(dealt) > 1 else [],
             code=_code(arms.values()),
         )
     )

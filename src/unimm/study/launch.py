@@ -142,7 +142,9 @@ def _write_configs(plan: StudyPlan, folder: Path) -> None:
             raise StudyError(f"arm {name}: this unimm reads {keys} otherwise than the one that planned; install that")
         config = RunConfig.model_validate({**settings, "seed": plan.seeds[0]})
         for seed in plan.seeds:
-            write_atomic(config_file(folder, plan.unit(name, seed)), dump(config.model_copy(update={"seed": seed})))
+            run = plan.unit(name, seed)
+            own = {"seed": seed, "foundation": plan.foundation_of(run)}
+            write_atomic(config_file(folder, run), dump(config.model_copy(update=own)))
 
 
 def _refuse_another(frozen: Plan, wanted: Plan, message: str) -> None:

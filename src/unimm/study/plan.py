@@ -16,7 +16,15 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from unimm.config import differing, flatten, shown
 from unimm.files import read_object, stamp
-from unimm.runs.planned import NOT_HASHED, PLAN_VERSION, PlannedArm, PlannedResult, plan_hash, why_no_frozen_plan
+from unimm.runs.planned import (
+    NOT_HASHED,
+    PLAN_VERSION,
+    PlannedArm,
+    PlannedResult,
+    dealt,
+    plan_hash,
+    why_no_frozen_plan,
+)
 from unimm.runs.record import PLAN, RESULT, read_record
 from unimm.runs.trial_record import TRIAL, TrialRecord
 from unimm.schema import INSTEAD
@@ -112,8 +120,8 @@ class StudyPlan(Plan):
     """The `plan.json` of a study; `claims` is the claims file.
 
     `tuned` says which tuning found the settings of which arms, `foundations` the hashes of the parts of each foundation
-    that arms stand on, by its name, `code` the code that froze the `plan` and each `amendment N`, by package; a plan
-    without them leaves them out.
+    that arms stand on, by its name, `dealt` the names of those that seeds take in turn (none where all take one),
+    `code` the code that froze the `plan` and each `amendment N`, by package; a plan without them leaves them out.
     """
 
     schema_version: int
@@ -130,6 +138,7 @@ class StudyPlan(Plan):
     amendments: list[dict[str, Any]]
     tuned: dict[str, Any] = field(default_factory=dict)
     foundations: dict[str, dict[str, str]] = field(default_factory=dict)
+    dealt: list[str] = field(default_factory=list)
     code: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     unit = PlannedRun
@@ -141,13 +150,19 @@ class StudyPlan(Plan):
         """The seeds."""
         return self.seeds
 
+    def independent(self, seeds: int) -> int:
+        """How many of so many seeds an interval counts: seeds that are dealt one foundation count as one."""
+        return min(seeds, len(self.dealt)) if self.dealt else seeds
+
     def content(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
-        return _without_empty(super().content(), "tuned", "foundations", "code")
+        return _without_empty(super().content(), "tuned", "foundations", "dealt", "code")
 
     def meaning(self) -> dict[str, Any]:
         """What was planned; what the foundations were is no choice of the file (`unimm.study.foundations`)."""
-        return {key: value for key, value in super().meaning().items() if key != "foundations"}
+        left_out = ("foundations", "dealt")
+        meant = {key: value for key, value in super().meaning().items() if key not in left_out}
+        return meant | ({"foundations": self.dealt} if self.dealt else {})  # as the file calls those that are dealt
 
     def is_done(self, folder: Path, unit: Unit) -> bool:
         """Whether the run has a result of the planned configuration; a file that stays as it is, is read once."""
@@ -168,8 +183,9 @@ class StudyPlan(Plan):
         record = read_object(path, AGAIN)
         if not isinstance(record.get("config"), dict):
             raise StudyError(f"{path} holds no config: {AGAIN}")
-        arm = self.arms[unit.arm]
-        return PlannedResult(unit.arm, unit.number, arm, self.parts_of(arm)).why_another(record, path) is None
+        arm, on = self.arms[unit.arm], self.foundation_of(unit)
+        planned = PlannedResult.of(unit.arm, unit.number, arm, on, self.foundations)
+        return planned.why_another(record, path) is None
 
     @property
     def headline(self) -> str:
@@ -183,9 +199,10 @@ class StudyPlan(Plan):
         scores = read_object(path, AGAIN).get("scores", ()) if path.is_file() else ()
         return next((score["value"] for score in scores if score["name"] == self.headline), None)
 
-    def parts_of(self, arm: PlannedArm) -> dict[str, str]:
-        """Hashes of the parts of an arm's foundation; none in a plan that an earlier unimm wrote."""
-        return self.foundations.get(arm.config["foundation"], {})
+    def foundation_of(self, unit: Unit) -> str:
+        """The foundation that a run stands on: the one dealt to its seed, or else its arm's."""
+        own = str(self.arms[unit.arm].config["foundation"])
+        return dealt(self.dealt, self.seeds).get(unit.number, own)
 
     def extends(self, other: StudyPlan, source: Path) -> bool:
         """Whether amendments alone lead from `other`, as `source` stores it, to this plan."""
@@ -195,6 +212,7 @@ class StudyPlan(Plan):
             and self.amendments[:amendments] == other.amendments
             and self.seeds[:seeds] == other.seeds
             and self.claims == other.claims
+            and self.dealt == other.dealt
             and all(self.foundations.get(name, parts) == parts for name, parts in other.foundations.items())
             and all(name in self.arms and self.arms[name].means(arm.config, source) for name, arm in other.arms.items())
         )

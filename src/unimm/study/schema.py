@@ -9,6 +9,7 @@ arms:                                          # files beside this one, or {file
   start: ../clip_fm.yaml                       #   every combination of the factors, started from one arm file
   grid: {encoder: [clip, vae], objective: {fm: flow_matching, mse: mse}}  # labels name the arms: clip_fm, ...
 overrides: [settings=published]                # for every arm
+foundations: [scenes-nano-2, scenes-nano-2-draw1, scenes-nano-2-draw2]  # dealt to seeds in turn, in every arm alike
 declared_differences: [head]                   # besides the factors of a grid
 tuned: ../../reports/tuning                    # every arm once more with the settings that `unimm study tune` found
 claims: claims.yaml
@@ -69,12 +70,17 @@ BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
 SAMPLING_ONLY = ("training.ema_decay", "training.ema_length", "objective.guidance", "objective.steps")
 MOST_SEEDS = 10_000
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
+FOUNDATION = "foundation"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0].strip()
 
 
 def own_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
     """Overrides without the keys that a study file has a place for; ValueError names that place."""
     for text in overrides:
-        key = text.lstrip("+").partition("=")[0].strip()
+        key = _key(text)
         if key in OWN_KEYS:
             raise ValueError(f"{text}: the study decides this; set {OWN_KEYS[key]} instead")
     return overrides
@@ -138,10 +144,14 @@ class Amendment(Strict):
 
 
 class StudyFile(Strict):
-    """The content of a study file; its name is the file's name."""
+    """The content of a study file; its name is the file's name.
+
+    Seed number i, those of amendments after those of the plan, stands on foundation i modulo their number in every arm.
+    """
 
     question: str = Field(min_length=1)
     profile: str
+    foundations: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     seeds: Annotated[Seeds, BeforeValidator(_numbered)]
     arms: Arms
     overrides: tuple[str, ...] = ()
@@ -164,6 +174,38 @@ class StudyFile(Strict):
         if twice:
             raise ValueError(f"seed {', '.join(map(str, twice))} is given twice; a run is made once")
         return self
+
+    @model_validator(mode="after")
+    def _foundations_are_dealt(self) -> StudyFile:
+        """Every foundation gets as many seeds, at every time, and nothing else chooses one."""
+        if self.foundations is None:
+            return self
+        number = len(self.foundations)
+        if len(set(self.foundations)) < number:
+            raise ValueError("foundations: one is given twice, and would count as two draws; leave one out")
+        for seeds, where in [(self.seeds, "seeds"), *((each.seeds, "an amendment") for each in self.amendments)]:
+            if len(seeds) % number:
+                more = number - len(seeds) % number
+                raise ValueError(
+                    f"foundations: {where} gives {len(seeds)} to {number} foundations, of which every one takes as "
+                    f"many, so that all weigh alike; add {more} or leave some foundations out"
+                )
+        if other := self._chooses_foundation():
+            raise ValueError(f"foundations: every seed is dealt one of these, so drop {other}")
+        return self
+
+    def _chooses_foundation(self) -> str | None:
+        """What else of the file would choose a foundation; arm files are looked at when they are read."""
+        is_grid = isinstance(self.arms, GridArms)
+        if isinstance(self.arms, GridArms) and FOUNDATION in self.arms.grid:
+            return f"{FOUNDATION} from the grid"
+        if FOUNDATION in self.declared_differences:
+            return f"{FOUNDATION} from declared_differences"
+        listed = [*(() if is_grid else self.arms), *(arm for each in self.amendments for arm in each.arms)]
+        places = {"overrides": self.overrides}
+        places |= {f"the overrides of {arm.name or arm.file}": arm.overrides for arm in listed}
+        found = ((text, where) for where, texts in places.items() for text in texts if _key(text) == FOUNDATION)
+        return next((f"{text} from {where}" for text, where in found), None)
 
 
 class Range(Strict):
@@ -238,6 +280,15 @@ class TuningFile(Strict):
     by_sampling: dict[str, tuple[Scalar, ...]] = Field(default={})
 
     _own = field_validator("overrides")(own_overrides)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_foundation(cls, content: Any) -> Any:
+        if isinstance(content, Mapping) and "foundations" in content:
+            raise ValueError(
+                f"foundations: a tuning has one seed and stands on one foundation; write {FOUNDATION}=NAME in overrides"
+            )
+        return content
 
     @model_validator(mode="after")
     def _budget_is_equal(self) -> TuningFile:

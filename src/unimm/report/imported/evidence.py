@@ -13,12 +13,13 @@ from functools import partial
 import numpy as np
 
 from unimm.analysis.claims import Budget, Claim, Invariant
+from unimm.analysis.draws import by_draw
 from unimm.analysis.results import Curve, Guard, NotKnown, StudyResults
 from unimm.evaluation.words import card_of
 from unimm.report.imported.study import ImportedStudy, Unit, prompts_differ
 from unimm.report.study.by_item import ByItem
 from unimm.report.study.every_claim import arms_of, named_runs
-from unimm.report.study.evidence import GUARDS, at_equal_flops, of_every_claim
+from unimm.report.study.evidence import GUARDS, at_equal_flops, by_draw_and_item, curve_by_draw, of_every_claim
 from unimm.report.study.folder import Array
 from unimm.report.study.limits import complete, mean_reference, within_range
 
@@ -28,14 +29,14 @@ RUNS = "a table cannot tell runs that are damaged, copied or off plan"
 
 def evidence(study: ImportedStudy) -> StudyResults:
     """Everything that the claims are decided on."""
-    arms = [arm for arm in study.plan.arms if study.finished(arm)]
-    scores = {metric: {arm: study.values(arm, metric) for arm in arms} for metric in sorted(study.metrics)}
-    items = {metric: found for metric in scores if (found := _by_prompt(study, metric)) is not None}
+    scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
+    items = {metric: found for metric in scores if (found := by_draw_and_item(study, _by_prompt(study, metric)))}
     scores |= {metric: found.scores for metric, found in items.items()}
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
     if curves and all("flops" in curve.costs for own in curves.values() for curve in own.values()):
         budgets["flops"] = {metric: at_equal_flops(own) for metric, own in curves.items()}
+    draws = len(set(study.dealt.values()))
     return StudyResults(
         setting=study.frozen.setting,
         scores=budgets,
@@ -44,6 +45,8 @@ def evidence(study: ImportedStudy) -> StudyResults:
         units={metric: found.units for metric, found in items.items()},
         questions={metric for metric, kind in study.kinds.items() if kind != "prompt"},
         first_stage={arm: study.plan.arms[arm].component("first_stage") or arm for arm in study.plan.arms},
+        draws=draws,
+        seeds_a_draw=len(study.plan.seeds) // draws if draws else 1,
         curves=curves,
         facts=_facts(study),
         unfinished=Counter(arm for arm, _ in study.missing),
@@ -51,6 +54,11 @@ def evidence(study: ImportedStudy) -> StudyResults:
         every_claim=(PROMPTS, *of_every_claim(study.plan.claims, study.metrics)),
         why_by_run={name: why for name in scores.keys() - items.keys() if (why := _why_by_run(study, name))},
     )
+
+
+def _by_run(study: ImportedStudy, metric: str) -> dict[str, Array]:
+    arms = [arm for arm in study.plan.arms if study.finished(arm)]
+    return {arm: by_draw(study.draws(arm), study.values(arm, metric)) for arm in arms}
 
 
 def _by_prompt(study: ImportedStudy, metric: str) -> ByItem | None:
@@ -90,7 +98,7 @@ def _curves(study: ImportedStudy) -> dict[str, dict[str, Curve]]:
             if all(point.flops is not None for row in rows for point in row):
                 costs["flops"] = np.array([[point.flops for point in row] for row in rows], dtype=float)
             scores = np.array([[point.value for point in row] for row in rows], dtype=float)
-            found.setdefault(metric, {})[arm] = Curve(costs, scores)
+            found.setdefault(metric, {})[arm] = curve_by_draw(study.draws(arm), Curve(costs, scores))
     return found
 
 

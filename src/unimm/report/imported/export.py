@@ -50,6 +50,8 @@ def _rows(study: Study) -> Iterator[Cells]:
         about = _about(study, arm)
         for seed, run in runs.items():
             own: Cells = {"arm": arm, "seed": seed}
+            if study.plan.dealt:
+                own["foundation"] = study.plan.foundation_of(arm, seed)
             for cells in (*_scores(run), *_curve(run), *_facts(run)):
                 unit = {"unit": "question"} if cells["metric"] in asked else {}
                 yield {"study": study.plan.name, **own, **about, **cells, **unit}

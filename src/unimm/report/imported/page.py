@@ -24,6 +24,7 @@ from unimm.report.study.effects import effects_figure
 from unimm.report.study.every_claim import named_runs, shortened
 from unimm.report.study.evidence import FACTS, GUARDS
 from unimm.report.study.figures import scores_figure
+from unimm.report.study.numbers import over
 from unimm.report.study.page import lay_out, write_figures, write_tables
 from unimm.report.study.tables import ANALYSIS, all_scores, arms_table, facets_table, guards_table
 
@@ -75,6 +76,8 @@ def _write(folder: Path) -> tuple[Path, ImportedStudy, list[Answer]]:
         "study": study,
         "plan": study.plan,
         "setting": results.setting,
+        "covers": results.covers,
+        "over": over(study),
         "answers": found,
         "tally": tally(found),
         "scopes": scopes(found),

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unimm.analysis.claims import Claims, Invariant
+from unimm.analysis.claims import Claims
 from unimm.files import read_object, write_json
 from unimm.runs.planned import PLAN_VERSION, plan_hash, why_no_frozen_plan
 from unimm.runs.record import PLAN
@@ -38,10 +38,7 @@ class ImportPlan:
     def decided(self) -> Claims:
         """The claims as they are decided: with pairing by seed where that was chosen for all."""
         claims = Claims.model_validate(self.claims)
-        if self.pair_by is None:
-            return claims
-        paired = (c if isinstance(c, Invariant) else c.model_copy(update={"paired": True}) for c in claims.claims)
-        return claims.model_copy(update={"claims": tuple(paired)})
+        return claims if self.pair_by is None else claims.paired_by_seed()
 
 
 def freeze(folder: Path, claims: Claims, pair_by: str | None, setting: str) -> ImportPlan:

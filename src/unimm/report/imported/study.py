@@ -109,6 +109,11 @@ class ImportedStudy:
     runs: Mapping[str, Mapping[int, ImportedRun]]
     missing: Mapping[tuple[str, int], str]
     kinds: Mapping[str, str] = field(default_factory=dict)
+    dealt: Mapping[int, str] = field(default_factory=dict)
+
+    def draws(self, arm: str) -> list[str]:
+        """The draw of the foundation of every run of an arm; empty where runs of all seeds stand on one."""
+        return [self.dealt[seed] for seed in self.runs[arm]] if self.dealt else []
 
     def finished(self, arm: str) -> list[ImportedRun]:
         """The runs of an arm, in the order of seeds."""
@@ -151,7 +156,28 @@ def build(folder: Path, plan: ImportPlan, rows: Sequence[Row]) -> ImportedStudy:
     arms = {arm: _arm(row for own in by_seed.values() for row in own) for arm, by_seed in by_run.items()}
     question = f"What scores of runs made elsewhere say: {plan.name}"
     decided = DecidedPlan(plan.name, question, seeds, arms, plan.decided())
-    return ImportedStudy(folder, plan, decided, runs, missing, _kinds(rows))
+    return ImportedStudy(folder, plan, decided, runs, missing, _kinds(rows), _dealt(rows, seeds))
+
+
+def _dealt(rows: Iterable[Row], seeds: Sequence[int]) -> dict[int, str]:
+    """Seed -> the draw of the foundation that its runs stand on; empty where all stand on one, or no row says it."""
+    found: dict[int, str] = {}
+    for row in rows:
+        name = row.texts.get("foundation")
+        if name is not None and found.setdefault(row.seed, name) != name:
+            raise ValueError(
+                f"{row.place}: foundation of seed {row.seed} is {name} here and {found[row.seed]} above: arms are "
+                "compared seed by seed, so that a seed stands on one foundation in all of them"
+            )
+    if len(set(found.values())) < 2:
+        return {}
+    if without := [str(seed) for seed in seeds if seed not in found]:
+        raise ValueError(f"column foundation: seed {', '.join(without)} has none, and other seeds do; fill it in")
+    counts = Counter(found.values())
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"{number} on {name}" for name, number in counts.items())
+        raise ValueError(f"column foundation: seeds are {each}: give every foundation as many, so that all weigh alike")
+    return found
 
 
 def _kinds(rows: Iterable[Row]) -> dict[str, str]:

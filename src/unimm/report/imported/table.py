@@ -13,6 +13,8 @@
     n, protocol                  items behind the score, and how it was measured, as text or a JSON object
     encoder, objective, strategy what the arm is made of, for sentences
     first_stage                  the first arm whose training begins with the same runs, of arms that share one
+    foundation                   the draw of the pretrained parts that a seed stands on, the same in all arms; seeds on
+                                 one draw count as one
     study                        the study's name, the same in all rows
 
 A metric called `fact:NAME` is a fact of a run, 1 where it held and else 0. What nothing reads is an error.
@@ -32,11 +34,11 @@ from unimm.registry import nearest
 
 REQUIRED = ("arm", "seed", "metric", "value")
 ARM = ("encoder", "objective", "strategy", "first_stage")
-TEXTS = ("prompt", "task", "text", "unit", "split", "protocol")
+TEXTS = ("prompt", "task", "text", "unit", "split", "protocol", "foundation")
 NUMBERS = ("samples", "flops", "floor", "ceiling", "n")
 COLUMNS = (
     *("study", "arm", "seed", "metric", "n", "value", "prompt", "task", "text", "unit", "split"),
-    *("samples", "flops", "floor", "ceiling", "protocol", *ARM),
+    *("samples", "flops", "floor", "ceiling", "protocol", *ARM, "foundation"),
 )
 NOT_MEASURED = ("", "nan", "null", "none", "na", "n/a")
 CHOICES = {"unit": ("", "prompt", "question", "description"), "split": ("", "test", "validation")}

@@ -70,7 +70,8 @@ def _inconclusive(claim: Measured, verdict: Verdict, finding: str) -> str:
     if seeds is None:
         what = "longer runs or other checkpoints" if isinstance(claim, Reach) else "more prompts"
         return f"Open: {finding}; {what} are needed, not more seeds."
-    return f"Open: {finding}; if effect and spread are as estimated, about {seeds:,} seeds an arm decide 4 times in 5."
+    counted = "seeds an arm" if verdict.n_draws is None else "draws of the foundation"
+    return f"Open: {finding}; if effect and spread are as estimated, about {seeds:,} {counted} decide 4 times in 5."
 
 
 def _margin(claim: Measured) -> str:
@@ -264,8 +265,10 @@ def _answer(study: ScoredStudy, claim: Claim, verdict: Verdict) -> Answer:
 
 
 def _sample(verdict: Verdict) -> str:
-    """Seeds an arm, and prompts where the score has a value for each."""
-    return " x ".join(f"{count:,}" for count in (verdict.n_seeds, verdict.n_items) if count)
+    """Seeds an arm, on how many draws if on several, and prompts where the score has a value for each."""
+    seeds = f"{verdict.n_seeds:,}" if verdict.n_seeds else ""
+    draws = f" on {verdict.n_draws:,} draws" if verdict.n_draws else ""
+    return " x ".join(filter(None, (seeds + draws, f"{verdict.n_items:,}" if verdict.n_items else "")))
 
 
 def told(found: list[Answer]) -> str:

@@ -11,7 +11,7 @@ from unimm.files import write_atomic
 from unimm.report.rendering import PlainTable, environment, inline, markdown
 from unimm.report.study import page as study_page
 from unimm.report.study.answers import Answer
-from unimm.report.study.numbers import mean_of
+from unimm.report.study.numbers import mean_of, over
 from unimm.report.study.page import StudyReport
 from unimm.report.study.tables import headline_metrics
 
@@ -98,11 +98,13 @@ def _scores(*reports: StudyReport) -> PlainTable:
         for arm in arms
     )
     headers = ("score", "arm", *_names(*reports))
-    return PlainTable("scores", "Scores", headers, rows, "Mean ± standard error over seeds.", text_columns=2)
+    note = f"Mean ± standard error over {' and '.join(dict.fromkeys(map(over, studies)))}."
+    return PlainTable("scores", "Scores", headers, rows, note, text_columns=2)
 
 
 def _score(report: StudyReport, arm: str, metric: str) -> str:
-    return str(mean_of(report.study.values(arm, metric))) if arm in report.study.plan.arms else NONE
+    study = report.study
+    return str(mean_of(study.values(arm, metric), study.draws(arm))) if arm in study.plan.arms else NONE
 
 
 def _ledgers(*reports: StudyReport) -> PlainTable:

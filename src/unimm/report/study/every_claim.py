@@ -2,8 +2,9 @@
 
     runs_count       no finished run of the claim's arms was refused as off plan, damaged or copied
     judge_card       the judge or CLIP that the claim's score is by was tried on pictures of known content, and passes
-    same_foundation  in all seeds of an arm, and in all arms whose configuration names the same foundation, every part
-                     that training leaves alone has the same hash, and the world is the same
+    same_foundation  in all runs that are to stand on the same foundation, as their arm's configuration names it or as
+                     it was dealt to their seed, every part that training leaves alone has the same hash, and the world
+                     is the same; foundations that are dealt to seeds have one world and the same models that judge
 
 Parts are what `hashes` of `result.json` lists beside the trained weights. An arm's own encoder that is no part of the
 foundation is compared only among arms that configure it alike. Arms that name another foundation differ on purpose.
@@ -19,6 +20,7 @@ from pydantic import JsonValue
 from unimm.analysis.claims import Claim, Invariant
 from unimm.analysis.judging import failures
 from unimm.evaluation.words import EVALUATORS, card_of
+from unimm.foundation.card import is_judging
 from unimm.report.study.folder import Study, StudyRun
 
 TRAINED = ("head", "backbone")
@@ -69,24 +71,30 @@ def shortened(head: str, names: list[str]) -> str:
 
 
 def same_foundation(study: Study, claim: Claim) -> str | None:
-    """Which part differs within an arm or between two arms of a claim."""
-    arms = [arm for arm in arms_of(claim) if study.finished(arm)]
-    for arm in arms:
-        seeds = {f"seed {seed} of {arm}": _parts(run) for seed, run in study.runs[arm].items()}
-        if found := _difference(seeds, dict.fromkeys(part for parts in seeds.values() for part in parts)):
+    """Which part differs within an arm or between two arms of a claim, foundation by foundation."""
+    on: dict[str, dict[str, dict[int, Parts]]] = {}
+    for arm in arms_of(claim):
+        for seed, run in study.runs[arm].items():
+            own = on.setdefault(study.plan.foundation_of(arm, seed), {})
+            own.setdefault(arm, {})[seed] = _parts(run)
+    for arms in on.values():
+        for arm, runs in arms.items():
+            seeds = {f"seed {seed} of {arm}": parts for seed, parts in runs.items()}
+            if found := _difference(seeds, dict.fromkeys(part for parts in runs.values() for part in parts)):
+                return found
+        if found := _between(study, {arm: next(iter(runs.values())) for arm, runs in arms.items()}):
             return found
-    named = {arm: str(study.plan.arms[arm].config["foundation"]) for arm in arms}
-    for foundation in dict.fromkeys(named.values()):
-        together = [arm for arm in arms if named[arm] == foundation]
-        if found := _between(study, together):
-            return found
-    return None
+    if not study.plan.dealt or not on:
+        return None
+    first = {name: next(iter(next(iter(arms.values())).values())) for name, arms in on.items()}
+    judging = dict.fromkeys(part for parts in first.values() for part in parts if part == WORLD or is_judging(part))
+    return _difference(first, judging)
 
 
-def _between(study: Study, arms: list[str]) -> str | None:
-    """Which part differs between arms that name the same foundation; each arm's runs agree."""
-    parts = {arm: _parts(study.finished(arm)[0]) for arm in arms}
+def _between(study: Study, parts: Mapping[str, Parts]) -> str | None:
+    """Which part differs between arms on one foundation, given one run's parts of each; each arm's runs agree."""
     for part in dict.fromkeys(name for own in parts.values() for name in own if name != OWN):
+        arms = list(parts)
         groups = _by_encoder(study, [arm for arm in arms if part in parts[arm]]) if _is_own(study, part) else [arms]
         for group in groups:
             if found := _difference({arm: parts[arm] for arm in group}, [part]):

@@ -2,7 +2,8 @@
 
 Scores at equal generation samples are those of the finished runs on the test prompts. Scores at equal FLOPs are read
 off the learning curves (validation prompts) at the FLOPs of the cheapest run, log-linear between checkpoints. What a
-score could be at worst and at best are the floors and ceilings that runs measured beside it.
+score could be at worst and at best are the floors and ceilings that runs measured beside it. Where seeds are dealt
+draws of the foundation, rows are the means of draws (`unimm.analysis.draws`).
 
 Guards are the conditions without which a claim is untestable, checked on the runs of the arms that it names. Those of
 `every_claim` hold for all claims; these a claim names itself.
@@ -26,13 +27,16 @@ from operator import eq, lt
 import numpy as np
 
 from unimm.analysis.claims import Budget, Claim, Claims, Invariant
+from unimm.analysis.draws import by_draw
 from unimm.analysis.results import Curve, Guard, StudyResults
 from unimm.evaluation.words import card_of
-from unimm.report.study.by_item import by_item, why_by_run
+from unimm.foundation.card import is_judging
+from unimm.report.study.by_item import ByItem, by_item, why_by_run
 from unimm.report.study.every_claim import arms_of, judge_card, named_runs, runs_count, same_foundation
 from unimm.report.study.first_stages import first_stages
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.report.study.limits import complete, within_range
+from unimm.report.study.scored import ScoredStudy
 from unimm.runs.record import Result
 
 JUDGE_AT_LEAST = 0.99
@@ -88,7 +92,7 @@ def _evaluator_independent(study: Study, claim: Claim) -> str | None:
         target = study.plan.arms[arm].component("encoder")
         for run in study.finished(arm):
             hashes = run.result.hashes
-            evaluators = {key: value for key, value in hashes.items() if key.startswith(("features", "evaluator"))}
+            evaluators = {key: value for key, value in hashes.items() if is_judging(key)}
             if target not in hashes or not evaluators:
                 return f"{arm}: the weights of {target} or of the evaluators have no recorded hash"
             same = [name for name, value in evaluators.items() if value == hashes[target]]
@@ -100,7 +104,7 @@ def _evaluator_independent(study: Study, claim: Claim) -> str | None:
 def evidence(study: Study) -> StudyResults:
     """Everything that the study's claims are decided on."""
     scores = {metric: _by_run(study, metric) for metric in sorted(study.metrics)}
-    items = {metric: found for metric in scores if (found := by_item(study, metric)) is not None}
+    items = {metric: found for metric in scores if (found := by_draw_and_item(study, by_item(study, metric)))}
     scores |= {metric: found.scores for metric, found in items.items()}
     curves = _curves(study)
     budgets: dict[Budget, Mapping[str, Mapping[str, Array]]] = {"generation_samples": scores}
@@ -115,6 +119,8 @@ def evidence(study: Study) -> StudyResults:
         image_noise={metric: found.noise for metric, found in items.items() if found.noise},
         questions=questions(study),
         first_stage=first_stages(study.plan),
+        draws=len(study.plan.dealt),
+        seeds_a_draw=len(study.plan.seeds) // len(study.plan.dealt) if study.plan.dealt else 1,
         curves=curves,
         facts={name: _checked(study, check) for name, check in FACTS.items()},
         unfinished=Counter(arm for arm, _ in study.missing),
@@ -142,7 +148,17 @@ def setting(study: Study) -> str:
 
 
 def _by_run(study: Study, metric: str) -> dict[str, Array]:
-    return {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
+    found = {arm: study.values(arm, metric) for arm in study.plan.arms if study.finished(arm)}
+    return {arm: by_draw(study.draws(arm), values) for arm, values in found.items()}
+
+
+def by_draw_and_item(study: ScoredStudy, found: ByItem | None) -> ByItem | None:
+    """Scores by item of every draw of the foundation where seeds are dealt some, else as they were found."""
+    if found is None or not found.scores or not study.draws(next(iter(found.scores))):
+        return found
+    scores = {arm: by_draw(study.draws(arm), rows) for arm, rows in found.scores.items()}
+    noise = {arm: value * len(scores[arm]) / len(found.scores[arm]) for arm, value in found.noise.items()}
+    return found._replace(scores=scores, noise=noise)
 
 
 def _curves(study: Study) -> dict[str, dict[str, Curve]]:
@@ -155,9 +171,15 @@ def _curves(study: Study) -> dict[str, dict[str, Curve]]:
             continue
         costs = _costs(runs, np.array(samples, dtype=float))
         for metric in runs[0].result.curve[0].scores:
-            rows = [[point.scores.get(metric) for point in run.result.curve] for run in runs]
-            found.setdefault(metric, {})[arm] = Curve(costs, np.array(rows, dtype=float))
+            rows = np.array([[point.scores.get(metric) for point in run.result.curve] for run in runs], dtype=float)
+            found.setdefault(metric, {})[arm] = curve_by_draw(study.draws(arm), Curve(costs, rows))
     return found
+
+
+def curve_by_draw(draws: Sequence[str], curve: Curve) -> Curve:
+    """The curves of an arm, a row a draw where its seeds are dealt some."""
+    costs = {budget: by_draw(draws, rows) for budget, rows in curve.costs.items()}
+    return Curve(costs, by_draw(draws, curve.scores))
 
 
 def _costs(runs: Sequence[StudyRun], samples: Array) -> dict[Budget, Array]:

@@ -20,7 +20,7 @@ from unimm.report.opening import spread
 from unimm.report.rendering import inline
 from unimm.report.study.folder import Array, Study, StudyRun
 from unimm.report.study.limits import mean_reference
-from unimm.report.study.numbers import mean_of
+from unimm.report.study.numbers import Mean, mean_of
 from unimm.report.study.scored import ScoredStudy
 from unimm.report.study.style import (
     BLUE,
@@ -56,7 +56,7 @@ def scores_figure(study: ScoredStudy) -> Picture | None:
     for axis, metric in zip(panels(figure, rows, COLUMNS, len(metrics)), metrics, strict=True):
         for row, (arm, look) in enumerate(looks(study.plan.arms).items()):
             _limits(axis, study, arm, metric, row)
-            _strip(axis, study.values(arm, metric), row, look)
+            _strip(axis, study.values(arm, metric), mean_of(study.values(arm, metric), study.draws(arm)), row, look)
         axis.set_yticks(range(len(arms)), arms)
         axis.set_ylim(len(arms) - 0.4, -0.6)
         axis.set_xlabel(study.words[metric].axis)
@@ -65,8 +65,7 @@ def scores_figure(study: ScoredStudy) -> Picture | None:
     return picture(figure)
 
 
-def _strip(axis: Axes, values: Array, row: int, look: Look) -> None:
-    mean = mean_of(values)
+def _strip(axis: Axes, values: Array, mean: Mean, row: int, look: Look) -> None:
     if mean.seeds > 1:
         half = float(stats.t.isf(0.025, mean.seeds - 1)) * mean.error
         axis.plot([mean.value - half, mean.value + half], [row, row], color=look.colour, linewidth=2, alpha=0.6)

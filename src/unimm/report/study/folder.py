@@ -21,7 +21,7 @@ from unimm.files import read_object, read_text
 from unimm.report.study.odd_ones import odd_ones
 from unimm.report.study.soundness import copies, damage
 from unimm.runs.code import Code
-from unimm.runs.planned import PlannedArm, PlannedResult, why_no_frozen_plan
+from unimm.runs.planned import PlannedArm, PlannedResult, dealt, why_no_frozen_plan
 from unimm.runs.reading import as_read, pooled
 from unimm.runs.record import FAILED, GIVEN_UP, ITEMS, PLAN, RESULT, Items, Result, RunFolder, read_record
 from unimm.runs.samples import GRID, Sample
@@ -91,13 +91,18 @@ class StudyPlanRecord(PlanRecord):
     amendments: list[dict[str, JsonValue]]
     tuned: TuningSource | None = None
     foundations: dict[str, dict[str, str]] = {}
+    dealt: tuple[str, ...] = ()
     code: dict[str, dict[str, Code]] = {}
 
     def run(self, arm: str, seed: int) -> PlannedResult:
         """What the record of a planned run has to say."""
         planned = self.arms[arm]
-        parts = self.foundations.get(str(planned.config["foundation"]), {})
-        return PlannedResult(arm, seed, PlannedArm(planned.file, planned.hash, planned.config), parts)
+        own = PlannedArm(planned.file, planned.hash, planned.config)
+        return PlannedResult.of(arm, seed, own, self.foundation_of(arm, seed), self.foundations)
+
+    def foundation_of(self, arm: str, seed: int) -> str:
+        """The foundation that a run stands on: the one dealt to its seed, or else its arm's."""
+        return dealt(self.dealt, self.seeds).get(seed, str(self.arms[arm].config["foundation"]))
 
 
 class Unit(NamedTuple):
@@ -162,6 +167,10 @@ class Study:
     def all_runs(self) -> list[StudyRun]:
         """Every finished run, arm by arm."""
         return [run for arm in self.plan.arms for run in self.finished(arm)]
+
+    def draws(self, arm: str) -> list[str]:
+        """The foundation that was dealt to every finished run of an arm; empty where the study deals none."""
+        return [self.plan.foundation_of(arm, seed) for seed in self.runs[arm]] if self.plan.dealt else []
 
     def values(self, arm: str, metric: str) -> Array:
         """One score of every finished run of an arm, `[seeds]`, NaN where it was not measured."""

@@ -1,18 +1,20 @@
 """Numbers of a study in words: mean and standard error over seeds, effects with their intervals."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from unimm.analysis.draws import by_draw
 from unimm.report.study.folder import Array
+from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import number
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over seeds with its standard error, NaN where one seed cannot give any."""
+    """Mean over seeds, or draws of the foundation, with its standard error, NaN where one cannot give any."""
 
     value: float
     error: float
@@ -22,13 +24,20 @@ class Mean:
         return f"{number(self.value)} ± {number(self.error)}" if math.isfinite(self.error) else number(self.value)
 
 
-def mean_of(values: Array) -> Mean:
-    """Mean of the seeds that were measured."""
-    known = values[np.isfinite(values)]
+def mean_of(values: Array, draws: Sequence[str] = ()) -> Mean:
+    """Mean of the seeds that were measured, `[seeds]`; its error is over the `draws` that they stand on, if any."""
+    measured = np.isfinite(values)
+    known = by_draw([draw for draw, has in zip(draws, measured, strict=False) if has], values[measured])
     if not len(known):
         return Mean(math.nan, math.nan, 0)
     error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
     return Mean(float(known.mean()), error, len(known))
+
+
+def over(study: ScoredStudy) -> str:
+    """What standard errors of means are over: seeds, or draws of the foundation where several seeds stand on each."""
+    each = [study.draws(arm) for arm in study.plan.arms]
+    return "draws of the foundation" if any(len(set(draws)) < len(draws) for draws in each) else "seeds"
 
 
 def signed(value: float | None) -> str:

@@ -34,6 +34,7 @@ from unimm.report.study.folder import read as read_study
 from unimm.report.study.judges import judges_table
 from unimm.report.study.ledger import ledger
 from unimm.report.study.limits import mean_reference
+from unimm.report.study.numbers import over
 from unimm.report.study.outside import outside_table
 from unimm.report.study.style import Picture
 from unimm.report.study.tables import (
@@ -92,6 +93,7 @@ def write_cards(study: Study, answers: list[Answer], setting: str) -> None:
                 plan=study.plan,
                 setting=setting,
                 first=runs[0].result,
+                foundations=list(dict.fromkeys(study.plan.foundation_of(arm, seed) for seed in study.runs[arm])),
                 seeds=list(study.runs[arm]),
                 weights=[(f"runs/{arm}/seed{seed}", run.result.hashes) for seed, run in study.runs[arm].items()],
                 scores=markdown(_card_scores(study, arm)),
@@ -140,6 +142,8 @@ def write_report(report: StudyReport) -> Path:
         "study": report.study,
         "plan": report.study.plan,
         "setting": report.results.setting,
+        "covers": report.results.covers,
+        "over": over(report.study),
         "answers": report.answers,
         "tally": tally(report.answers),
         "scopes": scopes(report.answers),

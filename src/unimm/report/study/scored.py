@@ -97,5 +97,8 @@ class ScoredStudy(Protocol):
     def finished(self, arm: str) -> Sequence[ScoredRun]:
         """The runs of an arm, in the order of seeds."""
 
+    def draws(self, arm: str) -> Sequence[str]:
+        """The draw of the foundation of every finished run; empty where runs of all seeds stand on one."""
+
     def values(self, arm: str, metric: str) -> Array:
         """One score of every run of an arm, `[seeds]`, NaN where it was not measured."""

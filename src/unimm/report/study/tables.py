@@ -18,10 +18,11 @@ from unimm.report.rendering import PlainTable
 from unimm.report.study.analysis_code import analysis_code
 from unimm.report.study.folder import Study, StudyRun
 from unimm.report.study.limits import mean_reference
-from unimm.report.study.numbers import Mean, mean_of, signed
+from unimm.report.study.numbers import Mean, mean_of, over, signed
 from unimm.report.study.run_code import code_rows
 from unimm.report.study.scored import ScoredStudy
 from unimm.report.table import chance, duration, number, with_chance
+from unimm.runs.planned import dealt
 
 ANALYSIS = "analysed by"
 FACETS = ("atoms/", "atoms_long/")
@@ -43,10 +44,10 @@ def arms_table(study: ScoredStudy) -> PlainTable:
         for arm in study.plan.arms
     )
     note = (
-        "Mean ± standard error over seeds [floor; ceiling]. A floor is what the same images score without doing the "
-        "task (other images' prompts, answers without the image); a ceiling is what real scenes score after this "
-        "arm's encoder and decoder. Beside a Fréchet distance stands what chance alone gives between as many images "
-        "and real scenes of one kind."
+        f"Mean ± standard error over {over(study)} [floor; ceiling]. A floor is what the same images score without "
+        "doing the task (other images' prompts, answers without the image); a ceiling is what real scenes score after "
+        "this arm's encoder and decoder. Beside a Fréchet distance stands what chance alone gives between as many "
+        "images and real scenes of one kind."
     )
     return PlainTable("arms", "Arms", headers, rows, note)
 
@@ -62,7 +63,7 @@ def facets_table(study: ScoredStudy) -> PlainTable | None:
         return None
     labels = [study.words[metric].short for metric in facets]
     rows = tuple((arm, *(_scored(study, arm, metric) for metric in facets)) for arm in study.plan.arms)
-    note = "Fraction of single facts that hold, mean ± standard error over seeds [floor; ceiling]."
+    note = f"Fraction of single facts that hold, mean ± standard error over {over(study)} [floor; ceiling]."
     return PlainTable("facets", "Single facts by kind", ("arm", *labels), rows, note)
 
 
@@ -77,10 +78,11 @@ def _scored(study: ScoredStudy, arm: str, metric: str) -> str:
 
 
 def measured(study: ScoredStudy, arm: str, metric: str) -> str:
-    """Mean and standard error of an arm's score over seeds, with what chance alone gives where that is known."""
+    """Mean and standard error of an arm's score over seeds or draws, with what chance alone gives if known."""
     scores = (score for run in study.finished(arm) for score in run.result.scores if score.name == metric)
     known = [value for score in scores if (value := chance(score.protocol)) is not None]
-    return with_chance(str(mean_of(study.values(arm, metric))), float(np.mean(known)) if known else None)
+    mean = mean_of(study.values(arm, metric), study.draws(arm))
+    return with_chance(str(mean), float(np.mean(known)) if known else None)
 
 
 def _limit(study: ScoredStudy, arm: str, kind: str, metric: str) -> str:
@@ -96,7 +98,7 @@ def all_scores(study: ScoredStudy) -> PlainTable:
         words = study.words[metric]
         cells = [measured(study, arm, metric) for arm in arms]
         rows.append((words.section, words.label, _items(study, metric), *cells))
-    note = "Mean ± standard error over seeds; n is the number of items behind each run's score."
+    note = f"Mean ± standard error over {over(study)}; n is the number of items behind each run's score."
     return PlainTable("scores", "All scores", ("group", "score", "n", *arms), tuple(rows), note, text_columns=2)
 
 
@@ -133,11 +135,11 @@ def _reversed(study: Study, metrics: list[str]) -> list[str]:
 
 
 def _complete(study: Study, metric: str, results: StudyResults) -> bool:
-    """Whether every arm of the 2x2x2 has this score of every planned seed, of two or more."""
+    """Whether every arm of the 2x2x2 has this score of every planned seed (or draw), of two or more."""
     cells = results.scores["generation_samples"].get(metric, {})
     values = [cells[arm] for arm in factorial.ARMS if arm in cells]
-    seeds = max(2, len(study.plan.seeds))
-    return len(values) == len(factorial.ARMS) and all(len(v) == seeds and np.isfinite(v).all() for v in values)
+    rows = max(2, len(study.plan.dealt) or len(study.plan.seeds))
+    return len(values) == len(factorial.ARMS) and all(len(v) == rows and np.isfinite(v).all() for v in values)
 
 
 def _effects(metric: str, results: StudyResults) -> dict[str, Comparison]:
@@ -197,7 +199,7 @@ def _sign(results: StudyResults, metric: str, better: str, worse: str) -> str:
         cells[worse],
         tasks=results.tasks.get(metric),
         texts=results.texts.get(metric),
-        paired=results.share_first_stage(better, worse),
+        paired=bool(results.why_paired(better, worse)),
     )
     return ">" if difference.low > 0 or difference.high < 0 else "≈"
 
@@ -253,6 +255,7 @@ def provenance_table(study: Study) -> PlainTable:
         *code_rows(study),
         ("profile", plan.profile),
         ("seeds", ", ".join(map(str, plan.seeds))),
+        *_dealt(study),
         ("overrides of every arm", _listed(plan.overrides)),
         ("declared differences between arms", _listed(plan.declared_differences)),
         *((f"arm {name}", f"{arm.file}, hash {arm.hash}") for name, arm in plan.arms.items()),
@@ -270,6 +273,14 @@ def provenance_table(study: Study) -> PlainTable:
             *((f"version: {name}", text) for name, text in _versions(runs).items()),
         ]
     return PlainTable("provenance", "Provenance", ("what", "value"), tuple(rows), text_columns=2)
+
+
+def _dealt(study: Study) -> list[tuple[str, str]]:
+    """Which seeds stand on which foundation, where a study deals several."""
+    seeds: dict[str, list[str]] = {}
+    for seed, foundation in dealt(study.plan.dealt, study.plan.seeds).items():
+        seeds.setdefault(foundation, []).append(str(seed))
+    return [(f"foundation {name}", f"dealt to seeds {', '.join(own)}") for name, own in seeds.items()]
 
 
 def amendments_table(study: Study) -> PlainTable | None:
