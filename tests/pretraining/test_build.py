@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from unimm.config import load
+from unimm.config import load, read
 from unimm.encoders.clip import Clip
+from unimm.files import write_json
 from unimm.foundation.card import find
 from unimm.foundation.folder import Foundation
 from unimm.pretraining import build
 from unimm.pretraining.sizes import JUDGES, PARTS, SIZES
+from unimm.report.study import folder as folder_of_study
+from unimm.report.study.evidence import guards
 from unimm.runs import job
+from unimm.study.collect import collect
+from unimm.study.launch import freeze_study
+from unimm.study.layout import config_file, unit_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -132,6 +138,26 @@ def test_a_run_on_a_draw_names_its_own_parts(second: Path, tmp_path: Path, monke
     config = load(ROOT / "ablations/clip_fm_joint.yaml", settings)
     result = job.run(config, tmp_path / "run")
     assert result.hashes["clip"] == Foundation(str(second / "other")).fingerprint("clip")
+
+
+def test_seeds_of_a_study_run_on_the_draws_that_they_are_dealt(
+    second: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    holds = {"id": "c", "text": "It holds.", "kind": "invariant", "holds": {"backbone_unchanged": ["clip_mse"]}}
+    write_json(tmp_path / "claims.yaml", {"alpha": 0.05, "claims": [holds]})
+    draws = [str(second / name) for name in ("first", "other")]
+    study = {"question": "Which?", "profile": "tiny", "seeds": 2, "foundations": draws, "claims": "claims.yaml"}
+    write_json(tmp_path / "dealt.yaml", study | {"arms": [str(ROOT / "ablations/clip_mse.yaml")]})
+    plan = freeze_study(tmp_path / "dealt.yaml", tmp_path / "study")
+    for run, draw in zip(plan.units, draws, strict=True):
+        result = job.run(read(config_file(tmp_path / "study", run)), unit_folder(tmp_path / "study", run))
+        assert result.hashes["clip"] == Foundation(draw).fingerprint("clip")
+    assert len(list((tmp_path / "cache").glob("ceilings-*.json"))) == 2, "every draw has its own"
+    assert collect(tmp_path / "study", plan, tmp_path / "reports") == 2
+    found = folder_of_study.read(tmp_path / "reports")
+    assert not found.missing and [*found.draws("clip_mse")] == draws
+    assert guards(found)["same_foundation"](found.plan.claims.claims[0]) is None
 
 
 def test_a_missing_file_of_the_base_is_named(second: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A plan names its foundations by the hashes of their parts: those that runs record, and that a rebuilt one lacks."""
+"""A plan names its foundations by the hashes of their parts: those that runs record, and that a rebuilt one lacks.
+
+And several foundations are dealt to seeds in turn.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,16 @@ import pytest
 
 from unimm.files import write_json
 from unimm.foundation.card import SHIPPED, fingerprints
+from unimm.runs.planned import PlannedArm
 from unimm.runs.record import PLAN
+from unimm.strict_yaml import read_yaml
+from unimm.study import foundations as foundations_module
+from unimm.study.check import few_seeds
 from unimm.study.expand import expand_study
 from unimm.study.launch import freeze_study
-from unimm.study.layout import unit_folder
+from unimm.study.layout import config_file, unit_folder
 from unimm.study.plan import StudyPlan, hashed, read_plan
+from unimm.study.schema import read_study, read_tuning
 from unimm.study.worker import open_queue
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +116,104 @@ def test_arms_on_different_foundations_are_compared_only_where_the_study_says_so
     assert f"foundation: {foundation} in clip_mse; {other} in elsewhere" in str(refused.value)
     plan = expand_study(write_study(tmp_path, foundation, arms=arms, declared_differences=["foundation"]))
     assert set(plan.foundations) == {str(foundation), str(other)}
+
+
+@pytest.fixture
+def other(foundation: Path, tmp_path: Path) -> Path:
+    """Another draw: parts that are trained differ, and those that judge are the same."""
+    folder = tmp_path / "other"
+    shutil.copytree(foundation, folder)
+    for part in ("clip", "vae", "decoder", "language", "understanding"):
+        rebuild(folder, part)
+    return folder
+
+
+def deal(folder: Path, *foundations: Path | str, **changes: Any) -> Path:
+    return write_study(folder, "", **{"overrides": [], "foundations": list(map(str, foundations)), **changes})
+
+
+def test_seeds_take_foundations_in_turn_in_every_arm(tmp_path: Path, foundation: Path, other: Path) -> None:
+    more = {"date": "2026-12-01", "reason": "wide intervals", "seeds": [3, 11]}
+    arms = [str(ARM), {"file": str(ARM), "name": "again"}]
+    before = freeze_study(deal(tmp_path, foundation, other, seeds=[7, 5], arms=arms), tmp_path / "study")
+    assert before.foundations == {str(name): fingerprints(str(name)) for name in (foundation, other)}
+    changed = deal(tmp_path, other, foundation, seeds=[7, 5], arms=arms)
+    with pytest.raises(ValueError, match=r"foundations: \['.*foundation', '.*other'\] in the folder"):
+        freeze_study(changed, tmp_path / "study")
+    path = deal(tmp_path, foundation, other, seeds=[7, 5], arms=arms, amendments=[more])
+    plan = freeze_study(path, tmp_path / "study")
+    assert plan == read_plan(tmp_path / "study") and plan.extends(before, path)
+    for run in plan.units:
+        on = {7: foundation, 5: other, 3: foundation, 11: other}[run.number]
+        assert plan.foundation_of(run) == read_yaml(config_file(tmp_path / "study", run))["foundation"] == str(on)
+    assert few_seeds(plan, 4) == "4 seeds an arm on 2 foundations: descriptive, without verdicts, which take 3 " + (
+        "(facts are still checked)"
+    )
+    assert plan.independent(4) == 2 and plan.independent(1) == 1
+
+
+def test_a_run_counts_on_the_foundation_of_its_seed_alone(tmp_path: Path, foundation: Path, other: Path) -> None:
+    plan = freeze_study(deal(tmp_path, foundation, other, seeds=2), tmp_path / "study")
+    run = plan.units[1]
+    for on, counts in ((other, True), (foundation, False)):
+        config = {**plan.arms["clip_mse"].config, "seed": 1, "foundation": str(on)}
+        record = {"arm": "clip_mse", "seed": 1, "config": config, "hashes": fingerprints(str(on))}
+        write_json(unit_folder(tmp_path / "study", run) / "result.json", record)
+        assert plan.is_done(tmp_path / "study", run) is counts
+    rebuild(other, "features")
+    with pytest.raises(ValueError, match="other' is not the one that parts was planned with: features have"):
+        open_queue(tmp_path / "study", plan, None)
+
+
+def test_one_foundation_is_as_if_every_arm_had_named_it(tmp_path: Path, foundation: Path) -> None:
+    plan, named = (expand_study(make(tmp_path, foundation)) for make in (deal, write_study))
+    assert plan.arms == named.arms and plan.dealt == [] and plan.foundations == named.foundations
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 1}, "seeds gives 1 to 2 foundations, of which every one takes as many.*add 1"),
+        ({"seeds": 3}, "seeds gives 3 to 2 foundations"),
+        ({"overrides": ["+foundation=a"]}, r"drop \+foundation=a from overrides"),
+        ({"arms": [{"file": str(ARM), "overrides": ["foundation=a"]}]}, "drop foundation=a from the overrides of"),
+        ({"arms": {"start": str(ARM), "grid": {"foundation": ["a", "b"]}}}, "drop foundation from the grid"),
+        ({"declared_differences": ["foundation"]}, "drop foundation from declared_differences"),
+        ({"foundations": ["a", "a"]}, "one is given twice, and would count as two draws"),
+        ({"amendments": [{"date": "2026-12-01", "reason": "r", "seeds": [9]}]}, "an amendment gives 1 to 2"),
+    ],
+)
+def test_nothing_else_chooses_a_foundation_and_all_weigh_alike(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_study(deal(tmp_path, "a", "b", **{"seeds": 2, **changes}))
+
+
+def test_a_tuning_stands_on_one_foundation(tmp_path: Path) -> None:
+    write_json(tmp_path / "tuning.yaml", {"question": "Which?", "foundations": ["a", "b"], "trials": 8})
+    with pytest.raises(ValueError, match=r"stands on one foundation; write foundation=NAME in overrides"):
+        read_tuning(tmp_path / "tuning.yaml")
+
+
+def test_only_draws_of_one_kind_are_dealt(tmp_path: Path, foundation: Path, other: Path) -> None:
+    plan = expand_study(deal(tmp_path, foundation, seeds=2))
+    assert set(dealt_arms(tmp_path, plan.arms, [foundation, other, tmp_path / "nowhere"])) == {"clip_mse"}
+    shutil.copytree(foundation, tmp_path / "copy")
+    with pytest.raises(ValueError, match="have the same parts and are one draw"):
+        dealt_arms(tmp_path, plan.arms, [foundation, tmp_path / "copy"])
+    rebuild(tmp_path / "copy", "evaluator_1")
+    with pytest.raises(ValueError, match=r"evaluator_1 of .* are not the same models"):
+        dealt_arms(tmp_path, plan.arms, [foundation, tmp_path / "copy"])
+    card = json.loads((other / "card.json").read_text())
+    write_json(other / "card.json", card | {"questions": "by_answer"})
+    with pytest.raises(ValueError, match=r"questions is by_scene in .* and by_answer in .*other: no draws of one kind"):
+        dealt_arms(tmp_path, plan.arms, [foundation, other])
+    write_json(tmp_path / "own.yaml", {**read_yaml(ARM), "foundation": "mine"})
+    own = {"own": PlannedArm("own.yaml", "", {"foundation": "mine"})}
+    with pytest.raises(ValueError, match=r"drop foundation from own\.yaml"):
+        dealt_arms(tmp_path, own, [foundation, other])
+
+
+def dealt_arms(folder: Path, arms: dict[str, PlannedArm], foundations: list[Path]) -> dict[str, PlannedArm]:
+    return foundations_module.deal(folder / "parts.yaml", arms, list(map(str, foundations)))
