@@ -60,6 +60,7 @@ class Mixture(IndexedSource):
         self.members, self.latents = list(members), latents
         self.quotas = quotas(weights)
         self._begins = np.cumsum([0, *(len(member) for member in members)])
+        self._kept: tuple[tuple[int, int], NDArray[np.int64]] | None = None
         offers = {member.understanding for member in members}
         self.understanding = next(offer for offer in ("questions", "descriptions", "scenes") if offer in offers)
 
@@ -102,7 +103,12 @@ class Mixture(IndexedSource):
         return indices
 
     def _block(self, seed: int, block: int) -> NDArray[np.int64]:
-        """Indices of the block's positions."""
+        """Indices of the block's positions. The last block is kept, as the steps of training cut it into many pieces."""
+        if self._kept is None or self._kept[0] != (seed, block):
+            self._kept = (seed, block), self._drawn(seed, block)
+        return self._kept[1]
+
+    def _drawn(self, seed: int, block: int) -> NDArray[np.int64]:
         rng = np.random.default_rng([seed, block, 43])
         parts = rng.permutation(np.repeat(np.arange(len(self.members)), self.quotas))
         indices = np.empty(BLOCK, dtype=np.int64)
