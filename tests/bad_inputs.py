@@ -341,6 +341,18 @@ STUDIES = [
         "Set `profile` in the study file.",
         overrides=["profile=nano"],
     ),
+    plan(
+        "seeds that do not divide among foundations",
+        "study.yaml: foundations: seeds gives 2 to 3 foundations, of which every one takes as many, …; add 1 or leave some foundations out",
+        "Give every foundation as many seeds.",
+        foundations=["scenes-nano-2", "scenes-nano-2-draw1", "scenes-nano-2-draw2"],
+    ),
+    plan(
+        "a foundation that counts twice",
+        "study.yaml: foundations: one is given twice, and would count as two draws; leave one out",
+        "Name every draw once.",
+        foundations=["scenes-nano", "scenes-nano"],
+    ),
     plan("claims that are not there", "absent.yaml: no such file…", "Write the claims first.", claims="absent.yaml"),
     Bad(
         "study",
