@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -77,16 +77,29 @@ def test_lists_of_an_image_say_what_it_shows(scene: Scene) -> None:
     row = seen_objects(TOKENIZER, scene, 4, np.random.default_rng(3))
     assert row.ids[: -row.answer] == [image_id(TOKENIZER)] * 4
     words = TOKENIZER.convert_ids_to_tokens(row.ids[4:])
-    said = " ".join(word for place, word in enumerate(words) if place not in row.asides)
-    items = {item.shape: item for item in scene.items if item in unique_items(scene)}
-    asked = [words[place] for place in row.asides]
-    expected = []
-    for shape in asked[: len(items)]:
-        expected += [items[shape].colour, place(items[shape])]
-    for first, second in zip(asked[len(items) :: 2], asked[len(items) + 1 :: 2], strict=True):
-        expected += [r.split()[0] for r in RELATIONS if items[first].stands(r, items[second])]
-    assert sorted(asked[: len(items)]) == sorted(items)
-    assert said == " ".join(expected)
+    facts = [(list(group), asked) for asked, group in groupby(range(len(words)), lambda at: at in row.asides)]
+    told = [(" ".join(words[at] for at in group), asked) for group, asked in facts]
+    assert [asked for _, asked in told] == [True, False] * (len(told) // 2)
+    items = {item.shape: item for item in unique_items(scene)}
+    seen = set()
+    for (question, _), (answer, _) in zip(told[::2], told[1::2], strict=True):
+        first, *relation, second = [*question.split(), ""] if question in items else question.split()
+        if question in items:
+            assert answer == f"{items[question].colour} {place(items[question])}"
+            seen.add(question)
+        elif relation:
+            assert answer == ("yes" if items[first].stands(" ".join(relation), items[second]) else "no")
+        else:
+            assert answer in [r.split()[0] for r in RELATIONS if items[first].stands(r, items[second])]
+    assert seen == set(items)
+
+
+def test_lists_of_images_ask_as_often_for_yes_as_for_no() -> None:
+    shown = [scene for scene in SCENES * 4 if unique_items(scene)]
+    rows = [seen_objects(TOKENIZER, scene, 1, np.random.default_rng([i, 1])) for i, scene in enumerate(shown)]
+    words = [word for row in rows for word in TOKENIZER.convert_ids_to_tokens(row.ids)]
+    assert 0.4 < words.count("yes") / (words.count("yes") + words.count("no")) < 0.6
+    assert words.count("yes") > 40
 
 
 class Backbone:

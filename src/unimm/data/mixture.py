@@ -103,7 +103,7 @@ class Mixture(IndexedSource):
         return indices
 
     def _block(self, seed: int, block: int) -> NDArray[np.int64]:
-        """Indices of the block's positions. The last block is kept, as the steps of training cut it into many pieces."""
+        """Indices of the block's positions. The last one is kept: the steps of training cut it into many pieces."""
         if self._kept is None or self._kept[0] != (seed, block):
             self._kept = (seed, block), self._drawn(seed, block)
         return self._kept[1]

@@ -22,7 +22,7 @@ from unimm.backbones.literal import special_ids
 from unimm.backbones.wording import answer_ids, image_id, reading_ids
 from unimm.scenes.captions import place
 from unimm.scenes.prompts import article
-from unimm.scenes.questions import clear_relations, unique_items, what_colour
+from unimm.scenes.questions import OPPOSITE, clear_relations, unique_items, what_colour
 from unimm.scenes.world import COLOURS, RELATIONS, SHAPES, Scene
 
 PAIRS = 6
@@ -59,11 +59,17 @@ def told_objects(tokenizer: Any, rng: np.random.Generator) -> Row:
 
 
 def seen_objects(tokenizer: Any, scene: Scene, image_tokens: int, rng: np.random.Generator) -> Row:
-    """``<image> circle red top left square blue bottom left circle square above``: of every object that its shape alone
-    names the colour and the place, then of two of them, six times at most, how the first stands to the second."""
+    """``<image> circle red top left square blue bottom left circle square above circle below square no``: of every
+    object that its shape alone names the colour and the place, then of three pairs how the first stands to the second,
+    and of six whether it stands so or, as often, the other way: to compare what is asked with what is seen is one more
+    thing to learn, and comes last."""
     items, pairs = unique_items(scene), clear_relations(scene)
     facts = [([item.shape], [item.colour, *place(item).split()]) for item in _mixed(items, rng)]
-    facts += [([a.shape, b.shape], [relation.split()[0]]) for a, relation, b in _mixed(pairs, rng)[:6]]
+    facts += [([a.shape, b.shape], [relation.split()[0]]) for a, relation, b in _mixed(pairs, rng)[:3]]
+    for a, relation, b in _mixed(pairs, rng)[:6]:
+        holds = bool(rng.integers(2))
+        stands = relation if holds else OPPOSITE[relation]
+        facts.append(([a.shape, *stands.split(), b.shape], ["yes" if holds else "no"]))
     words: list[str] = []
     asides: list[int] = []
     for asked, said in facts:
