@@ -132,6 +132,13 @@ def test_a_stream_opens_with_lists_however_it_is_cut(questions: Any, opening: fl
     assert torch.equal(torch.cat([part for _, part in cut]), images[:98])
 
 
+def test_the_first_edition_has_no_lists() -> None:
+    stream = image_stream(Backbone(), SceneSet(world("scenes-nano"), "train", 48, 64, half=0), 2)  # type: ignore[arg-type]
+    assert stream.lists.rows == [] and stream.lists.images.dtype == torch.long
+    rows, images = stream.between(5, 0, 9, 100)
+    assert len(rows) == len(images) == 9 and images.dtype == torch.long
+
+
 def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[set[int]] = []
     seen: list[list[list[int]]] = []

@@ -19,6 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unimm.backbones.causal_lm import Row
+from unimm.backbones.chat import ChatTokenizer
 from unimm.backbones.wording import question_ids
 from unimm.components import Backbone
 from unimm.data.order import stream_indices
@@ -63,21 +64,27 @@ class ImageStream(NamedTuple):
 
 
 def image_stream(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageStream:
-    """``DRAWS`` rows for each image, and a list of every image in which shapes name two objects."""
+    """``DRAWS`` rows for each image, and a list of every image in which shapes name two objects.
+
+    A pretrained language model looks words up already: it gets no lists, and one question a row.
+    """
     tokenizer, by_answers = backbone.tokenizer, data.world.questions == "by_answer"
+    taught = by_answers and not isinstance(tokenizer, ChatTokenizer)
     lists = [
         (i, seen_objects(tokenizer, sample.scene, image_tokens, np.random.default_rng([i, 67])))
         for i, sample in enumerate(data.samples)
-        if len(unique_items(sample.scene)) > 1
+        if taught and len(unique_items(sample.scene)) > 1
     ]
-    turns = _by_answer(data) if by_answers else _in_turn(data)
+    turns = _by_answer(data, taught) if by_answers else _in_turn(data)
     listed = cycle(lists)
     rows = [(image, _row(tokenizer, said, image_tokens)) if said else next(listed) for image, said in turns]
-    return ImageStream(_together(lists, data), _together(rows, data), by_answers)
+    return ImageStream(_together(lists, data), _together(rows, data), taught)
 
 
 def _together(rows: list[tuple[int, Row]], data: SceneSet) -> ImageRows:
-    return ImageRows(weighed([row for _, row in rows], data), torch.tensor([image for image, _ in rows]))
+    return ImageRows(
+        weighed([row for _, row in rows], data), torch.tensor([image for image, _ in rows], dtype=torch.long)
+    )
 
 
 def _row(tokenizer: Any, turns: Turns, image_tokens: int) -> Row:
@@ -101,7 +108,7 @@ def _in_turn(data: SceneSet) -> Iterator[tuple[int, Turns]]:
                 yield i, [(question.text, question.answer)]
 
 
-def _by_answer(data: SceneSet) -> Iterator[tuple[int, Turns]]:
+def _by_answer(data: SceneSet, taught: bool) -> Iterator[tuple[int, Turns]]:
     """Of ten rows five ask three questions, of which the first is drawn by its answer; no turns where a list stands.
 
     Questions that follow are not balanced by their answers: the image is there to be seen, and tests ask one.
@@ -115,10 +122,10 @@ def _by_answer(data: SceneSet) -> Iterator[tuple[int, Turns]]:
         elif place in (2, 5):
             image, text, answer = next(objects)
             yield image, [(text, answer)]
-        elif place in (4, 8):
+        elif taught and place in (4, 8):
             yield 0, []
         else:
             image, first = next(asked)
             rng, scene = np.random.default_rng([number, 61]), data.samples[image].scene
-            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER))]
+            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER if taught else 0))]
             yield image, [(question.text, question.answer) for question in questions]
