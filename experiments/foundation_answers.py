@@ -32,12 +32,6 @@ SCENES, SEED = 1200, 1
 Pairs = list[tuple[int, Question]]
 
 
-def backbone_after(stage: str, foundation: Foundation) -> CausalLM:
-    """The foundation's backbone as the stage left it."""
-    encoder = Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
-    return CausalLM.build(CausalLM.Config(queries=1), foundation, encoder, stage, 0).eval()
-
-
 @torch.inference_mode()
 def about_captions(backbone: CausalLM, data: SceneSet, pairs: Pairs) -> Float[Tensor, "k v"]:
     """Logits after each question about a caption of its scene."""
@@ -54,13 +48,6 @@ def about_captions(backbone: CausalLM, data: SceneSet, pairs: Pairs) -> Float[Te
     return torch.cat(parts)
 
 
-def image_tokens(foundation: Foundation, data: SceneSet) -> Float[Tensor, "m n d"]:
-    """Standardised CLIP tokens of all scenes."""
-    encoder = Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation)
-    with torch.inference_mode():
-        return torch.cat([encoder.encode(images) for images in data.batches(128)])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("foundation")
@@ -70,8 +57,12 @@ def main() -> None:
     world = replace(foundation.world, questions="by_answer")
     data = SceneSet(world, "test", SCENES, foundation.resolution, seed=SEED)
     pairs = list(islice(by_answer([s.scene for s in data.samples], world, [41]), arguments.questions))
-    tokens = image_tokens(foundation, data)
-    language, understanding = (backbone_after(stage, foundation) for stage in ("language", "understanding"))
+    encoder, settings = Clip.build(Clip.Config(grid=foundation.card["grid"]), foundation), CausalLM.Config(queries=1)
+    with torch.inference_mode():
+        tokens = torch.cat([encoder.encode(images) for images in data.batches(128)])
+    language, understanding = (
+        CausalLM.build(settings, foundation, encoder, stage, 0).eval() for stage in ("language", "understanding")
+    )
     blind = tokens.mean(0, keepdim=True).expand_as(tokens)
     rows = {
         "captions": grade(language, pairs, about_captions(language, data, pairs)),

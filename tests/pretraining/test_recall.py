@@ -18,7 +18,7 @@ from unimm.pretraining import language
 from unimm.pretraining.image_rows import OPENING, image_stream
 from unimm.pretraining.recall import PAIRS, any_pairs, seen_objects, told_objects
 from unimm.pretraining.recipes import Course, TrainingCost
-from unimm.pretraining.sizes import Stage
+from unimm.pretraining.sizes import Reading
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.captions import place
 from unimm.scenes.questions import unique_items
@@ -83,11 +83,12 @@ def test_lists_of_an_image_say_what_it_shows(scene: Scene) -> None:
     items = {item.shape: item for item in unique_items(scene)}
     seen = set()
     for (question, _), (answer, _) in zip(told[::2], told[1::2], strict=True):
-        first, *relation, second = [*question.split(), ""] if question in items else question.split()
         if question in items:
             assert answer == f"{items[question].colour} {place(items[question])}"
             seen.add(question)
-        elif relation:
+            continue
+        first, *relation, second = question.split()
+        if relation:
             assert answer == ("yes" if items[first].stands(" ".join(relation), items[second]) else "no")
         else:
             assert answer in [r.split()[0] for r in RELATIONS if items[first].stands(r, items[second])]
@@ -103,6 +104,7 @@ def test_lists_of_images_ask_as_often_for_yes_as_for_no() -> None:
 
 
 class Backbone:
+    of_foundation = True
     tokenizer = TOKENIZER
     queries = torch.zeros(1)
 
@@ -125,6 +127,7 @@ def test_a_stream_opens_with_lists_however_it_is_cut(questions: Any, opening: fl
     stream = image_stream(Backbone(), data, 2)  # type: ignore[arg-type]
     rows, images = stream.between(5, 0, 100, 100)
     lists = {tuple(row.ids) for row in stream.lists.rows}
+    assert bool(lists) == (opening > 0)
     assert all(tuple(row.ids) in lists for row in rows[: int(opening * 100)])
     assert any(tuple(row.ids) not in lists for row in rows[int(opening * 100) : int(opening * 100) + 10])
     cut = [stream.between(5, begin, begin + 7, 100) for begin in range(0, 98, 7)]
@@ -137,6 +140,18 @@ def test_the_first_edition_has_no_lists() -> None:
     assert stream.lists.rows == [] and stream.lists.images.dtype == torch.long
     rows, images = stream.between(5, 0, 9, 100)
     assert len(rows) == len(images) == 9 and images.dtype == torch.long
+
+
+@pytest.mark.parametrize("of_foundation", [True, False])
+def test_without_lists_every_row_asks_once(of_foundation: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a model from elsewhere, and of a set whose images show too little for a list."""
+    data = SceneSet(world("scenes-nano", "by_answer"), "train", 48, 64, half=0)
+    if of_foundation:
+        data.samples = [sample for sample in data.samples if len(unique_items(sample.scene)) < 2]
+    monkeypatch.setattr(Backbone, "of_foundation", of_foundation)
+    stream = image_stream(Backbone(), data, 2)  # type: ignore[arg-type]
+    assert not stream.lists.rows
+    assert {TOKENIZER.decode(row.ids).count("<|im_start|> user") for row in stream.rows.rows} == {1}
 
 
 def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +174,7 @@ def test_a_stage_shows_pairs_then_objects_then_its_rows(monkeypatch: pytest.Monk
 
     course = Course(5, torch.device("cpu"))
     for _ in range(2):
-        language.train_language(Backbone(), data, Stage(4, 1e-3, pairs=2, objects=1), course)  # type: ignore[arg-type]
+        language.train_language(Backbone(), data, Reading(4, 1e-3, pairs=2, objects=1), course)  # type: ignore[arg-type]
     assert lengths[:2] == [{4 * PAIRS}] * 2
     starts = [{TOKENIZER.decode(ids[:2]) for ids in rows} for rows in seen[:5]]
     assert starts[2:] == [{"<|im_start|> user"}] * 3

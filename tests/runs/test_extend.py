@@ -20,14 +20,17 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import unimm
 from unimm.cli import app
 from unimm.config import dump, load, read
 from unimm.registry import strategies
 from unimm.runs.extend import lengthen
 from unimm.runs.outcome import prepare
+from unimm.scenes.world import world
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
-FOUNDATION = SimpleNamespace(card={"costs": {"understanding": {"samples": 1000}}})
+SHIPPED = Path(unimm.__file__).parent / "foundation" / "shipped" / "scenes-nano"
+FOUNDATION = SimpleNamespace(card={"costs": {"understanding": {"samples": 1000}}}, world=world("scenes-nano"))
 
 
 @pytest.fixture
@@ -42,7 +45,8 @@ def finished(tmp_path: Path) -> Path:
 def run_with(folder: Path, *overrides: str) -> Any:
     config = load(ABLATIONS / "clip_fm_joint.yaml", ["profile=tiny", *overrides])
     mix = strategies.get("joint")(config.strategy.config).mix()
-    return SimpleNamespace(config=config, folder=folder, arm=SimpleNamespace(foundation=FOUNDATION), mix=mix)
+    arm = SimpleNamespace(foundation=FOUNDATION, backbone=SimpleNamespace(of_foundation=True))
+    return SimpleNamespace(config=config, folder=folder, arm=arm, mix=mix)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +139,18 @@ def test_a_resumed_run_equals_a_straight_one_bit_by_bit(place: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_equal_weights(resumed, straight)
+
+
+@pytest.mark.slow
+def test_questions_that_open_with_lists_train_and_cannot_be_lengthened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
+    foundation, out = tmp_path / "by_answer", tmp_path / "run"
+    shutil.copytree(SHIPPED, foundation)
+    card = json.loads((foundation / "card.json").read_text())
+    (foundation / "card.json").write_text(json.dumps({**card, "questions": "by_answer"}))
+    here(*HALF, f"foundation={foundation}", "--out", str(out))
+    longer = CliRunner().invoke(app, [*WHOLE, f"foundation={foundation}", "--resume", "--extend", "--out", str(out)])
+    assert longer.exit_code != 0 and "open with lists, three tenths of them" in longer.stderr
+    assert (out / "result.json").exists()

@@ -19,7 +19,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unimm.backbones.causal_lm import Row
-from unimm.backbones.chat import ChatTokenizer
 from unimm.backbones.wording import question_ids
 from unimm.components import Backbone
 from unimm.data.order import stream_indices
@@ -27,6 +26,7 @@ from unimm.data.scenes import SceneSet
 from unimm.pretraining.recall import conversation, seen_objects
 from unimm.pretraining.rows import requested_objects, weighed
 from unimm.scenes.questions import ask_any, by_answer, unique_items
+from unimm.scenes.world import World
 
 DRAWS = 3
 FURTHER = 2
@@ -48,43 +48,42 @@ class ImageRows(NamedTuple):
 
 
 class ImageStream(NamedTuple):
-    """Everything that is asked about scenes' images: ``lists`` at the first positions, then ``rows`` of all kinds."""
+    """All that is asked about scenes' images: ``lists`` first, where there are any, then ``rows`` of all kinds."""
 
     lists: ImageRows
     rows: ImageRows
-    opening: bool
 
     def between(self, seed: int, begin: int, end: int, total: int) -> tuple[list[Row], Int[Tensor, " k"]]:
-        """Rows and images at positions ``begin`` to ``end`` of a stream of ``total``; a function of the position."""
-        last = int(OPENING * total) if self.opening else 0
+        """Rows and images at positions ``begin`` to ``end`` of a stream of ``total``, which says where lists end."""
+        last = int(OPENING * total) if self.lists.rows else 0
         border = min(max(begin, last), end)
         lists, listed = self.lists.at(seed, begin, border)
         rows, images = self.rows.at(seed, border, end)
         return [*lists, *rows], torch.cat([listed, images])
 
 
-def image_stream(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageStream:
-    """``DRAWS`` rows for each image, and a list of every image in which shapes name two objects.
+def opens_with_lists(backbone: Backbone, world: World) -> bool:
+    """Whether the stream does; a language model from elsewhere looks words up already, and gets one question a row."""
+    return backbone.of_foundation and world.questions == "by_answer"
 
-    A pretrained language model looks words up already: it gets no lists, and one question a row.
-    """
-    tokenizer, by_answers = backbone.tokenizer, data.world.questions == "by_answer"
-    taught = by_answers and not isinstance(tokenizer, ChatTokenizer)
+
+def image_stream(backbone: Backbone, data: SceneSet, image_tokens: int) -> ImageStream:
+    """``DRAWS`` rows for each image. Where the stream opens with lists, one of every image whose shapes name two."""
+    tokenizer, opens = backbone.tokenizer, opens_with_lists(backbone, data.world)
     lists = [
         (i, seen_objects(tokenizer, sample.scene, image_tokens, np.random.default_rng([i, 67])))
         for i, sample in enumerate(data.samples)
-        if taught and len(unique_items(sample.scene)) > 1
+        if opens and len(unique_items(sample.scene)) > 1
     ]
-    turns = _by_answer(data, taught) if by_answers else _in_turn(data)
+    turns = _by_answer(data, bool(lists)) if data.world.questions == "by_answer" else _in_turn(data)
     listed = cycle(lists)
     rows = [(image, _row(tokenizer, said, image_tokens)) if said else next(listed) for image, said in turns]
-    return ImageStream(_together(lists, data), _together(rows, data), taught)
+    return ImageStream(_together(lists, data), _together(rows, data))
 
 
 def _together(rows: list[tuple[int, Row]], data: SceneSet) -> ImageRows:
-    return ImageRows(
-        weighed([row for _, row in rows], data), torch.tensor([image for image, _ in rows], dtype=torch.long)
-    )
+    images = torch.tensor([image for image, _ in rows], dtype=torch.long)
+    return ImageRows(weighed([row for _, row in rows], data), images)
 
 
 def _row(tokenizer: Any, turns: Turns, image_tokens: int) -> Row:
@@ -108,7 +107,7 @@ def _in_turn(data: SceneSet) -> Iterator[tuple[int, Turns]]:
                 yield i, [(question.text, question.answer)]
 
 
-def _by_answer(data: SceneSet, taught: bool) -> Iterator[tuple[int, Turns]]:
+def _by_answer(data: SceneSet, with_lists: bool) -> Iterator[tuple[int, Turns]]:
     """Of ten rows five ask three questions, of which the first is drawn by its answer; no turns where a list stands.
 
     Questions that follow are not balanced by their answers: the image is there to be seen, and tests ask one.
@@ -122,10 +121,10 @@ def _by_answer(data: SceneSet, taught: bool) -> Iterator[tuple[int, Turns]]:
         elif place in (2, 5):
             image, text, answer = next(objects)
             yield image, [(text, answer)]
-        elif taught and place in (4, 8):
+        elif with_lists and place in (4, 8):
             yield 0, []
         else:
             image, first = next(asked)
             rng, scene = np.random.default_rng([number, 61]), data.samples[image].scene
-            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER if taught else 0))]
+            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER if with_lists else 0))]
             yield image, [(question.text, question.answer) for question in questions]

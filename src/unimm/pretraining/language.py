@@ -16,12 +16,12 @@ from unimm.pretraining.image_rows import image_stream
 from unimm.pretraining.recall import any_pairs, told_objects
 from unimm.pretraining.recipes import Course, TrainingCost, drawn, fit
 from unimm.pretraining.rows import language_rows
-from unimm.pretraining.sizes import Stage
+from unimm.pretraining.sizes import Reading, Stage
 
 LANGUAGE_REPEATS = 8
 
 
-def train_language(backbone: CausalLM, data: SceneSet, reading: Stage, course: Course) -> TrainingCost:
+def train_language(backbone: CausalLM, data: SceneSet, reading: Reading, course: Course) -> TrainingCost:
     """Language only: the projector and queries do not take part. Made-up lists come first, where there are any."""
     rows = language_rows(backbone, data)
     seed, batch, kept = drawn(17, course.draw), reading.batch, course.unfinished

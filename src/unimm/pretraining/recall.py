@@ -1,10 +1,10 @@
-"""Made-up lists of pairs, and what stood before a word: they teach a language model to look a word up.
+"""Lists that teach a language model to look things up: made-up ones in words, and what an image shows.
 
 Whoever knows both colours of a caption answers half of the questions about one of its objects, and a small model stays
 there for long: to find a word again and say what stood before it takes layers that have to learn together (induction
 heads, arXiv 2209.11895), and a question with one answer says little about it. A list asks for many words a row
 (multi-query associative recall, arXiv 2312.04927). First come pairs of any words, asked one after the other; then
-objects in a caption's words, asked in sentences and in the questions that the scenes ask.
+objects in a caption's words, asked in sentences and in the questions that the scenes ask. An image is a list already.
 
 The loss covers the answers alone: what is asked next cannot be known.
 """

@@ -61,10 +61,8 @@ def _answers_first(data: SceneSet) -> Iterator[Chat]:
     """Half of the rows ask about brief captions, questions by their answers; a quarter asks for one of its objects. The
     last quarter are requests to draw, short, placed or long in turn; a long one is answered by the placed caption of
     its scene, which leaves size and background out."""
-    asked, objects = (
-        by_answer([sample.scene for sample in data.samples], data.world, [31]),
-        requested_objects(data, [53]),
-    )
+    asked = by_answer([sample.scene for sample in data.samples], data.world, [31])
+    objects = requested_objects(data, [53])
     for i, sample in enumerate(data.samples):
         turn = i // 6 % 4
         if turn == 3:

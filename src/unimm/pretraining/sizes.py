@@ -15,14 +15,17 @@ TOKEN_NOISE = 0.8  # tau of RAE (arXiv 2510.11690)
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate.
-
-    ``pairs``, ``objects``: how many steps of the language stage, at its beginning, show lists of any words and then of
-    objects (`unimm.pretraining.recall`).
-    """
+    """How a stage of the backbone trains: rows a step (about images, where it sees some) and the highest rate."""
 
     batch: int
     learning_rate: float
+
+
+@dataclass(frozen=True)
+class Reading(Stage):
+    """The language stage; its first ``pairs`` steps show lists of any words, the next ``objects`` lists of objects
+    (`unimm.pretraining.recall`)."""
+
     pairs: int = 0
     objects: int = 0
 
@@ -51,7 +54,7 @@ class Sizes:
     patch: int = 2
     base: str | None = None
     questions: str = "by_scene"
-    reading: Stage = Stage(64, 1.5e-3)
+    reading: Reading = Reading(64, 1.5e-3)
     seeing: Stage = Stage(16, 1e-3)
 
     def shared(self, draw: int) -> tuple[str, ...]:
@@ -176,7 +179,7 @@ NANO_2 = replace(
     base="scenes-nano",
     questions="by_answer",
     backbone={**NANO.backbone, "attention_bias": True},
-    reading=Stage(64, 1.5e-3, pairs=1000, objects=300),
+    reading=Reading(64, 1.5e-3, pairs=1000, objects=300),
     seeing=Stage(48, 1.5e-3),
     steps={**NANO.steps, "language": 3300, "decoder_noised": 4500, "understanding": 3000},
 )

@@ -5,6 +5,7 @@ warm-up; both kinds of average weigh steps by their number alone (`unimm.trainin
 are functions of seed, step and sample. Only the Q questions of joint training are spread over the S steps, Q s // S of
 them by step s, so that their number has to grow with the run. A lengthened run then equals, to the bit, one that was
 as long from the beginning. What differs are its snapshots: those of the shorter run stay, and later ones join them.
+Questions that open with lists, a share of all (`unimm.pretraining.image_rows`), do depend on the length: refused.
 
 The record goes first, so that a folder with a `result.json` is always finished, whatever is killed when.
 """
@@ -17,6 +18,7 @@ from unimm.arm import understanding_samples
 from unimm.components import Strategy
 from unimm.config import differing, dump, read, shown
 from unimm.files import CHECKPOINT, write_atomic
+from unimm.pretraining.image_rows import opens_with_lists
 from unimm.registry import strategies
 from unimm.runs.outcome import EXECUTION
 from unimm.runs.record import CONFIG, RESULT
@@ -61,6 +63,11 @@ def lengthen(run: Run) -> None:
 
 def _check_questions(run: Run, stored: RunConfig) -> None:
     """ValueError where a step that was trained would have asked another number of questions in a run of this length."""
+    if run.mix.understanding_weight and opens_with_lists(run.arm.backbone, run.arm.foundation.world):
+        raise ValueError(
+            f"--extend: the questions of {run.folder} open with lists, three tenths of them, which a longer run would "
+            "have had more of: train the longer run from its beginning, into another --out"
+        )
     kind: Any = strategies.get(stored.strategy.name)  # constructors differ by kind
     strategy: Strategy = kind(stored.strategy.config)
     before, after = (understanding_samples(mix, run.arm.foundation) for mix in (strategy.mix(), run.mix))

@@ -31,12 +31,11 @@ from unimm.data.order import stream_indices
 from unimm.data.scenes import training_scenes
 from unimm.data.source import Source, Visit
 from unimm.noise import NoiseSource
-from unimm.pretraining.image_rows import ImageStream, image_stream
+from unimm.pretraining.image_rows import DESCRIBE, ImageStream, image_stream
 from unimm.pretraining.rows import language_rows
 from unimm.schema import CaptionKind, RunConfig
 from unimm.training.passes import PassLog
 
-DESCRIBE = "describe the image ."
 DESCRIBED = 5
 SEED_OFFSET = 1_000_003
 TEXT_OFFSET = 2_000_003
@@ -279,7 +278,8 @@ def order_seed(config: RunConfig) -> int:
 
 def questions(config: RunConfig, arm: Arm, source: Source, total: int, device: torch.device) -> Questions:
     """What a joint run asks: about images, and where its strategy says so about none."""
-    asked, share = about_images(config, arm, source, total, device), arm.strategy.mix().text_share
+    share = arm.strategy.mix().text_share
+    asked = about_images(config, arm, source, total - int(total * share), device)
     if not share:
         return asked
     data = training_scenes(arm.foundation.world, config.data.train_scenes, arm.foundation.resolution)
@@ -296,8 +296,9 @@ def about_images(config: RunConfig, arm: Arm, source: Source, total: int, device
     world, resolution = arm.foundation.world, arm.foundation.resolution
     data = training_scenes(world, config.data.train_scenes, resolution)
     asked = image_stream(arm.backbone, data, image_tokens)
-    about_scenes = SceneQuestions(seed, asked, cached_latents(eyes, data, device).values, total)
-    if source.understanding == "scenes":
+    descriptions = 0 if source.understanding == "scenes" else total // DESCRIBED
+    about_scenes = SceneQuestions(seed, asked, cached_latents(eyes, data, device).values, total - descriptions)
+    if not descriptions:
         return about_scenes
-    described = latents_of(eyes, source, total // DESCRIBED, device)
+    described = latents_of(eyes, source, descriptions, device)
     return Descriptions(about_scenes, Visits(source, seed + SEED_OFFSET, described), row_of)
