@@ -110,6 +110,8 @@ def test_settings_that_an_arm_lacks_are_skipped(planned: TuningPlan) -> None:
             ["training.ema_length and training.ema_decay take each other's place"],
         ),
         ({"declared_differences": []}, ["objective.name: flow_matching in clip_fm; mse in clip_mse"]),
+        ({"metric": "atoms_longer/overall"}, ["metric"]),
+        ({"metric": "geneval[mask2former]_long/overall"}, ["metric"]),
         ({"trials": 1}, ["trials"]),
         ({"seed": -1}, ["seed"]),
     ],
@@ -425,7 +427,7 @@ def test_a_real_tuning_and_the_study_that_uses_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
     one = {"arms": ARMS[:1], "declared_differences": []}
     small = ["data.train_scenes=16", "head.width=16", "head.layers=1", "head.heads=2"]
-    write_tuning(tmp_path, trials=2, overrides=small, **one)
+    write_tuning(tmp_path, trials=2, overrides=small, metric="atoms_long/overall", **one)
     tuned = runner.invoke(app, ["study", "tune", "search.yaml"])
     assert tuned.exit_code == 0, (tuned.output, [log.read_text()[-2000:] for log in tmp_path.rglob("*.log")])
     assert "search: 2 done of 2 trials" in tuned.stdout

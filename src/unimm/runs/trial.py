@@ -2,7 +2,8 @@
 
 Guidance and the number of sampling steps are the sampler's; for the moving average, one of each offered length is kept
 while training. Settings are chosen one after the other, in the order given (`unimm.runs.choice`). The test's images are
-never seen; its prompts are other draws, though a small world has only so many texts.
+never seen; its prompts are other draws, though a small world has only so many texts. A metric such as
+``atoms_long/overall`` asks for the validation prompts in that wording, that of the captions an arm is tuned for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from unimm.runs.code import versions
 from unimm.runs.outcome import claim
 from unimm.runs.run import Run
 from unimm.runs.trial_record import TRIAL, TrialRecord, TrialSettings
+from unimm.scenes.worded_prompts import WORDINGS, worded_prompts
 from unimm.schema import RunConfig
 from unimm.training.averaging import Averaging, averaging
 from unimm.training.callbacks import MovingAverage
@@ -66,7 +68,9 @@ def run_trial(settings: TrialSettings, out: Path) -> TrialRecord:
 def _check_tunable(run: Run, metric: str) -> None:
     """ValueError where validation prompts or their judge are missing, which a trial would need after training."""
     kinds = {"geneval": ("atoms", "geneval")}.get(run.benchmark.prefix, (run.benchmark.prefix,))
-    names = [f"{kind}/overall" for kind in kinds if run.benchmark.judging]
+    worded = WORDINGS if run.benchmark.prefix == "geneval" and run.benchmark.knows_prompts else ()
+    names = [f"{kind}{end}/overall" for kind in kinds for end in ("", *(f"_{name}" for name in worded))]
+    names = names if run.benchmark.judging else []
     if not run.benchmark.validation(1):
         raise ValueError(
             "tuning looks at validation prompts only, and this test has none: set evaluation.validation_prompts=FILE"
@@ -137,12 +141,23 @@ class Looked:
         return clustered_mean(differences, self.texts)
 
 
+def in_wording(metric: str) -> tuple[str, str]:
+    """A metric's name on short prompts, and the wording that its own name asks for, if any."""
+    kind, slash, rest = metric.partition("/")
+    wording = next((name for name in WORDINGS if kind.endswith(f"_{name}")), "")
+    return kind.removesuffix(f"_{wording}") + slash + rest, wording
+
+
 class Judge:
     """Scores sampling settings of a trained arm on the validation prompts, with the same noise every time."""
 
     def __init__(self, run: Run, metric: str) -> None:
-        self.run, self.metric = run, metric
+        self.run = run
+        self.metric, wording = in_wording(metric)
         self.prompts = run.benchmark.validation(run.config.evaluation.curve_prompts)
+        if wording:
+            worded = worded_prompts(self.prompts, run.arm.foundation.world, wording, "validation")
+            self.prompts = [prompt.metadata for prompt in worded]
         self.metrics = run.benchmark.judging
 
     @property

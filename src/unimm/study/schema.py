@@ -274,7 +274,7 @@ class TuningFile(Strict):
     trials: int = Field(ge=2)
     samples: PositiveInt
     prompts: PositiveInt
-    metric: str = Field(pattern=r"^(atoms|geneval(\[.+\])?)/overall$")
+    metric: str = Field(pattern=r"^((atoms|geneval)(_place|_long)?|geneval\[.+\])/overall$")
     sampler: Sampler
     space: dict[str, Entry] = Field(min_length=1)
     by_sampling: dict[str, tuple[Scalar, ...]] = Field(default={})
