@@ -1,6 +1,6 @@
 """From an arm's YAML file and `key=value` overrides to a validated `RunConfig`.
 
-Hydra's compose API reads the defaults lists and the override grammar; pydantic (`unimm.schema`) decides what
+Hydra reads the defaults lists and the override grammar (`unimm.composing`); pydantic (`unimm.schema`) decides what
 is true. Precedence, low to high: the components' own defaults, `component_defaults` of the profile and the
 settings group, the arm file, the command line. Choosing another component on the command line drops the keys
 that the arm file set for its own choice; another encoder, objective or strategy makes another arm, whose name and
@@ -19,18 +19,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from unimm import arm_words
-from unimm.config_errors import explain_composition, explain_validation
+from unimm.composing import FILE_GROUPS, composed, options
+from unimm.config_errors import explain_validation
 from unimm.config_parents import check_parents, name_in
 from unimm.schema import COMPONENTS, Choice, RunConfig
 from unimm.strict_yaml import LEADING_ZERO, ConfigError, check_plain, dump_yaml, leading_zero, read_yaml
@@ -38,8 +35,6 @@ from unimm.strict_yaml import LEADING_ZERO, ConfigError, check_plain, dump_yaml,
 __all__ = ["Choice", "ConfigError", "RunConfig", "dump", "load", "read"]
 
 PACKAGED = Path(__file__).parent / "configs"
-FILE_GROUPS = ("profile", "settings")
-_PRIMARY = "unimm_arm"
 SHOWN = 200  # characters of an override in a message
 
 
@@ -51,8 +46,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), config_dirs: Sequence[
     folders = [path.resolve().parent, *(Path(folder).resolve() for folder in config_dirs), PACKAGED]
     check_parents(path, written, folders)
     arm, translated = _apply_choices(path, written, overrides, folders)
-    composed = _compose(path, arm, translated, folders)
-    config = _validate(path, _with_component_defaults(path, composed))
+    content = composed(path, arm, translated, folders)
+    config = _validate(path, _with_component_defaults(path, content))
     return config.model_copy(update=_own_words(path, written, overrides, folders, config))
 
 
@@ -84,7 +79,7 @@ def _apply_choices(
             choices.append(f'++{component}.name="{value}"')
         elif key in FILE_GROUPS and "defaults" in arm:
             if not isinstance(value, str):
-                raise ConfigError(f"{path}: {text}: give {key} a name, one of: {', '.join(_options(key, folders))}")
+                raise ConfigError(f"{path}: {text}: give {key} a name, one of: {', '.join(options(key, folders))}")
             values.append(text.lstrip("+"))
         else:
             values.append("++" + text.lstrip("+"))
@@ -102,7 +97,7 @@ def _own_words(
     if keys.isdisjoint(spelling for part in arm_words.PARTS for spelling in (part, f"{part}.name")):
         return {}
     try:
-        before = _compose(path, written, [], folders)
+        before = composed(path, written, [], folders)
     except ConfigError:  # the file alone is no arm
         before = {}
     resolved = config.model_dump(mode="json")
@@ -174,31 +169,6 @@ def _check_name(path: Path, component: str, name: str) -> None:
         COMPONENTS[component].check_name(name)
     except ValueError as error:
         raise ConfigError(f"{path}: {component}: {error}") from error
-
-
-def _compose(path: Path, arm: dict[str, Any], overrides: list[str], folders: list[Path]) -> dict[str, Any]:
-    store = ConfigStore.instance()
-    for component, registry in COMPONENTS.items():
-        for name in registry.names():
-            store.store(group=component, name=name, node={"name": name})
-    search = ", ".join(_quote(f"file://{folder}") for folder in folders[1:])
-    try:
-        store.store(name=_PRIMARY, node=OmegaConf.create(arm))
-        with initialize_config_dir(str(folders[0]), version_base="1.3"):
-            composed = compose(_PRIMARY, overrides=[*overrides, f"hydra.searchpath=[{search}]"])
-        return cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: of a defaults list's words
-        options = {group: _options(group, folders) for group in FILE_GROUPS}
-        options |= {component: registry.names() for component, registry in COMPONENTS.items()}
-        raise ConfigError(explain_composition(path, error, options)) from error
-
-
-def _options(group: str, folders: Sequence[Path]) -> list[str]:
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _with_component_defaults(path: Path, composed: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from unimm.files import read_text
 from unimm.strict_yaml import ConfigError, read_yaml
+
+KEPT = 64
+_alike: set[str] = set()  # texts of files that both readers read alike
 
 
 def check_defaults_list(path: Path, content: Mapping[str, Any]) -> None:
@@ -59,11 +63,17 @@ def _parents(content: Mapping[str, Any], folders: Sequence[Path], group: str) ->
 
 
 def _check_alike(path: Path, content: Mapping[str, Any]) -> None:
-    """ConfigError where Hydra's reading of the file is another one."""
+    """ConfigError where Hydra's reading of the file is another one; a text is compared once."""
+    text = read_text(path)
+    if text in _alike:
+        return
     composed = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     key = _different(content, composed)
     if key is not None:
         raise ConfigError(f"{path}: {key}: a word there is read in two ways, as text and as a number or yes: quote it")
+    if len(_alike) >= KEPT:
+        _alike.clear()
+    _alike.add(text)
 
 
 def _different(first: Any, second: Any, prefix: str = "") -> str | None:

@@ -8,8 +8,10 @@ characters that no file name or UTF-8 file can hold, and aliases that hold thems
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         hint = f"; there: {', '.join(near)}" if near else ""
         raise ConfigError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}{hint}")
     try:
-        content = parse(read_text(path))
+        content = copy.deepcopy(_parsed(read_text(path)))
     except yaml.YAMLError as error:
         place = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid YAML: {place}") from error
@@ -93,6 +95,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected `key: value` lines")
     return content
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """The value of a file's text, parsed once: the files that all arms build on are read again for each of them."""
+    return parse(text)
 
 
 def parse(text: str) -> Any:
