@@ -18,10 +18,11 @@ from unimm.pretraining import language
 from unimm.pretraining.image_rows import OPENING, image_stream
 from unimm.pretraining.recall import PAIRS, any_pairs, seen_objects, told_objects
 from unimm.pretraining.recipes import Course, TrainingCost
+from unimm.pretraining.rows import language_rows
 from unimm.pretraining.sizes import Reading
 from unimm.pretraining.tokenizer import build_tokenizer
 from unimm.scenes.captions import place
-from unimm.scenes.questions import unique_items
+from unimm.scenes.questions import OPPOSITE, unique_items
 from unimm.scenes.world import RELATIONS, Scene, world
 
 TOKENIZER = build_tokenizer()
@@ -119,6 +120,30 @@ def test_questions_about_an_image_come_three_in_turn() -> None:
         if "what colour" in (text := TOKENIZER.decode(row.ids)):
             seen = {(item.shape, item.colour) for item in data.samples[image].scene.items}
             assert set(re.findall(r"colour is the (\w+) \? <\|im_end\|> <\|im_start\|> assistant (\w+)", text)) <= seen
+
+
+RELATION = r"is the (\w+) (left|right|above|below)(?: of)? the (\w+) \? <\|im_end\|> <\|im_start\|> assistant (\w+)"
+
+
+@pytest.mark.parametrize("of_foundation", [True, False])
+def test_captions_are_asked_thrice_by_who_learns_to_read(of_foundation: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further questions ask how two objects stand where the caption says it, and both answers are as frequent."""
+    data = SceneSet(world("scenes-nano", "by_answer"), "train", 240, 64, half=0)
+    monkeypatch.setattr(Backbone, "of_foundation", of_foundation)
+    texts = [TOKENIZER.decode(row.ids) for row in language_rows(Backbone(), data)]  # type: ignore[arg-type]
+    assert {text.count("<|im_start|> user") for text in texts} == ({1, 3} if of_foundation else {1})
+    answers = []
+    for text in texts:
+        for a, stands, b, answer in re.findall(RELATION, text):
+            said = re.search(r"(\w+) (left of|right of|above|below) an? \w+ (\w+)", text)
+            assert said is not None, text
+            first, relation, second = said.groups()
+            assert {first, second} == {a, b}
+            told = relation if first == a else OPPOSITE[relation]
+            assert answer == ("yes" if told.startswith(stands) else "no")
+            answers.append(answer)
+    assert 0.35 < answers.count("yes") / len(answers) < 0.65
+    assert len(answers) > (70 if of_foundation else 20)
 
 
 @pytest.mark.parametrize(("questions", "opening"), [("by_answer", OPENING), ("by_scene", 0)])

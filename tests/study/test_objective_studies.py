@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from unimm.schema import RunConfig
+from unimm.study.check import check
 from unimm.study.expand import expand_study
 from unimm.study.plan import StudyPlan
 
@@ -35,11 +36,16 @@ def tiny(config: dict[str, Any]) -> RunConfig:
 
 def test_objectives_meet_on_both_targets_and_two_widths() -> None:
     plan = planned("objectives")
-    assert plan.seeds == [0, 1, 2] and len(plan.arms) == 16
+    assert plan.seeds == [0, 1, 2, 3, 4] and len(plan.arms) == 20
     found = {name: (arm.config["encoder"]["name"], arm.config["objective"]["name"]) for name, arm in plan.arms.items()}
+    short = {name for name in found if name.endswith("_short")}
     for encoder in ("clip", "vae"):
-        own = {objective for target, objective in found.values() if target == encoder}
-        assert own == {"flow_matching", "x_prediction", "epsilon_prediction", "mean_flow", "mixture", "mse"}
+        asked = {objective for name, (target, objective) in found.items() if target == encoder and name not in short}
+        assert asked == {"flow_matching", "x_prediction", "epsilon_prediction", "mean_flow"}
+        assert {found[name][1] for name in short if found[name][0] == encoder} == {"flow_matching", "mixture", "mse"}
+    shares = {name: arm.config["data"]["long_caption_share"] for name, arm in plan.arms.items()}
+    assert shares == {name: 0 if name in short else 1 for name in found}
+    assert check(plan) == [], "every claim can get a verdict"
     widths = {name: arm.config["head"]["width"] for name, arm in plan.arms.items()}
     assert {name for name, width in widths.items() if width == 96} == {name for name in found if "narrow" in name}
     assert set(widths.values()) == {96, 192}
@@ -59,6 +65,6 @@ def test_an_arm_of_the_study_of_objectives_runs(tmp_path: Path, monkeypatch: pyt
     from unimm.runs import job
 
     monkeypatch.setenv("UNIMM_CACHE", str(tmp_path / "cache"))
-    result = job.run(tiny(planned("objectives").arms["clip_mixture"].config), tmp_path / "run")
-    assert {"atoms/overall", "atoms_long/overall"} <= {score.name for score in result.scores}
+    result = job.run(tiny(planned("objectives").arms["clip_mixture_short"].config), tmp_path / "run")
+    assert {"atoms/overall", "atoms_long/overall", "atoms@guidance=1/overall"} <= {s.name for s in result.scores}
     assert result.invariants.backbone_unchanged is True and result.efficiency is not None

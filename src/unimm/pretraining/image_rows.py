@@ -24,15 +24,13 @@ from unimm.components import Backbone
 from unimm.data.order import stream_indices
 from unimm.data.scenes import SceneSet
 from unimm.pretraining.recall import conversation, seen_objects
-from unimm.pretraining.rows import requested_objects, weighed
+from unimm.pretraining.rows import FURTHER, Turns, requested_objects, weighed, with_further
 from unimm.scenes.questions import ask_any, by_answer, unique_items
 from unimm.scenes.world import World
 
 DRAWS = 3
-FURTHER = 2
 OPENING = 0.3  # of the stream
 DESCRIBE = "describe the image ."
-Turns = list[tuple[str, str]]
 
 
 class ImageRows(NamedTuple):
@@ -108,10 +106,7 @@ def _in_turn(data: SceneSet) -> Iterator[tuple[int, Turns]]:
 
 
 def _by_answer(data: SceneSet, with_lists: bool) -> Iterator[tuple[int, Turns]]:
-    """Of ten rows five ask three questions, of which the first is drawn by its answer; no turns where a list stands.
-
-    Questions that follow are not balanced by their answers: the image is there to be seen, and tests ask one.
-    """
+    """Of ten rows five ask three questions, of which the first is drawn by its answer; no turns where a list stands."""
     asked = by_answer([sample.scene for sample in data.samples], data.world, [37])
     objects = requested_objects(data, [59], with_place=True)
     for number in range(DRAWS * len(data)):
@@ -126,5 +121,4 @@ def _by_answer(data: SceneSet, with_lists: bool) -> Iterator[tuple[int, Turns]]:
         else:
             image, first = next(asked)
             rng, scene = np.random.default_rng([number, 61]), data.samples[image].scene
-            questions = [first, *(ask_any(scene, data.world, rng) for _ in range(FURTHER if with_lists else 0))]
-            yield image, [(question.text, question.answer) for question in questions]
+            yield image, with_further(first, scene, data.world, rng, FURTHER if with_lists else 0)

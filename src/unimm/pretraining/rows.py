@@ -2,7 +2,8 @@
 
 How scenes are asked about is their world's (`unimm.scenes.questions`). Where every scene is asked in turn (`by_scene`,
 the first edition of the nano foundation), requests are short or long. Where answers come first (`by_answer`), single
-objects are asked for, and requests name places too. `unimm.pretraining.image_rows` asks about images.
+objects are asked for, and requests name places too; a small model is asked three questions a row, a language model from
+elsewhere one. `unimm.pretraining.image_rows` asks about images.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from unimm.backbones.causal_lm import Row, row
 from unimm.backbones.wording import answer_ids, generation_ids, reading_ids
 from unimm.components import Backbone
 from unimm.data.scenes import SceneSet
+from unimm.pretraining.recall import conversation
 from unimm.scenes.captions import brief_caption, sentence_about
-from unimm.scenes.questions import Question, ask_any, by_answer, unique_items
+from unimm.scenes.questions import Question, ask, ask_any, by_answer, unique_items
+from unimm.scenes.world import Scene, World
+
+FURTHER = 2  # questions after a row's first
+Turns = list[tuple[str, str]]
 
 
 def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
@@ -27,21 +33,23 @@ def language_rows(backbone: Backbone, data: SceneSet) -> list[Row]:
     Repeating is what any pretrained language model can do and a small one has to learn: without it, states after the
     prompt hold its colours but not its shapes, and a frozen backbone has nothing to tell the head.
     """
-    tokenizer = backbone.tokenizer
-    chats = _answers_first(data) if data.world.questions == "by_answer" else _scene_by_scene(data)
+    tokenizer, further = backbone.tokenizer, FURTHER if backbone.of_foundation else 0
+    chats = _answers_first(data, further) if data.world.questions == "by_answer" else _scene_by_scene(data)
     rows = []
-    for caption, question, answer in chats:
-        prompt = reading_ids(tokenizer, caption, question) if question else generation_ids(tokenizer, caption)
-        rows.append(row(prompt, answer_ids(tokenizer, answer)))
+    for caption, turns in chats:
+        question, answer = turns[0]
+        if question:
+            rows.append(conversation(tokenizer, reading_ids(tokenizer, caption, question), turns))
+        else:
+            rows.append(row(generation_ids(tokenizer, caption), answer_ids(tokenizer, answer)))
     return weighed(rows, data)
 
 
 class Chat(NamedTuple):
-    """A caption with a question about it, or a request to draw it, where there is none; and the answer."""
+    """A caption with questions about it and their answers; a request to draw it asks nothing and has an answer."""
 
     caption: str
-    question: str
-    answer: str
+    turns: Turns
 
 
 def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
@@ -51,13 +59,13 @@ def _scene_by_scene(data: SceneSet) -> Iterator[Chat]:
         if i // 6 % 2:
             is_long = i % 5 == 2
             caption = sample.long if is_long else sample.short
-            yield Chat(caption, "", brief_caption(sample.scene, rng) if is_long else caption)
+            yield Chat(caption, [("", brief_caption(sample.scene, rng) if is_long else caption)])
         else:
             question = ask_any(sample.scene, data.world, rng)
-            yield Chat(brief_caption(sample.scene, rng), question.text, question.answer)
+            yield Chat(brief_caption(sample.scene, rng), [(question.text, question.answer)])
 
 
-def _answers_first(data: SceneSet) -> Iterator[Chat]:
+def _answers_first(data: SceneSet, further: int) -> Iterator[Chat]:
     """Half of the rows ask about brief captions, questions by their answers; a quarter asks for one of its objects. The
     last quarter are requests to draw, short, placed or long in turn; a long one is answered by the placed caption of
     its scene, which leaves size and background out."""
@@ -67,15 +75,27 @@ def _answers_first(data: SceneSet) -> Iterator[Chat]:
         turn = i // 6 % 4
         if turn == 3:
             kind = i // 24 % 3
-            yield Chat((sample.short, sample.placed, sample.long)[kind], "", sample.placed if kind else sample.short)
+            answer = sample.placed if kind else sample.short
+            yield Chat((sample.short, sample.placed, sample.long)[kind], [("", answer)])
             continue
-        number, text, answer = next(objects) if turn == 2 else _worded(*next(asked))
-        caption = brief_caption(data.samples[number].scene, np.random.default_rng([i, 31]))
-        yield Chat(caption, text, answer)
+        if turn == 2:
+            number, *described = next(objects)
+            turns = [(described[0], described[1])]
+        else:
+            number, first = next(asked)
+            rng = np.random.default_rng([i, 71])
+            turns = with_further(first, data.samples[number].scene, data.world, rng, further)
+        yield Chat(brief_caption(data.samples[number].scene, np.random.default_rng([i, 31])), turns)
 
 
-def _worded(number: int, question: Question) -> tuple[int, str, str]:
-    return number, question.text, question.answer
+def with_further(first: Question, scene: Scene, world: World, rng: np.random.Generator, number: int) -> Turns:
+    """A question and ``number`` further ones about the same scene, with their answers.
+
+    They ask how objects stand to each other where one can tell, as that is learnt last: two words have to be found and
+    compared. They are not balanced by their answers, as the scene is there to be read, and tests ask one.
+    """
+    questions = [first, *(ask("relation", scene, world, rng) or ask_any(scene, world, rng) for _ in range(number))]
+    return [(question.text, question.answer) for question in questions]
 
 
 def requested_objects(data: SceneSet, key: list[int], with_place: bool = False) -> Iterator[tuple[int, str, str]]:
