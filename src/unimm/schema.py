@@ -122,8 +122,19 @@ class DataConfig(Strict):
 
     @property
     def short_caption_share(self) -> float:
-        """The share of captions that are neither long nor placed."""
-        return max(0.0, 1 - self.long_caption_share - self.placed_caption_share)
+        """The share of captions that are neither long nor placed; shares that add up to 1, as 0.7 and 0.3, leave none,
+        which subtracting them in turn would not find."""
+        return max(0.0, 1 - (self.long_caption_share + self.placed_caption_share))
+
+    @property
+    def caption_kinds(self) -> frozenset[CaptionKind]:
+        """The kinds of captions that training shows some of, where images have them."""
+        shares: dict[CaptionKind, float] = {
+            "short": self.short_caption_share,
+            "long": self.long_caption_share,
+            "placed": self.placed_caption_share,
+        }
+        return frozenset(kind for kind, share in shares.items() if share)
 
     def caption_kind(self, draw: float) -> CaptionKind:
         """The kind of caption that a uniform draw in [0, 1) stands for."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from unimm.config import load
-from unimm.evaluation.metric import Score
-from unimm.runs.conditions import check_conditions, conditioned, with_conditions
+from unimm.evaluation.metric import Evidence, Score
+from unimm.runs import conditions
+from unimm.runs.conditions import Part, Shown, check_conditions, conditioned, with_conditions
 from unimm.runs.run import Run
 from unimm.runs.scoring import Scored, score_run
 from unimm.sampling_config import Also, SamplingConfig
@@ -70,9 +72,54 @@ def test_the_choice_is_one_of_the_offered_and_has_its_scores(scored: Scored) -> 
     scores = named(scored.scores)
     chosen = scores["sampling/guidance"]
     assert chosen.value in (1, 3) and chosen.protocol["offered"] == [1, 3]
+    assert chosen.protocol["wordings"] == ["short"] and chosen.n == 6, "the arm trains on no placed captions"
     way = f"guidance={chosen.value:g}"
     for kind in ("geneval@{}/overall", "atoms_place@{}/shape"):
         assert scores[kind.format("guidance=chosen")].value == scores[kind.format(way)].value
+
+
+RIGHT = {"": {1: 0.9, 3: 0.1}, "long": {1: 0.4, 3: 0.6}}  # short prompts are better at 1, long ones at 3
+
+
+@pytest.mark.parametrize(
+    ("share", "chosen", "wordings"),
+    [(1, 3.0, ["long"]), (0, 1.0, ["short"]), (0.1, 1.0, ["short", "long"])],
+    ids=["long only", "short only", "both"],
+)
+def test_guidance_is_chosen_on_wordings_that_the_arm_was_trained_on(
+    share: float, chosen: float, wordings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over both wordings 1 is best (0.65 to 0.35), which an arm of long captions was given although it is worse."""
+
+    def drawn(part: Part, arm: Any, noise: Any) -> torch.Tensor:
+        right = round(100 * RIGHT[part.wording][int(arm.objective.config.guidance)])
+        return torch.full((len(part.prompts), 3, 8, 8), right, dtype=torch.uint8)
+
+    def judged(metrics: Any, evidence: Evidence) -> list[Score]:
+        shown = {"atoms": evidence.images, "atoms_long": evidence.long_images}
+        return [Score(f"{name}/overall", float(v[0, 0, 0, 0]), 6, {}) for name, v in shown.items() if v is not None]
+
+    monkeypatch.setattr(Part, "drawn", drawn)
+    monkeypatch.setattr(conditions, "score_all", judged)
+    worded = "evaluation.metrics=[geneval,geneval_long]"
+    run = run_of("vae_fm", tmp_path, ALSO, worded, f"data.long_caption_share={share}")
+    also = run.config.sampling.also
+    assert also is not None
+    found = {condition.name: Shown([], [], []) for condition in also.conditions()}
+    (choice,) = conditions._chosen(run, also, found).choice
+    assert choice.value == chosen and choice.protocol["wordings"] == wordings
+    assert choice.n == 6 * len(wordings)
+
+
+def test_a_choice_on_untrained_wordings_alone_is_refused_before_training(tmp_path: Path) -> None:
+    short_test, long_captions = "evaluation.metrics=[geneval]", "data.long_caption_share=1"
+    with pytest.raises(
+        ValueError, match=r"scored on short prompts and trains on long captions alone.*add geneval_long"
+    ):
+        check_conditions(run_of("vae_fm", tmp_path, ALSO, short_test, long_captions))
+    check_conditions(run_of("vae_mse", tmp_path, ALSO, short_test, long_captions))  # nothing to choose
+    with pytest.raises(ValueError, match="no metric of this run says which facts an image gets right; add geneval"):
+        check_conditions(run_of("vae_fm", tmp_path, ALSO, "evaluation.metrics=[distance]"))
 
 
 def test_guidance_changes_images_and_regression_has_none(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ image of the first prompts of every task, from the noise that the run's own imag
 ``geneval@guidance=1/overall``. Their items stand at the places of the run's own images; floors are taken as theirs are.
 An arm that lacks the setting, or has that value, draws nothing again: its own images are those of the condition.
 
-``guidance=chosen`` is, for each run, the value whose validation images get most single facts right; which one it was is
-the score ``sampling/guidance``.
+``guidance=chosen`` is, for each run, the value whose validation images get most single facts right, in the wordings of
+the test that the arm was trained on (`unimm.runs.wordings`); which one it was is the score ``sampling/guidance``, whose
+protocol names the wordings.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from unimm.arm import Arm, resampled
-from unimm.evaluation.metric import OF_SAMPLES, Evidence, Metric, Score
+from unimm.evaluation.metric import Evidence, Score
 from unimm.evaluation.suite import score_all
 from unimm.evaluation.words import SAMPLED_GUIDANCE, at, condition_of
 from unimm.noise import NoiseSource
@@ -28,14 +29,13 @@ from unimm.runs.ceilings import real_scenes, reconstructed, rendered
 from unimm.runs.record import IMAGES
 from unimm.runs.run import Run
 from unimm.runs.scoring import Scored
+from unimm.runs.wordings import KINDS, SHORT, judging, to_choose_on
 from unimm.sampling_config import CHOSEN, KEYS, Also, Condition
 from unimm.scenes.combinations import TAGS
 from unimm.scenes.prompts import Metadata
 from unimm.scenes.worded_prompts import worded_prompts
 from unimm.scenes.world import Scene
 from unimm.schema import RunConfig
-
-SHORT = ""  # what fields of evidence begin with: nothing, or another wording's name
 
 
 class Part(NamedTuple):
@@ -76,7 +76,7 @@ def with_conditions(run: Run, scored: Scored) -> Scored:
         for condition in also.conditions()
     }
     if also.choose_on:
-        found[CHOSEN] = _chosen(run, parts, also, found)
+        found[CHOSEN] = _chosen(run, also, found)
     scores = [at_condition(score, name) for name, shown in found.items() for score in shown.scores]
     floors = [at_condition(score, name) for name, shown in found.items() for score in shown.floors]
     limits = {at_condition(s, name).name: s.value for name, shown in found.items() for s in shown.ceilings}
@@ -102,6 +102,8 @@ def check_conditions(run: Run) -> None:
             "sampling.also.choose_on: this test has no validation prompts to choose on; set "
             "evaluation.validation_prompts=FILE, or choose_on=0"
         )
+    if also.choose_on and _has_guidance(run.config):
+        to_choose_on(run)
 
 
 def conditioned(arm: Arm, config: RunConfig, condition: Condition) -> Arm | None:
@@ -184,20 +186,30 @@ def _ceilings(run: Run, parts: Sequence[Part], other: Arm) -> list[Score]:
     return score_all(run.metrics, Evidence(**fields)) if fields else []
 
 
-def _chosen(run: Run, parts: Sequence[Part], also: Also, found: Mapping[str, Shown]) -> Shown:
+def _chosen(run: Run, also: Also, found: Mapping[str, Shown]) -> Shown:
     """What was found at the guidance whose validation images get most single facts right, the first of equal ones.
 
     An objective without guidance has nothing to choose, and its own images.
     """
     first = next(also.conditions()).name
-    if "guidance" not in type(run.config.objective.config).model_fields:
+    if not _has_guidance(run.config):
         return found[first]._replace(ceilings=[])
-    asked = _validation(run, [part.wording for part in parts], also.choose_on)
+    wordings = to_choose_on(run)
+    asked = _validation(run, wordings, also.choose_on)
     values = {c: _facts(run, asked, conditioned(run.arm, run.config, c) or run.arm) for c in _guidances(also)}
     best = max(values, key=lambda condition: values[condition])
-    protocol = {"offered": list(also.guidance), "chosen by": f"single facts of {also.choose_on} prompts a task"}
+    protocol = {
+        "offered": list(also.guidance),
+        "chosen by": f"single facts of {also.choose_on} prompts a task",
+        "wordings": [KINDS[wording] for wording in wordings],
+    }
     choice = Score(SAMPLED_GUIDANCE, float(best.value), sum(len(part.prompts) for part in asked), protocol)
     return found[best.name]._replace(choice=(choice,))
+
+
+def _has_guidance(config: RunConfig) -> bool:
+    """Whether there is a guidance to choose."""
+    return "guidance" in type(config.objective.config).model_fields
 
 
 def _guidances(also: Also) -> Iterator[Condition]:
@@ -205,7 +217,7 @@ def _guidances(also: Also) -> Iterator[Condition]:
 
 
 def _validation(run: Run, wordings: Sequence[str], per_task: int) -> list[Part]:
-    """Validation prompts in the wordings of the test."""
+    """Validation prompts in these wordings."""
     prompts, world, found = run.benchmark.validation(per_task), run.arm.foundation.world, []
     for wording in wordings:
         keys = [f"validation {number}" for number in range(len(prompts))]
@@ -220,16 +232,11 @@ def _facts(run: Run, asked: Sequence[Part], arm: Arm) -> float:
     fields: dict[str, Any] = {}
     for part in asked:
         fields |= part.fields(part.drawn(arm, NoiseSource(0, "evaluation")))
-    scores = score_all(_judging(run), Evidence(**fields))
+    scores = score_all(judging(run), Evidence(**fields))
     overall = {score.name: score.value for score in scores if score.name.endswith("/overall")}
     facts = [value for name, value in overall.items() if name.startswith("atoms")] or list(overall.values())
     known = [value for value in facts if value is not None]
     return float(np.mean(known)) if known else -np.inf
-
-
-def _judging(run: Run) -> list[Metric]:
-    """The run's metrics that need images of prompts alone."""
-    return [metric for metric in run.metrics if metric.needs <= OF_SAMPLES - {"reference", "training"}]
 
 
 def at_condition(score: Score, condition: str) -> Score:
