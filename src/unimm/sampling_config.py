@@ -1,7 +1,7 @@
 """How a trained arm is sampled, apart from its objective's own sampler; and in which other ways besides.
 
-Guidance and decoder take no training, and verdicts may turn with them. `Also` names other values, each a condition
-whose scores stand beside the run's own (`unimm.runs.conditions`): ``geneval@guidance=1/overall``.
+Guidance, temperature and decoder take no training, and verdicts may turn with them. `Also` names other values, each a
+condition whose scores stand beside the run's own (`unimm.runs.conditions`): ``geneval@guidance=1/overall``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from pydantic import (
 from unimm.component_config import Strict
 
 CHOSEN = "guidance=chosen"
-KEYS = {"guidance": "objective.guidance", "decoder": "encoder.decoder"}
+KEYS = {
+    "guidance": "objective.guidance",
+    "temperature": "objective.temperature",
+    "decoder": "encoder.decoder",
+}
 
 
 class Condition(NamedTuple):
@@ -36,13 +40,15 @@ class Condition(NamedTuple):
 class Also(Strict):
     """Other values of settings that need no training, each scored on a few prompts beside the run's own.
 
-    ``guidance``: weights of classifier-free guidance; ``decoder``: values of `encoder.decoder`. An arm without the
-    setting has its own images there, so that it can be compared with the others at each value.
-    ``prompts_per_task``: of the test, one image each. ``choose_on``: validation prompts a task on which the best of
-    ``guidance`` is chosen, whose scores are those of ``guidance=chosen``; 0 for no choice.
+    ``guidance``: weights of classifier-free guidance; ``temperature``: of likelihoods' samples; ``decoder``: values of
+    `encoder.decoder`. An arm without the setting has its own images there, so that it can be compared with the others
+    at each value. ``prompts_per_task``: of the test, one image each. ``choose_on``: validation prompts a task on which
+    the best of ``guidance`` is chosen, in each wording that the arm was trained on and is scored in, and whose scores
+    are those of ``guidance=chosen``; 0 for no choice.
     """
 
     guidance: tuple[Annotated[float, Field(ge=1)], ...] = ()
+    temperature: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
     decoder: tuple[str, ...] = ()
     prompts_per_task: PositiveInt = 25
     choose_on: NonNegativeInt = 0
@@ -54,7 +60,7 @@ class Also(Strict):
         if twice is not None:
             raise ValueError(f"{twice} stands there twice, and its scores would have the same names: give it once")
         if not names:
-            raise ValueError("names no other way to sample; give it guidance or decoder, or leave it out")
+            raise ValueError("names no other way to sample; give it guidance, temperature or decoder, or leave it out")
         if self.choose_on and len(self.guidance) < 2:
             raise ValueError("choose_on chooses among values of guidance: give sampling.also.guidance several")
         return self
@@ -63,8 +69,16 @@ class Also(Strict):
         """Every condition, in order."""
         for value in self.guidance:
             yield Condition(f"guidance={value:g}", KEYS["guidance"], value)
+        for value in self.temperature:
+            yield Condition(f"temperature={value:g}", KEYS["temperature"], value)
         for folder in self.decoder:
             yield Condition(f"decoder={PurePath(folder).name}", KEYS["decoder"], folder)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No temperature is left out, so that configurations dump as they did before there was one."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "temperature" or value}
 
     @property
     def names(self) -> list[str]:

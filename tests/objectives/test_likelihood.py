@@ -91,6 +91,56 @@ def test_samples_follow_their_keys_and_no_batch() -> None:
     assert not (tested.deterministic or Gaussian.deterministic)
 
 
+def at(tested: Any, temperature: float) -> Any:
+    """The objective at another temperature."""
+    return type(tested)(tested.config.model_copy(update={"temperature": temperature}))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
+def test_temperature_scales_a_gaussian_s_deviation(temperature: float) -> None:
+    tested, head = Gaussian(Gaussian.Config()), Constant(2 * SHAPE[1])
+    mean, scale = 0.7, 0.05 + 1.0  # a raw 0 is the floor and 1
+    head.values.data = torch.tensor([mean, 0.0]).repeat_interleave(SHAPE[1])
+    samples = at(tested, temperature).sample(head, CONDITIONS, SHAPE, NoiseSource(7, "s"), KEYS)
+    assert float(samples.mean()) == pytest.approx(mean, abs=0.03 * max(1, temperature))
+    assert float(samples.var()) == pytest.approx((temperature * scale) ** 2, rel=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.5])
+def test_temperature_scales_a_component_s_deviation_and_leaves_weights_and_means(temperature: float) -> None:
+    """Components lie 10 deviations apart and more, so that each sample tells whose it is."""
+    tested, shape = mixture(), (1000, 1)
+    head = Constant(tested.head_channels(1))
+    means, shares = torch.tensor([-5.0, 5.0]), torch.tensor([0.3, 0.7])
+    raw = torch.tensor([-1.0, -0.5])
+    head.values.data = torch.cat([shares.log(), torch.stack([means, raw], dim=1).flatten()])
+    scales = tested.predicted(head, CONDITIONS[:1], shape)[1].stddev[0, 0, :, 0]
+    samples = at(tested, temperature).sample(head, CONDITIONS, shape, NoiseSource(8, "s"), KEYS)
+    own = tested.sample(head, CONDITIONS, shape, NoiseSource(8, "s"), KEYS)
+    assert torch.equal(samples > 0, own > 0), "the same noise draws the same components"
+    for number, chosen in enumerate((samples < 0, samples > 0)):
+        assert float(chosen.float().mean()) == pytest.approx(float(shares[number]), abs=0.02)
+        assert float(samples[chosen].mean()) == pytest.approx(float(means[number]), abs=0.05)
+        assert float(samples[chosen].var()) == pytest.approx((temperature * float(scales[number])) ** 2, rel=0.05)
+
+
+def test_the_default_temperature_draws_what_was_drawn_before_there_was_one() -> None:
+    """To the bit: mean + scale * noise of the stream ``start``."""
+    tested, head = Gaussian(Gaussian.Config()), Constant(2 * SHAPE[1])
+    values, noise = tested.predicted(head, CONDITIONS, SHAPE), NoiseSource(9, "s")
+    before = values.mean + values.stddev * noise.child("start").normal(KEYS, SHAPE)
+    assert torch.equal(tested.sample(head, CONDITIONS, SHAPE, noise, KEYS), before)
+    image = mixture(of="image")
+    wide = Constant(image.head_channels(SHAPE[1]))
+    weights, parts = image.predicted(wide, CONDITIONS, SHAPE)
+    first = torch.special.ndtr(noise.child("component").normal(KEYS, (1, 1)))[:, 0, 0] <= weights.exp()[:, 0, 0]
+    chosen = torch.where(first, 0, 1)
+    rows = torch.arange(len(KEYS))
+    mean, scale = parts.mean[rows, :, chosen], parts.stddev[rows, :, chosen]
+    before = mean + scale * noise.child("start").normal(KEYS, SHAPE)
+    assert torch.equal(image.sample(wide, CONDITIONS, SHAPE, noise, KEYS), before)
+
+
 def test_scales_keep_their_floor() -> None:
     tested, head = Gaussian(Gaussian.Config(floor=0.3)), Constant(2)
     head.values.data = torch.tensor([0.0, -50.0])

@@ -137,6 +137,21 @@ def test_guidance_changes_images_and_regression_has_none(tmp_path: Path) -> None
     assert values[0] == values[1] == values[2] and "sampling/guidance" not in scores
 
 
+def test_temperature_is_a_condition_of_likelihoods_alone(tmp_path: Path) -> None:
+    """The same weights, and images that differ less; other objectives draw their own images there."""
+    also = "sampling.also={temperature: [0, 1], prompts_per_task: 1}"
+    run = run_of("vae_fm", tmp_path, "objective=mixture", also, "evaluation.metrics=[geneval]")
+    assert run.config.sampling.also is not None
+    cold, own = run.config.sampling.also.conditions()
+    other = conditioned(run.arm, run.config, cold)
+    assert other is not None and other.head is run.arm.head and conditioned(run.arm, run.config, own) is None
+    assert other.objective.config.temperature == 0 and run.arm.objective.config.temperature == 1  # type: ignore[attr-defined]
+    scores = named(with_conditions(run, score_run(run)).scores)
+    assert {"geneval@temperature=0/overall", "geneval@temperature=1/overall"} <= scores.keys()
+    flow = run_of("vae_fm", tmp_path, also)
+    assert conditioned(flow.arm, flow.config, cold) is None
+
+
 def test_a_decoder_that_is_not_there_is_found_before_training(tmp_path: Path) -> None:
     run = Run(load(ABLATIONS / "clip_fm.yaml", [*SMALL, "sampling.also={decoder: [nowhere/clean]}"]), tmp_path, CPU)
     with pytest.raises(ValueError, match="nowhere"):
@@ -151,6 +166,8 @@ def test_a_decoder_that_is_not_there_is_found_before_training(tmp_path: Path) ->
         ("{}", "names no other way to sample"),
         ("{guidance: [2], choose_on: 5}", "give sampling.also.guidance several"),
         ("{guidance: [0.5]}", "sampling.also.guidance"),
+        ("{temperature: [-1]}", "sampling.also.temperature"),
+        ("{temperature: [0, 0.0]}", "temperature=0 stands there twice"),
     ],
 )
 def test_mistakes_are_told(also: str, fragment: str) -> None:
@@ -165,3 +182,7 @@ def test_configurations_without_dump_as_before_there_was_a_choice() -> None:
     config = {"sampling": SamplingConfig(also=also).model_dump()}
     assert ways_to_sample(config) == ["guidance=1", "guidance=1.5", "decoder=noised", "guidance=chosen"]
     assert ways_to_sample({"sampling": {"decoder_steps": 5}}) == []
+    assert "temperature" not in config["sampling"]["also"], "plans of before it have the hash that they had"
+    warm = SamplingConfig(also=Also(temperature=(0.0, 0.5))).model_dump()
+    assert SamplingConfig.model_validate(warm).also == Also(temperature=(0.0, 0.5))
+    assert ways_to_sample({"sampling": warm}) == ["temperature=0", "temperature=0.5"]

@@ -8,6 +8,10 @@ regression because its samples differ, or because it refines them, they tell apa
 its mean as regression; mixtures have as many as ``components``. Where each token has components of its own, tokens are
 drawn independently; where they are the image's, all tokens follow one choice, and there are few images to choose from.
 
+Samples are ``mean + temperature scale eps`` about the mean of the component that was drawn by its weight. At 1 they are
+the model's own distribution; at 0 they are the drawn component's mean. Guidance trades variety for likelihood where
+there is a path to guide; here temperature does, and takes no training either.
+
 A scale is ``floor + softplus(raw + c)``, with c such that a raw 0 is ``floor + 1``. Without a floor the likelihood of a
 value that can be predicted exactly has no bound.
 """
@@ -39,9 +43,10 @@ class Gaussian(Objective):
     phrase = "a Gaussian likelihood"
 
     class Config(ComponentConfig):
-        """``floor``: the smallest scale."""
+        """``floor``: the smallest scale; ``temperature``: factor of the scales of samples, read by sampling alone."""
 
         floor: float = Field(0.05, gt=0)
+        temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
 
     deterministic = False
 
@@ -77,7 +82,8 @@ class Gaussian(Objective):
         keys: Sequence[str | int],
     ) -> Float[Tensor, "b n d"]:
         values = self.predicted(head, conditions, shape)
-        drawn: Tensor = values.mean + values.stddev * noise.child("start").normal(keys, shape).to(conditions.device)
+        own = noise.child("start").normal(keys, shape).to(conditions.device)
+        drawn: Tensor = values.mean + self.config.temperature * values.stddev * own
         return drawn
 
 
@@ -142,5 +148,6 @@ class Mixture(Objective):
         below = weights.exp().cumsum(dim=-1)[..., :-1] < uniform.to(weights.device)
         chosen = below.sum(dim=-1)[..., None, None].expand(-1, shape[0], 1, shape[1])
         mean, scale = (part.gather(2, chosen)[:, :, 0] for part in (values.mean, values.stddev))
-        drawn: Tensor = mean + scale * noise.child("start").normal(keys, shape).to(conditions.device)
+        own = noise.child("start").normal(keys, shape).to(conditions.device)
+        drawn: Tensor = mean + self.config.temperature * scale * own
         return drawn

@@ -1,7 +1,7 @@
-"""Scores of images that the final weights draw in other ways: other guidance, another decoder (`sampling.also`).
+"""Scores of images that the final weights draw in other ways: guidance, temperature, decoder (`sampling.also`).
 
-Neither takes training, so that a verdict can be asked at every value for the cost of sampling. A condition draws one
-image of the first prompts of every task, from the noise that the run's own images had, and its scores are called
+None of them takes training, so that a verdict can be asked at every value for the cost of sampling. A condition draws
+one image of the first prompts of every task, from the noise that the run's own images had, and its scores are called
 ``geneval@guidance=1/overall``. Their items stand at the places of the run's own images; floors are taken as theirs are.
 An arm that lacks the setting, or has that value, draws nothing again: its own images are those of the condition.
 
@@ -112,7 +112,7 @@ def conditioned(arm: Arm, config: RunConfig, condition: Condition) -> Arm | None
     settings = getattr(config, section).config
     if leaf not in type(settings).model_fields or getattr(settings, leaf) == condition.value:
         return None
-    if condition.key == KEYS["guidance"]:
+    if condition.key != KEYS["decoder"]:
         return resampled(arm, config, {leaf: condition.value})
     encoder: Any = copy.copy(arm.encoder)
     encoder.config = type(settings).model_validate(settings.model_dump() | {leaf: condition.value})

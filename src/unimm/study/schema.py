@@ -67,7 +67,13 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 TAGS = ("list", "grid", "range", "choices")  # pydantic's own words in the places of problems
 BUDGET = ("training.samples", "training.snapshots", "evaluation.curve_prompts")
-SAMPLING_ONLY = ("training.ema_decay", "training.ema_length", "objective.guidance", "objective.steps")
+SAMPLING_ONLY = (
+    "training.ema_decay",
+    "training.ema_length",
+    "objective.guidance",
+    "objective.steps",
+    "objective.temperature",
+)
 MOST_SEEDS = 10_000
 OWN_KEYS = {"profile": "profile", "seed": "seeds", "name": "an arm's name"}
 FOUNDATION = "foundation"

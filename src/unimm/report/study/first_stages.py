@@ -32,6 +32,7 @@ NOT_TRAINED = (
     "encoder.decoder",
     "objective.guidance",
     "objective.steps",
+    "objective.temperature",
     "training.samples",
     "training.ema_decay",
     "training.snapshots",
