@@ -60,7 +60,7 @@ def test_every_strategy_has_one_mix(strategy: str) -> None:
     cls: Any = strategies.get(strategy)
     mix = cls(cls.Config()).mix()
     assert mix.generation_weight > 0
-    assert bool(mix.understanding_weight) == (strategy in {"joint", "replay"})
+    assert bool(mix.understanding_weight) == (strategy in {"joint", "replay", "understanding_only"})
 
 
 def test_whether_a_head_sees_noise_is_said_by_its_class() -> None:

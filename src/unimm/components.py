@@ -132,7 +132,8 @@ class Mix(NamedTuple):
 
     ``understanding_samples`` are spread evenly over its steps; None means as many as the foundation's understanding
     stage saw, so that strategies that understand before and those that understand meanwhile see equally many. A
-    ``text_share`` of them shows no image. With ``adapters`` the backbone trains through these alone.
+    ``text_share`` of them shows no image. With ``adapters`` the backbone trains through these alone. Without
+    ``generation_gradient`` generation trains queries and head, and the backbone trains on understanding alone.
     """
 
     train_backbone: bool
@@ -141,6 +142,7 @@ class Mix(NamedTuple):
     understanding_samples: int | None = None
     text_share: float = 0.0
     adapters: Lora | None = None
+    generation_gradient: bool = True
 
 
 class Backbone(nn.Module, ABC):

@@ -286,6 +286,7 @@ strategies: Registry[Strategy] = Registry(
         "lora": "unimm.strategies.lora:LowRank",
         "replay": "unimm.strategies.replay:Replay",
         "sequential_unfrozen": "unimm.strategies.sequential:SequentialUnfrozen",
+        "understanding_only": "unimm.strategies.understanding_only:UnderstandingOnly",
     },
 )
 metrics: Registry[Metric] = Registry(

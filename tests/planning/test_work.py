@@ -55,6 +55,16 @@ def test_a_planned_question_costs_what_a_real_one_does():
     assert counted / BATCH == pytest.approx(question_flops(DecoderSizes.of(backbone.model), 30, 4, whole=True), rel=0.1)
 
 
+def test_generation_that_passes_the_backbone_by_costs_what_it_does_beside_a_frozen_one():
+    arms = (tiny("clip_fm"), tiny("clip_fm_joint"))
+    control = load(
+        ABLATIONS / "clip_fm_joint.yaml", ["profile=tiny", "backbone.queries=16", "strategy=understanding_only"]
+    )
+    (frozen, kept), (joint, _), (own, held) = (cost(outline(config), PROMPT) for config in (*arms, control))
+    assert own.backbone == frozen.backbone < joint.backbone and held.backbone == kept.backbone
+    assert own.understanding == joint.understanding > 0
+
+
 def test_the_share_of_questions():
     config = tiny("clip_fm_joint")
     plan = outline(config)

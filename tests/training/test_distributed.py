@@ -20,7 +20,7 @@ from unimm.strict_yaml import ConfigError
 from unimm.training.callbacks import StepCallback, StopOnSignals
 from unimm.training.distributed import ALONE, Ranks, StageOver, join, launcher, ranks_a_node
 from unimm.training.step_data import Share, shares
-from unimm.training.trainer import check_batch, check_questions
+from unimm.training.trainer import check_batch, check_gradients, check_questions
 
 ARM = Path(__file__).parents[2] / "ablations" / "clip_fm_joint.yaml"
 CPU = torch.device("cpu")
@@ -120,6 +120,10 @@ def test_what_cannot_be_shared_is_refused() -> None:
         check_batch(split, ALONE)
     with pytest.raises(ValueError, match=r"every rank and micro-batch of a step \(4\), and some steps have 3"):
         check_questions(split, MIX, Ranks(0, 4), 3)
+    with pytest.raises(ValueError, match=r"keep generation's gradient from a backbone.*use training.distributed=ddp"):
+        check_gradients(split, MIX._replace(generation_gradient=False))
+    check_gradients(training(), MIX._replace(generation_gradient=False))
+    check_gradients(split, MIX)
     check_batch(split, Ranks(0, 4))
     check_questions(split, MIX, Ranks(0, 4), 4)
     check_questions(training(), MIX, Ranks(0, 4), 0)

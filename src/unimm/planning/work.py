@@ -161,7 +161,8 @@ class Kept(NamedTuple):
 def cost(arm: Outline, prompt: int | None = None) -> tuple[Work, Kept]:
     """FLOPs and activations of a sample with a prompt of so many tokens (the data's average by default)."""
     decoder, length = DecoderSizes.of(arm.language_model), prompt or arm.prompt
-    trains, whole, question = arm.mix.train_backbone, trained_backbone(arm).whole, arm.spec.tokens + QUESTION
+    whole, question = trained_backbone(arm).whole, arm.spec.tokens + QUESTION
+    trains = arm.mix.train_backbone and arm.mix.generation_gradient
     head_flops, head_bytes = _head(arm)
     done = Work(
         encoder=_encoders(arm),
@@ -200,7 +201,8 @@ def _encoding(encoder: Encoder, side: int) -> int:
 
 
 def _backbone(decoder: DecoderSizes, prompt: int, queries: int, trains: bool, whole: bool) -> int:
-    """``trains``: gradients flow through the prompt too; ``whole``: also to the language model's own weights."""
+    """Of generation. ``trains``: gradients flow through the prompt too; ``whole``: also to the language model's own
+    weights."""
     length = prompt + queries
     if trains:
         return decoder.forward(length, length) + decoder.backward(length, length, whole)

@@ -30,7 +30,7 @@ from unimm.training.module import ArmModule, Endless
 from unimm.training.sharding import whole
 from unimm.training.step_data import shares, step_data
 from unimm.training.trackers import Tracker
-from unimm.training.trainer import build_trainer, check_batch, check_questions, quiet_lightning
+from unimm.training.trainer import build_trainer, check_batch, check_gradients, check_questions, quiet_lightning
 from unimm.training.validation import validation_loss
 from unimm.user_errors import Interrupted
 
@@ -60,6 +60,7 @@ def train(
     """
     settings, mix = config.training, arm.strategy.mix()
     check_batch(settings, world)
+    check_gradients(settings, mix)
     data = world.in_turns(lambda: step_data(config, arm, device, source))
     check_questions(settings, mix, world, data.fewest_questions)
     data.shares = shares(world.rank, world.ranks, settings.gradient_accumulation_steps)

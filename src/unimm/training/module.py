@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from unimm.backbones.causal_lm import Row, answer_loss, by_length, conditions_of, summed_loss, total_weight
 from unimm.components import Backbone, Head, Mix, Objective, weights_hash
@@ -40,6 +41,19 @@ def not_finite(what: str, step: int) -> str:
         f"{what} is not finite at step {step}; the last checkpoint is kept: lower training.learning_rate or "
         "training.gradient_clip, then start again with --overwrite"
     )
+
+
+@contextmanager
+def held(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within: gradients of what is computed pass these parameters by, as if they were frozen."""
+    free = [parameter for parameter in parameters if parameter.requires_grad]
+    try:
+        for parameter in free:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in free:
+            parameter.requires_grad_(True)
 
 
 class Endless(torch.utils.data.IterableDataset[int]):
@@ -146,8 +160,11 @@ class ArmModule(L.LightningModule):
         return loss
 
     def conditions(self, prompts: list[list[int]]) -> Float[Tensor, "b q h"]:
-        """Query states of prompts."""
-        return conditions_of(self.backbone, prompts)
+        """Query states of prompts, through which generation trains queries and, where the mix says so, the backbone."""
+        if self.mix.generation_gradient:
+            return conditions_of(self.backbone, prompts)
+        with held(self.backbone.core_parameters()):
+            return conditions_of(self.backbone, prompts)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

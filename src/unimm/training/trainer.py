@@ -79,6 +79,16 @@ def check_questions(settings: TrainingConfig, mix: Mix, world: Ranks, fewest: in
         )
 
 
+def check_gradients(settings: TrainingConfig, mix: Mix) -> None:
+    """ValueError where generation has to pass a split backbone by: FSDP2 keeps some layers whole from the one pass to
+    the next, and these would miss the gradient of the other."""
+    if settings.distributed == "fsdp2" and not mix.generation_gradient:
+        raise ValueError(
+            "training.distributed=fsdp2 cannot keep generation's gradient from a backbone that trains on questions: "
+            "use training.distributed=ddp"
+        )
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Within: no advertisements and device lines of Lightning, none of its notes on how it is used here."""
