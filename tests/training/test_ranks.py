@@ -26,6 +26,7 @@ WORKER = ROOT / "tests" / "ranks_worker.py"
 WEIGHTS, LOSSES = 5e-5, 1e-5
 JOINT = ["training.samples=96", "strategy.understanding_samples=50"]  # 8 or 9 questions a step
 HALF = ["training.samples=48", "strategy.understanding_samples=25"]
+CONTROL = ["strategy=understanding_only", *HALF]
 FSDP2 = ["training.distributed=fsdp2"]
 TWICE = ["training.gradient_accumulation_steps=2"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -44,12 +45,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         case("one", "clip_fm_joint", JOINT),
         case("one-half", "clip_fm_joint", HALF),
         case("one-frozen", "clip_fm", ["training.samples=48"]),
+        case("one-control", "clip_fm_joint", CONTROL),
         case("one-by-four", "clip_fm_joint", [*JOINT, "training.gradient_accumulation_steps=4"]),
     ):
         trained(alone, ALONE)
     together = [
         case("ddp", "clip_fm_joint", [*JOINT, *TWICE]),
         case("ddp-frozen", "clip_fm", ["training.samples=48"]),
+        case("ddp-control", "clip_fm_joint", [*CONTROL, *TWICE]),
         case("ddp-resumed", "clip_fm_joint", JOINT, "one-half"),
         case("fsdp2-half", "clip_fm_joint", [*HALF, *FSDP2, *TWICE]),
         case("fsdp2-resumed", "clip_fm_joint", [*JOINT, *FSDP2], "one-half"),
@@ -75,6 +78,7 @@ def last_losses(out: Path) -> dict[str, float]:
 PAIRS = [
     ("one", "one-by-four"),
     ("one", "ddp"),
+    ("one-control", "ddp-control"),
     ("one", "ddp-resumed"),
     ("one", "fsdp2-resumed"),
     ("one", "fsdp2-then-one"),
