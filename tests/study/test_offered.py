@@ -63,6 +63,15 @@ def test_what_can_differ_is_planned(tmp_path: Path, space: dict, by_sampling: di
     assert plan.by_sampling == {key: list(values) for key, values in by_sampling.items()}
 
 
+def test_temperature_is_chosen_by_sampling_for_the_arms_that_have_one(tmp_path: Path) -> None:
+    """It needs no training, and an arm without likelihood skips it."""
+    files = [str(ROOT / "ablations" / f"{name}.yaml") for name in ("clip_fm", "clip_mse")]
+    arms = [files[0], {"file": files[1], "name": "clip_mixture", "overrides": ["objective=mixture"]}]
+    plan = expand_tuning(tuning(tmp_path, RATE, {"objective.temperature": [0, 0.5, 1]}, arms=arms))
+    assert plan.by_sampling_of("clip_mixture") == {"objective.temperature": [0, 0.5, 1]}
+    assert plan.by_sampling_of("clip_fm") == {}
+
+
 def test_a_longer_trial_may_offer_longer_decays(tmp_path: Path) -> None:
     path = tuning(tmp_path, RATE, {"training.ema_decay": [0.99, 0.999]}, samples=64_000)
     refuse_equal_options(path, expand_tuning(path))
