@@ -58,7 +58,7 @@ def test_shifts_of_all_objectives_of_a_target_are_alike() -> None:
         for arm in planned("objectives").arms.values()
         if arm.config["objective"]["name"] not in {"mixture", "mse"}
     }
-    assert shifts == {("clip", 256), ("vae", 256)}
+    assert shifts == {("clip", 256), ("vae", 256), ("vae_lift", 256)}
 
 
 def test_an_arm_of_the_study_of_objectives_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
