@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="commit to compare with")
     parser.add_argument("--pairs", type=int, default=5, help="turns of both trees after the first")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child being measured ends too
     overrides = [word for word in chosen.arms if "=" in word]
     with tempfile.TemporaryDirectory() as name:
         scratch, base = Path(name), Path(name) / "base"

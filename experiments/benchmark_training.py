@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run being measured ends too
     overrides = [word for word in chosen.arms if "=" in word]
     arms = [word for word in chosen.arms if "=" not in word]
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,12 +111,14 @@ def measured(tree: Path, arm: str, overrides: list[str], steps: int, threads: in
             command, env=_environment(tree, threads, scratch), cwd=tree, stdout=stream, stderr=subprocess.STDOUT
         )
         rows: list[dict[str, float]] = []
-        while run.poll() is None and (not rows or rows[-1]["step"] < steps):
-            time.sleep(0.2)
-            rows = _rows(out / "run" / "metrics.jsonl")
-        memory = _most_held(run.pid) if run.poll() is None else 0.0
-        run.kill()
-        run.wait()
+        try:
+            while run.poll() is None and (not rows or rows[-1]["step"] < steps):
+                time.sleep(0.2)
+                rows = _rows(out / "run" / "metrics.jsonl")
+            memory = _most_held(run.pid) if run.poll() is None else 0.0
+        finally:
+            run.kill()
+            run.wait()
     shutil.rmtree(out)
     if not rows or rows[-1]["step"] < steps:
         raise SystemExit(f"{arm} of {tree} ended early:\n{log.read_text()[-2000:]}")
