@@ -9,7 +9,8 @@ import torch
 
 from unimm.config import load
 from unimm.runs.run import Run
-from unimm.runs.trial import Judge, _check_tunable, in_wording
+from unimm.runs.trial import Judge, _check_tunable
+from unimm.runs.wordings import in_wording
 
 ARM = Path(__file__).parents[2] / "ablations" / "vae_fm.yaml"
 

@@ -26,6 +26,7 @@ from unimm.runs.code import versions
 from unimm.runs.outcome import claim
 from unimm.runs.run import Run
 from unimm.runs.trial_record import TRIAL, TrialRecord, TrialSettings
+from unimm.runs.wordings import in_wording
 from unimm.scenes.worded_prompts import WORDINGS, worded_prompts
 from unimm.schema import RunConfig
 from unimm.training.averaging import Averaging, averaging
@@ -139,13 +140,6 @@ class Looked:
         pairs = [list(zip(mine, its, strict=True)) for mine, its in zip(self.parts, other.parts, strict=True)]
         differences = [[None if a is None or b is None else a - b for a, b in part] for part in pairs]
         return clustered_mean(differences, self.texts)
-
-
-def in_wording(metric: str) -> tuple[str, str]:
-    """A metric's name on short prompts, and the wording that its own name asks for, if any."""
-    kind, slash, rest = metric.partition("/")
-    wording = next((name for name in WORDINGS if kind.endswith(f"_{name}")), "")
-    return kind.removesuffix(f"_{wording}") + slash + rest, wording
 
 
 class Judge:

@@ -1,9 +1,9 @@
 """The wordings on which a choice by validation prompts may look: those that an arm was trained on, and is scored in.
 
-An arm that was trained on long captions alone follows short prompts badly at every guidance, and the best value for
-them is not the best one for what it learned. The embedded world words its captions as its prompts are worded, so that
+An arm that was trained on long captions alone has never seen a short prompt, and the best guidance for these need not be
+the best one for what it learned. The embedded world words its captions as its prompts are worded, so that
 the shares in `data` say which wordings an arm has seen. Captions and prompts from elsewhere have no such kinds: there
-every wording of the test counts.
+every wording of the test counts. A tuning looks at one wording, which its metric names (`in_wording`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ def to_choose_on(run: Run) -> list[str]:
             "such captions too (data.long_caption_share, data.placed_caption_share), or set choose_on=0"
         )
     return found
+
+
+def in_wording(metric: str) -> tuple[str, str]:
+    """A metric's name on short prompts, and the wording that its own name asks for, if any."""
+    kind, slash, rest = metric.partition("/")
+    wording = next((name for name in WORDINGS if kind.endswith(f"_{name}")), "")
+    return kind.removesuffix(f"_{wording}") + slash + rest, wording
 
 
 def trained_on(run: Run) -> frozenset[CaptionKind] | None:
