@@ -1,7 +1,7 @@
 """The wordings on which a choice by validation prompts may look: those that an arm was trained on, and is scored in.
 
-An arm that was trained on long captions alone has never seen a short prompt, and the best guidance for these need not be
-the best one for what it learned. The embedded world words its captions as its prompts are worded, so that
+An arm that was trained on long captions alone has never seen a short prompt, and the best guidance for these need not
+be the best one for what it learned. The embedded world words its captions as its prompts are worded, so that
 the shares in `data` say which wordings an arm has seen. Captions and prompts from elsewhere have no such kinds: there
 every wording of the test counts. A tuning looks at one wording, which its metric names (`in_wording`).
 """
