@@ -13,7 +13,7 @@ from torch import Tensor
 from unimm.backbones.causal_lm import CausalLM, Row, answer_loss
 from unimm.data.scenes import SceneSet, batch_indices
 from unimm.pretraining.image_rows import image_stream
-from unimm.pretraining.recall import any_pairs, told_objects
+from unimm.pretraining.recall import any_pairs, told
 from unimm.pretraining.recipes import Course, TrainingCost, drawn, fit
 from unimm.pretraining.rows import language_rows
 from unimm.pretraining.sizes import Reading, Stage
@@ -29,7 +29,7 @@ def train_language(backbone: CausalLM, data: SceneSet, reading: Reading, course:
     def rows_of(step: int) -> list[Row]:
         if step >= reading.pairs + reading.objects:
             return [rows[i] for i in batch_indices(seed, step, batch, len(rows)).tolist()]
-        made, rng = any_pairs if step < reading.pairs else told_objects, np.random.default_rng([seed, step])
+        made, rng = any_pairs if step < reading.pairs else told, np.random.default_rng([seed, step])
         return [made(backbone.tokenizer, rng) for _ in range(batch)]
 
     def loss(step: int) -> Tensor:

@@ -41,6 +41,11 @@ def any_pairs(tokenizer: Any, rng: np.random.Generator) -> Row:
     return Row([*shown, *asked], len(asked), asides=tuple(range(0, len(asked), 2))).evenly()
 
 
+def told(tokenizer: Any, rng: np.random.Generator) -> Row:
+    """What a made-up caption tells: how two objects stand, or the colours of all."""
+    return (told_relation if rng.random() < 0.5 else told_objects)(tokenizer, rng)
+
+
 def told_objects(tokenizer: Any, rng: np.random.Generator) -> Row:
     """Two to five objects of unlike shapes, half of the time in a caption's words; of all of them, in any order, a
     sentence says the colour, or a question asks for it in one turn each."""
@@ -58,25 +63,41 @@ def told_objects(tokenizer: Any, rng: np.random.Generator) -> Row:
     return conversation(tokenizer, reading_ids(tokenizer, listed, turns[0][0]), turns).evenly()
 
 
+def told_relation(tokenizer: Any, rng: np.random.Generator) -> Row:
+    """``a red circle left of a blue square . circle square left square circle right circle right of square no``: how
+    each stands to the other, then whether each stands so, of all four ways to ask in any order.
+
+    Whether it does depends on the order of the shapes and on the word, and on neither alone. So a question with one
+    answer stays at one half for long, while the word itself can be learnt from the order.
+    """
+    shapes = rng.choice(SHAPES, int(rng.integers(2, 4)), replace=False).tolist()
+    names = [article(f"{colour} {shape}") for shape, colour in zip(shapes, rng.choice(list(COLOURS), 3), strict=False)]
+    relation = RELATIONS[int(rng.integers(len(RELATIONS)))]
+    ways = [(shapes[0], relation, shapes[1]), (shapes[1], OPPOSITE[relation], shapes[0])]
+    facts = [([a, b], [stands.split()[0]]) for a, stands, b in _mixed(ways, rng)]
+    asked = [(*way, "yes") for way in ways] + [(a, OPPOSITE[stands], b, "no") for a, stands, b in ways]
+    facts += [([a, *stands.split(), b], [said]) for a, stands, b, said in _mixed(asked, rng)]
+    told = " and ".join([f"{names[0]} {relation} {names[1]}", *names[2:]])
+    words, asides = _looked_up(facts)
+    ids = tokenizer.convert_tokens_to_ids([*f"{told} .".split(), *words])
+    return Row(ids, len(words), asides=asides).evenly()
+
+
 def seen_objects(tokenizer: Any, scene: Scene, image_tokens: int, rng: np.random.Generator) -> Row:
     """``<image> circle red top left square blue bottom left circle square above circle below square no``: of every
     object that its shape alone names the colour and the place, then of three pairs how the first stands to the second,
-    and of six whether it stands so or, as often, the other way: to compare what is asked with what is seen is one more
-    thing to learn, and comes last."""
+    and of three whether it stands so and whether it stands the other way: to compare what is asked with what is seen is
+    one more thing to learn, and comes last."""
     items, pairs = unique_items(scene), clear_relations(scene)
     facts = [([item.shape], [item.colour, *place(item).split()]) for item in _mixed(items, rng)]
     facts += [([a.shape, b.shape], [relation.split()[0]]) for a, relation, b in _mixed(pairs, rng)[:3]]
-    for a, relation, b in _mixed(pairs, rng)[:6]:
-        holds = bool(rng.integers(2))
-        stands = relation if holds else OPPOSITE[relation]
-        facts.append(([a.shape, *stands.split(), b.shape], ["yes" if holds else "no"]))
-    words: list[str] = []
-    asides: list[int] = []
-    for asked, said in facts:
-        asides += range(len(words), len(words) + len(asked))
-        words += [*asked, *said]
+    asked = [
+        (a, stands, b, said) for a, r, b in _mixed(pairs, rng)[:3] for stands, said in ((r, "yes"), (OPPOSITE[r], "no"))
+    ]
+    facts += [([a.shape, *stands.split(), b.shape], [said]) for a, stands, b, said in _mixed(asked, rng)]
+    words, asides = _looked_up(facts)
     images = [image_id(tokenizer)] * image_tokens
-    return Row([*images, *tokenizer.convert_tokens_to_ids(words)], len(words), asides=tuple(asides)).evenly()
+    return Row([*images, *tokenizer.convert_tokens_to_ids(words)], len(words), asides=asides).evenly()
 
 
 def conversation(tokenizer: Any, prompt: list[int], turns: Sequence[tuple[str, str]]) -> Row:
@@ -87,6 +108,15 @@ def conversation(tokenizer: Any, prompt: list[int], turns: Sequence[tuple[str, s
         asides += range(len(answer), len(answer) + len(further))
         answer += [*further, *_said(tokenizer, said)]
     return row(prompt, answer)._replace(asides=tuple(asides))
+
+
+def _looked_up(facts: Sequence[tuple[list[str], list[str]]]) -> tuple[list[str], tuple[int, ...]]:
+    """What is asked and said, in one list of words, and the places of what is asked, which the loss leaves out."""
+    words, asides = list[str](), list[int]()
+    for asked, said in facts:
+        asides += range(len(words), len(words) + len(asked))
+        words += [*asked, *said]
+    return words, tuple(asides)
 
 
 def _mixed(things: Sequence[Thing], rng: np.random.Generator) -> list[Thing]:

@@ -179,9 +179,9 @@ NANO_2 = replace(
     base="scenes-nano",
     questions="by_answer",
     backbone={**NANO.backbone, "attention_bias": True},
-    reading=Reading(64, 1.5e-3, pairs=1000, objects=300),
+    reading=Reading(64, 1.5e-3, pairs=1000, objects=600),
     seeing=Stage(48, 1.5e-3),
-    steps={**NANO.steps, "language": 3300, "decoder_noised": 4500, "understanding": 3000},
+    steps={**NANO.steps, "language": 3000, "decoder_noised": 4500, "understanding": 3000},
 )
 SIZES = {"tiny": TINY, "nano": NANO, "nano-2": NANO_2, "small": SMALL}
 
